@@ -1,0 +1,1 @@
+"""Files to samples: COCO folders, decoded frames, synthetic frames."""

@@ -1,0 +1,68 @@
+"""Every error that smallsight raises on purpose.
+
+SmallsightError
+├── InputError              the user's input is wrong                         exit code 2
+│   ├── ConfigError         a configuration, a strategy or an override
+│   ├── DatasetError        images or annotations
+│   ├── CheckpointError     a checkpoint can't be read or does not fit
+│   ├── HistoryError        a recorded history can't be read
+│   └── RunFolderError      the run folder is in use, foreign or damaged
+├── BoxError                boxes of a wrong shape                            exit code 1
+├── TrainingError           an attempt failed and nothing is left to try      exit code 1
+└── Interrupted             stopped by the user or the system; resumable      exit code 3
+
+A message reads `WHERE: what is wrong; got X, expected Y. Do Z.`
+"""
+
+from __future__ import annotations
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 3
+
+
+class SmallsightError(Exception):
+    """Base of all errors here; `exit_code` is what the command line returns."""
+
+    exit_code = EXIT_FAILED
+
+
+class InputError(SmallsightError):
+    """What the user gave can't be used as it is."""
+
+    exit_code = EXIT_USAGE
+
+
+class ConfigError(InputError):
+    """A configuration file, a strategy file or a `key=value` override is wrong."""
+
+
+class DatasetError(InputError):
+    """Images or annotations are missing, unreadable or contradict each other."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint can't be read, or does not fit the detector."""
+
+
+class HistoryError(InputError):
+    """A recorded history of epochs can't be read."""
+
+
+class RunFolderError(InputError):
+    """The run folder is used by another process, holds another run, or is damaged."""
+
+
+class BoxError(SmallsightError):
+    """Boxes are not an (N, 4) array."""
+
+
+class TrainingError(SmallsightError):
+    """An attempt failed and the strategy has nothing left to try."""
+
+
+class Interrupted(SmallsightError):
+    """The run was stopped from outside, has saved its state and can be resumed."""
+
+    exit_code = EXIT_INTERRUPTED

@@ -1,0 +1,236 @@
+"""The values that cross file borders. All are frozen; arrays in them are not to be changed in place."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from smallsight.boxes import Boxes
+
+Labels = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What is annotated on one image.
+
+    Attributes:
+        boxes: (N, 4) float32, xyxy, px, image frame.
+        labels: (N,) class indices from 0, in the order of the dataset's class names.
+        areas: (N,) px^2, the annotation's own `area`; it decides the size bin.
+        ignored: (N,) bool; a detection there counts neither for nor against (COCO's `iscrowd`).
+    """
+
+    boxes: Boxes
+    labels: Labels
+    areas: Floats
+    ignored: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One decoded image with its truth: `image` is uint8 (H, W, 3) RGB."""
+
+    image: Image
+    truth: Truth
+    image_id: int
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height, px."""
+        height, width = self.image.shape[:2]
+        return width, height
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What a detector found on one image, best score first.
+
+    Attributes:
+        boxes: (N, 4) float32, xyxy, px, image frame.
+        scores: (N,) in [0, 1].
+        labels: (N,) class indices from 0.
+    """
+
+    boxes: Boxes
+    scores: Floats
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval.
+
+    `value` is NaN where it is not defined (no object of that size); `low` and `high` are NaN where no interval is.
+    `n` is the number of things it rests on: objects for an AP or a recall, epochs for a slope.
+    """
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    n: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a value at all."""
+        return not math.isnan(self.value)
+
+    def __format__(self, spec: str) -> str:
+        spec = spec or ".3f"
+        if not self.known:
+            return "n/a"
+        if math.isnan(self.low):
+            return format(self.value, spec)
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch of training reached.
+
+    Attributes:
+        epoch: number from 1, counting on across phases. 0 is a checkpoint evaluated as it came.
+        phase: name of the phase in the strategy.
+        attempt: number from 1 of the attempt at this phase.
+        metrics: by name (`map_50_95`, `map_50`, `map_75`, `map_small`, `map_medium`, `map_large`, `ap_0_8`,
+            `recall_0_8`, ..., `centre_ap`).
+        train_loss, val_loss: totals, mean per image; NaN where not computed.
+        loss_parts: mean of each part of the training loss.
+        learning_rate: at the end of the epoch.
+        seconds: of the whole epoch, evaluation included.
+        images_per_second: in training.
+        peak_memory_mb: of the training process (CPU) or of the device (CUDA).
+        resolution: px, the detector's input size in this phase.
+    """
+
+    epoch: int
+    phase: str
+    attempt: int
+    metrics: Mapping[str, Estimate]
+    train_loss: float = math.nan
+    val_loss: float = math.nan
+    loss_parts: Mapping[str, float] = field(default_factory=dict)
+    learning_rate: float = math.nan
+    seconds: float = math.nan
+    images_per_second: float = math.nan
+    peak_memory_mb: float = math.nan
+    resolution: int = 0
+
+    def value(self, metric: str) -> float:
+        """The metric's value, NaN where it is not known."""
+        return self.metrics[metric].value if metric in self.metrics else math.nan
+
+
+Outcome = Literal["improved", "no_evidence", "regressed"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a phase brought, against the champion on the same images.
+
+    Attributes:
+        outcome: improved, no_evidence or regressed.
+        difference: of the target metric, candidate minus champion, with its paired interval.
+        guard_difference: of the guard metric, likewise.
+        reason: one sentence.
+    """
+
+    outcome: Outcome
+    difference: Estimate
+    guard_difference: Estimate
+    reason: str
+
+
+Action = Literal["run", "stop"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do next and why.
+
+    Attributes:
+        action: run a phase, or stop.
+        phase: name of the phase to run; empty for stop.
+        settings: dotted configuration keys that this phase changes.
+        epochs: how many epochs to run.
+        reason: one sentence.
+    """
+
+    action: Action
+    reason: str
+    phase: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int = 0
+
+
+def to_json(value: Any) -> Any:
+    """A record as plain JSON values; NaN becomes null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    if isinstance(value, (float, np.floating)):
+        return None if math.isnan(value) else float(value)
+    if isinstance(value, np.integer):
+        return int(value)
+    return value
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def estimate_from_json(value: Mapping[str, Any]) -> Estimate:
+    """The inverse of `to_json` for an Estimate."""
+    return Estimate(_number(value["value"]), _number(value["low"]), _number(value["high"]), int(value["n"]))
+
+
+def epoch_record_from_json(value: Mapping[str, Any]) -> EpochRecord:
+    """The inverse of `to_json` for an EpochRecord."""
+    numbers = ("train_loss", "val_loss", "learning_rate", "seconds", "images_per_second", "peak_memory_mb")
+    return EpochRecord(
+        epoch=int(value["epoch"]),
+        phase=str(value["phase"]),
+        attempt=int(value["attempt"]),
+        metrics={name: estimate_from_json(item) for name, item in value["metrics"].items()},
+        loss_parts={name: _number(item) for name, item in value["loss_parts"].items()},
+        resolution=int(value["resolution"]),
+        **{name: _number(value[name]) for name in numbers},
+    )
+
+
+def verdict_from_json(value: Mapping[str, Any]) -> Verdict:
+    """The inverse of `to_json` for a Verdict."""
+    return Verdict(
+        outcome=value["outcome"],
+        difference=estimate_from_json(value["difference"]),
+        guard_difference=estimate_from_json(value["guard_difference"]),
+        reason=str(value["reason"]),
+    )
+
+
+def decision_from_json(value: Mapping[str, Any]) -> Decision:
+    """The inverse of `to_json` for a Decision."""
+    return Decision(
+        action=value["action"],
+        reason=str(value["reason"]),
+        phase=str(value["phase"]),
+        settings=dict(value["settings"]),
+        epochs=int(value["epochs"]),
+    )

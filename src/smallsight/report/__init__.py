@@ -1,0 +1,1 @@
+"""The journal told to people: analysis, JSON, CSV, terminal. No torch here."""

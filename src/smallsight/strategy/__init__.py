@@ -1,0 +1,1 @@
+"""Which phase comes next, and why: pure decisions over a journal of facts. No torch here."""

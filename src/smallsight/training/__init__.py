@@ -1,0 +1,1 @@
+"""One attempt of one phase: a child process that trains, evaluates and checkpoints."""
