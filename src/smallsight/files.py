@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -53,3 +54,10 @@ def sha256_of(path: Path) -> str:
         while block := handle.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def copy_atomically(source: Path, path: Path) -> str:
+    """Copy a file so that `path` is the old one or the whole new one; returns the copy's SHA-256."""
+    with source.open("rb") as handle:
+        write_atomically(path, lambda target: shutil.copyfileobj(handle, target))
+    return sha256_of(path)

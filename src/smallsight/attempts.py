@@ -1,0 +1,83 @@
+"""What an attempt is told, and where its files lie."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from smallsight.files import write_text_atomically
+
+Start = Literal["scratch", "warm"]
+
+
+@dataclass(frozen=True)
+class AttemptSpec:
+    """One attempt of one phase.
+
+    Attributes:
+        run_folder: the run.
+        folder: this attempt's own folder in it.
+        phase, attempt: which one; a `checkpoint.pth` of the same two is continued exactly.
+        config: the whole configuration as resolved for this phase.
+        first_epoch, last_epoch: numbers, both included; none to train where last < first.
+        evaluated_epoch: where nothing is trained, the number under which the start is evaluated.
+        start: from scratch, or warm from `start_path`.
+        target_metric: decides which epoch of the attempt is its best.
+    """
+
+    run_folder: str
+    folder: str
+    phase: str
+    attempt: int
+    config: Mapping[str, Any]
+    first_epoch: int
+    last_epoch: int
+    start: Start
+    start_path: str = ""
+    evaluated_epoch: int = 0
+    target_metric: str = "map_small"
+
+    def save(self) -> Path:
+        """Write the specification into the attempt's folder."""
+        path = Path(self.folder) / "attempt.json"
+        write_text_atomically(path, json.dumps(asdict(self), indent=1))
+        return path
+
+    @staticmethod
+    def load(path: Path) -> AttemptSpec:
+        """The inverse of `save`."""
+        return AttemptSpec(**json.loads(path.read_text()))
+
+    @property
+    def log(self) -> Path:
+        """What the child process printed."""
+        return Path(self.folder) / "worker.log"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The run's checkpoint, from which an interrupted attempt goes on."""
+        return Path(self.run_folder) / "checkpoint.pth"
+
+    @property
+    def best(self) -> Path:
+        """The state after the best epoch of this attempt."""
+        return Path(self.folder) / "best.pth"
+
+    def lightweight(self, epoch: int) -> Path:
+        """Weights and metrics of one epoch."""
+        return Path(self.run_folder) / "checkpoints" / f"checkpoint_epoch_{epoch}_lightweight.pth"
+
+    def detections(self, epoch: int) -> Path:
+        """What was found on the validation set after one epoch."""
+        return Path(self.folder) / "detections" / f"valid_epoch_{epoch:03d}.npz"
+
+
+@dataclass(frozen=True)
+class AttemptResult:
+    """How an attempt ended: `failure` is empty where it ended well, else a kind of `training.failures`."""
+
+    failure: str = ""
+    message: str = ""

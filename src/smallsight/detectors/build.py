@@ -1,0 +1,55 @@
+"""A detector from its configuration or from a checkpoint's description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from smallsight.config import Config
+from smallsight.detectors.base import Detector
+from smallsight.errors import CheckpointError, ConfigError
+
+
+def refuse_unavailable(config: Config, source: str) -> None:
+    """Stop early where the configured detector is not built yet.
+
+    Raises:
+        ConfigError: the configuration names RF-DETR.
+    """
+    if config.model.detector == "rfdetr":
+        raise ConfigError(
+            f"{source}: model.detector: RF-DETR is not available in this version of smallsight; "
+            f"got rfdetr (size {config.model.rfdetr_size}), expected nano. "
+            "Try the strategy on the embedded detector with configs/demo.yaml."
+        )
+
+
+def build_detector(config: Config, class_names: Sequence[str], source: str) -> Detector:
+    """A detector with fresh weights that depend on the configured seed alone.
+
+    Raises:
+        ConfigError: see `refuse_unavailable`.
+    """
+    refuse_unavailable(config, source)
+    return _nano(class_names, config.model.width, config.training.seed)
+
+
+def detector_from_description(description: Mapping[str, Any], where: str) -> Detector:
+    """The detector that a checkpoint describes, with fresh weights.
+
+    Raises:
+        CheckpointError: a detector that this version does not know.
+    """
+    if description.get("detector") != "nano":
+        raise CheckpointError(f"{where}: holds a {description.get('detector')!r} detector; this version knows: nano.")
+    return _nano(description["class_names"], float(description["width"]), 0)
+
+
+def _nano(class_names: Sequence[str], width: float, seed: int) -> Detector:
+    from smallsight.detectors.nano import NanoDetector
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return NanoDetector(class_names, width=width)

@@ -1,0 +1,229 @@
+"""The embedded detector: a small fully convolutional network that learns on a CPU.
+
+A U-shaped network of plain convolutions gives a map at half of the input's size. Each cell holds, per class, how likely
+it is the centre of an object, and, shared by the classes, where that object's box lies.
+
+Source: Zhou et al., "Objects as Points", 2019 (centre heatmap and its focal loss). Departs from it: boxes are learnt
+in every cell near a centre, by generalised IoU; the heatmap's bump follows the box's width and height; the map is at
+stride 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from smallsight.detectors.base import Detector, Target
+from smallsight.records import Detections
+
+WIDTHS = (16, 32, 64, 96)
+"""Channels at strides 2, 4, 8 and 16."""
+PRIOR = 0.01
+"""Chance of a centre that the untrained network starts from; keeps the first loss small."""
+CENTRE_SHARE = 0.3
+"""A cell learns a box where the bump of the nearest object is at least this high."""
+MAX_DETECTIONS = 100
+MIN_SCORE = 0.01
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(_conv(channels, channels), nn.Conv2d(channels, channels, 3, 1, 1, bias=False))
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.body(x)) + x, inplace=True)
+
+
+class NanoDetector(Detector):
+    """Centre heatmap with box regression at stride 2.
+
+    Args:
+        class_names: one heatmap each.
+        width: multiplies the number of channels.
+    """
+
+    resolution_step = 16
+    keeps_aspect = True
+    stride = 2
+
+    def __init__(self, class_names: Sequence[str], *, width: float = 1.0) -> None:
+        super().__init__()
+        self.class_names = tuple(class_names)
+        self.width = width
+        c2, c4, c8, c16 = (max(8, round(c * width / 8) * 8) for c in WIDTHS)
+        self.down2 = _conv(3, c2, stride=2)
+        self.down4 = nn.Sequential(_conv(c2, c4, stride=2), _Residual(c4))
+        self.down8 = nn.Sequential(_conv(c4, c8, stride=2), _Residual(c8))
+        self.down16 = nn.Sequential(_conv(c8, c16, stride=2), _Residual(c16))
+        self.up8 = _conv(c16, c8, kernel=1)
+        self.up4 = _conv(c8, c4, kernel=1)
+        self.up2 = _conv(c4, c2, kernel=1)
+        self.mix8 = _conv(c8, c8)
+        self.mix4 = _conv(c4, c4)
+        self.mix2 = nn.Sequential(_conv(c2, c2), _conv(c2, c2))
+        self.head = nn.Conv2d(c2, len(self.class_names) + 4, 1)
+        nn.init.normal_(self.head.weight, std=0.01)
+        bias = [math.log(PRIOR / (1 - PRIOR))] * len(self.class_names) + [0.0, 0.0, 1.0, 1.0]
+        self.head.bias = nn.Parameter(torch.tensor(bias))
+        self.to(memory_format=torch.channels_last)
+
+    def description(self) -> Mapping[str, Any]:
+        return {"detector": "nano", "class_names": list(self.class_names), "width": self.width}
+
+    def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+        matrices = [p for p in self.parameters() if p.ndim > 1]
+        vectors = [p for p in self.parameters() if p.ndim <= 1]
+        return [
+            {"params": matrices, "lr": learning_rate, "weight_decay": weight_decay},
+            {"params": vectors, "lr": learning_rate, "weight_decay": 0.0},
+        ]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps at stride 2.
+
+        Args:
+            images: uint8 (B, 3, H, W).
+        Returns:
+            logits (B, classes, H/2, W/2) and boxes (B, 4, H/2, W/2): centre offset from the cell's centre and the
+            logarithm of width and height, in cells.
+        """
+        x = images.to(memory_format=torch.channels_last).float().sub_(114.0).mul_(1 / 58.0)
+        x2 = self.down2(x)
+        x4 = self.down4(x2)
+        x8 = self.down8(x4)
+        y = self.down16(x8)
+        y = self.mix8(x8 + _double(self.up8(y)))
+        y = self.mix4(x4 + _double(self.up4(y)))
+        y = self.mix2(x2 + _double(self.up2(y)))
+        maps = self.head(y)
+        classes = len(self.class_names)
+        return maps[:, :classes], maps[:, classes:]
+
+    def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
+        logits, boxes = self(images)
+        return _losses(logits, boxes, targets, self.stride)
+
+    def detect(self, images: Tensor, sizes_wh: Sequence[tuple[int, int]]) -> list[Detections]:
+        logits, boxes = self(images)
+        return _peaks(logits, boxes, self.stride, sizes_wh)
+
+    def detect_with_losses(
+        self, images: Tensor, targets: Sequence[Target], sizes_wh: Sequence[tuple[int, int]]
+    ) -> tuple[list[Detections], dict[str, Tensor]]:
+        logits, boxes = self(images)
+        return _peaks(logits, boxes, self.stride, sizes_wh), _losses(logits, boxes, targets, self.stride)
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def _decode(boxes: Tensor, x: Tensor, y: Tensor, stride: int) -> Tensor:
+    """Predicted values (..., 4) at cells (x, y) to xyxy, px, model frame."""
+    centre = torch.stack([x, y], dim=-1) + 0.5 + boxes[..., :2]
+    half = boxes[..., 2:].clamp(-4, 8).exp() / 2
+    return torch.cat([centre - half, centre + half], dim=-1) * stride
+
+
+def _losses(logits: Tensor, boxes: Tensor, targets: Sequence[Target], stride: int) -> dict[str, Tensor]:
+    heat = torch.zeros_like(logits)
+    keep = torch.ones_like(logits[:, :1])
+    found: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
+    objects = 0
+    for index, target in enumerate(targets):
+        if len(target.boxes) == 0:
+            continue
+        bump = _bumps(target.boxes / stride, logits.shape[-2:])
+        _mask_ignored(keep[index, 0], target.boxes[target.ignored] / stride)
+        real = ~target.ignored
+        objects += int(real.sum())
+        for label in set(target.labels[real].tolist()):
+            heat[index, label] = bump[real & (target.labels == label)].amax(0)
+        if bool(real.any()):
+            best, owner = bump[real].max(0)
+            ys, xs = torch.nonzero(best >= CENTRE_SHARE, as_tuple=True)
+            at = torch.full_like(xs, index)
+            found.append((at, ys, xs, best[ys, xs], target.boxes[real][owner[ys, xs]]))
+    loss_heat = _focal(logits, heat, keep) / max(1, objects)
+    if not found:
+        return {"heatmap": loss_heat, "box": boxes.sum() * 0.0}
+    at, ys, xs, weight, truth = (torch.cat(parts) for parts in zip(*found, strict=True))
+    predicted = _decode(boxes[at, :, ys, xs], xs.float(), ys.float(), stride)
+    overlap = 1 - _generalised_iou(predicted, truth)
+    return {"heatmap": loss_heat, "box": 2.0 * (overlap * weight).sum() / weight.sum()}
+
+
+def _bumps(boxes: Tensor, size_hw: torch.Size) -> Tensor:
+    """A bump of height 1 at each box's centre cell, (N, H, W); its width follows the box."""
+    height, width = size_hw
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    sides = boxes[:, 2:] - boxes[:, :2]
+    sigma = (sides / 5).clamp(min=0.6)
+    cell = centre.floor().minimum(centre.new_tensor([width - 1, height - 1])).clamp(min=0)
+    x = torch.arange(width, device=boxes.device) - cell[:, :1]
+    y = torch.arange(height, device=boxes.device) - cell[:, 1:]
+    along_x = torch.exp(-0.5 * (x / sigma[:, :1]) ** 2)
+    along_y = torch.exp(-0.5 * (y / sigma[:, 1:]) ** 2)
+    return along_y[:, :, None] * along_x[:, None, :]
+
+
+def _mask_ignored(keep: Tensor, boxes: Tensor) -> None:
+    for x1, y1, x2, y2 in boxes.tolist():
+        keep[max(0, math.floor(y1)) : math.ceil(y2), max(0, math.floor(x1)) : math.ceil(x2)] = 0
+
+
+def _focal(logits: Tensor, heat: Tensor, keep: Tensor) -> Tensor:
+    """Sum of the penalty-reduced focal loss over the cells that are kept. Source: "Objects as Points", equation 1."""
+    chance = logits.sigmoid()
+    positive = (heat == 1).float()
+    hit = positive * (1 - chance) ** 2 * F.logsigmoid(logits)
+    miss = (1 - heat) ** 4 * chance**2 * F.logsigmoid(-logits)
+    return -((hit + miss) * keep).sum()
+
+
+def _generalised_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Row by row, (N,). Source: Rezatofighi et al., "Generalized Intersection over Union", CVPR 2019."""
+    overlap = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(1)
+    union = (a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - overlap
+    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(1)
+    return overlap / union.clamp(min=1e-6) - (hull - union) / hull.clamp(min=1e-6)
+
+
+@torch.no_grad()
+def _peaks(logits: Tensor, boxes: Tensor, stride: int, sizes_wh: Sequence[tuple[int, int]]) -> list[Detections]:
+    chance = logits.sigmoid()
+    chance = chance * (F.max_pool2d(chance, 3, 1, 1) == chance)
+    _, classes, height, width = chance.shape
+    scores, at = chance.flatten(1).topk(min(MAX_DETECTIONS, classes * height * width))
+    label, cell = at // (height * width), at % (height * width)
+    values = boxes.flatten(2).gather(2, cell[:, None].expand(-1, 4, -1)).transpose(1, 2)
+    found = _decode(values, (cell % width).float(), (cell // width).float(), stride).cpu().numpy()
+    result = []
+    for index, (w, h) in enumerate(sizes_wh):
+        keep = (scores[index] >= MIN_SCORE).cpu().numpy()
+        factor = np.array([w, h, w, h], dtype=np.float32) / np.array([width, height] * 2, dtype=np.float32) / stride
+        limit = np.array([w, h, w, h], dtype=np.float32)
+        result.append(
+            Detections(
+                boxes=np.clip(found[index][keep] * factor, 0, limit),
+                scores=scores[index].cpu().numpy()[keep],
+                labels=label[index].cpu().numpy()[keep],
+            )
+        )
+    return result

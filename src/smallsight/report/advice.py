@@ -1,0 +1,140 @@
+"""What to do next, and what not to conclude, in sentences."""
+
+from __future__ import annotations
+
+import math
+
+from smallsight.records import Decision, Estimate
+from smallsight.report.findings import Analysis
+from smallsight.report.history import History
+
+_CHECK_FOOTAGE = "Check it on images like those it will see: a validation AP need not carry over to other footage."
+_FEW_EPOCHS = 5
+_VISIBLE = 0.0005
+
+
+def recommendations(history: History, analysis: Analysis) -> tuple[str, ...]:
+    """What to do, in order: the next step, then what else stands in the way, then what to prepare."""
+    first = _run_step(history, analysis) or _recorded_step(analysis)
+    rest = []
+    if analysis.guard.kept is False:
+        rest.append(
+            f"Look at {analysis.guard.metric} first: {analysis.guard.value:.3f} is below its floor of "
+            f"{analysis.guard.floor:.3f}."
+        )
+    if analysis.overfitting.detected:
+        rest.append("Stop the overfitting: more augmentation, or a lower learning rate from an earlier checkpoint.")
+    if analysis.level_reached in ("none", "minimum"):
+        rest.extend(f"{issue.key}: {issue.remedy}." for issue in analysis.issues if issue.severity != "low")
+    if analysis.plateau.by_slope and not history.finished:
+        rest.append("Lower the learning rate to a half, then to a tenth: the strategy expects +0.01 to +0.02 of it.")
+    if analysis.level_reached != "none":
+        rest.append(_CHECK_FOOTAGE)
+    return (first, *rest)
+
+
+def warnings(analysis: Analysis) -> tuple[str, ...]:
+    """What the numbers do not show, though they may seem to."""
+    found = []
+    best, inflation = analysis.best, analysis.best_inflation
+    if best is not None and inflation >= _VISIBLE:
+        found.append(
+            f"The best of {analysis.recorded} epochs ({best.value.value:.3f} at epoch {best.epoch}) is lucky by up to "
+            f"{inflation:.3f}: that is what the best of so many gains from epoch noise (sd {analysis.residual_sd:.4f})."
+        )
+    move = analysis.momentum
+    if move.low <= 0 <= move.high:
+        found.append(
+            f"The last {move.n} recorded epochs moved by {move:+.3f}: no more than two epochs differ by chance."
+        )
+    flat = analysis.plateau
+    if flat.patience_fired_at is not None and not flat.by_slope:
+        found.append(
+            f"The patience rule first fired at epoch {flat.patience_fired_at}, but noise alone makes it fire: that the "
+            "metric is flat can't be shown."
+        )
+    if 0 < analysis.recorded < _FEW_EPOCHS:
+        found.append(f"{analysis.recorded} recorded epochs are too few for a trend.")
+    return tuple(found)
+
+
+def _run_step(history: History, analysis: Analysis) -> str:
+    """The next step of a run that a strategy leads; empty for a recorded file."""
+    if history.phases and history.phases[-1].outcome == "running":
+        phase = history.phases[-1]
+        return f"Let phase {phase.name} run on: {_sentence(_reason_of(history, phase.name) or 'it has not ended')}"
+    decision = history.decisions[-1] if history.decisions else None
+    if decision is None and not history.finished:
+        return ""
+    if decision is not None and decision.action == "run" and not history.finished:
+        if not _pending(history, decision):
+            return "Resume the run: its next phase is not decided yet."
+        return f"Resume the run, with phase {decision.phase} for {decision.epochs} epochs: {_sentence(decision.reason)}"
+    ended = f"Why it ended: {_sentence(decision.reason)}" if decision is not None else ""
+    if analysis.level_reached != "none":
+        return f"Use the champion{_at(history.champion_path)}: {_standing(analysis)}. {ended}".rstrip()
+    return f"Change the data or the strategy, which has come to its end: {_standing(analysis)}. {ended}".rstrip()
+
+
+def _pending(history: History, decision: Decision) -> bool:
+    """Whether a phase that was decided on has not been run; a phase may be decided on more than once."""
+    decided = sum(other.action == "run" and other.phase == decision.phase for other in history.decisions)
+    return decided > sum(phase.name == decision.phase for phase in history.phases)
+
+
+def _reason_of(history: History, phase: str) -> str:
+    return next((decision.reason for decision in reversed(history.decisions) if decision.phase == phase), "")
+
+
+def _recorded_step(analysis: Analysis) -> str:
+    """The next step after epochs that no strategy led."""
+    if analysis.latest is None:
+        return f"Train and record: no epoch with {analysis.metric} is recorded yet."
+    rate, flat = analysis.rate_per_epoch, analysis.plateau
+    if analysis.level_reached != "none":
+        return f"Use the checkpoint of epoch {analysis.latest.epoch}: {_standing(analysis)}."
+    if analysis.overfitting.detected:
+        return f"Stop and go back to an earlier checkpoint: {analysis.overfitting.reason}."
+    if flat.by_slope:
+        return f"Change a setting, since training on brings little: {flat.reason}."
+    if rate.low > 0:
+        return (
+            f"Train on with the current settings: {analysis.metric} rises by {rate:.4f} per epoch, and "
+            f"{analysis.levels[0].value:.2f} is {_epochs(analysis.levels[0].epochs_to_reach)} away at that rate."
+        )
+    if rate.high < 0:
+        return f"Go back to an earlier checkpoint: {analysis.metric} falls by {_turned(rate):.4f} per epoch."
+    return f"Train on until the trend shows: {analysis.recorded} recorded epochs give a rate of {rate:.4f} per epoch."
+
+
+def _standing(analysis: Analysis) -> str:
+    level = analysis.levels[0]
+    if analysis.current is None:
+        return f"{analysis.metric} is not known"
+    value = f"{analysis.metric} is {analysis.current.value:.3f}"
+    if not level.reached:
+        return f"{value}, {analysis.gap_to_target:.3f} short of {level.value:.2f}"
+    doubt = "" if level.certain else ", though chance may have lifted it there"
+    return f"{value}, at the level of {level.value:.2f}{doubt}"
+
+
+def _epochs(count: Estimate) -> str:
+    if math.isinf(count.value):
+        return "out of reach"
+    text = f"about {count.value:.0f} epochs"
+    if math.isnan(count.low):
+        return text
+    upper = "no limit" if math.isinf(count.high) else f"{count.high:.0f}"
+    return f"{text} [{count.low:.0f} to {upper}]"
+
+
+def _turned(estimate: Estimate) -> Estimate:
+    return Estimate(-estimate.value, -estimate.high, -estimate.low, estimate.n)
+
+
+def _at(path: str) -> str:
+    return f" ({path})" if path else ""
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,139 @@
+"""From a history to what it says: how fast it improves, how sure that is, what holds it back and what to do next.
+
+Pure: a history in, an analysis out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+from scipy.special import ndtr
+
+from smallsight.records import Decision, EpochRecord, Estimate
+from smallsight.report.advice import recommendations, warnings
+from smallsight.report.findings import Agreement, Analysis, Guard, Level, LevelName, Mark, Pace, PhaseReview
+from smallsight.report.history import History, PhaseStory, latest_per_epoch
+from smallsight.report.issues import Issue, configuration_issues
+from smallsight.strategy.trends import Trend, epochs_to_reach, momentum, overfitting, plateau, trend
+
+__all__ = ["Analysis", "Guard", "Level", "Mark", "PhaseReview", "analyse", "expected_maximum"]
+
+
+def analyse(history: History) -> Analysis:
+    """Everything that the report says about a history, from its records alone.
+
+    An empty history gives NaN and "no epoch recorded". Where attempts repeated an epoch, the last one counts. The trend
+    spans all phases; plateau and overfitting look at the last phase, since a change of settings moves the losses.
+    """
+    target = history.target
+    records = tuple(r for r in latest_per_epoch(history.records) if not math.isnan(r.value(target.metric)))
+    epochs, values = [record.epoch for record in records], [record.value(target.metric) for record in records]
+    marks = [Mark(record.epoch, record.metrics[target.metric]) for record in records]
+    line = trend(epochs, values)
+    last_phase = tuple(itertools.takewhile(lambda record: record.phase == records[-1].phase, reversed(records)))
+    current = _current(history, marks)
+    levels = _levels(history, current, line)
+    elapsed = epochs[-1] - epochs[0] if epochs else 0
+    total = values[-1] - values[0] if values else math.nan
+    analysis = Analysis(
+        metric=target.metric,
+        recorded=len(records),
+        elapsed=elapsed,
+        first=marks[0] if marks else None,
+        latest=marks[-1] if marks else None,
+        best=max(marks, key=lambda mark: mark.value.value, default=None),
+        current=current,
+        total_improvement=total,
+        per_recorded_step=total / (len(records) - 1) if len(records) > 1 else math.nan,
+        per_elapsed_epoch=total / elapsed if elapsed else math.nan,
+        rate_per_epoch=line.slope,
+        theil_sen=line.theil_sen,
+        residual_sd=line.residual_sd,
+        pace=_pace(line.slope, target.rate_per_epoch),
+        momentum=momentum(epochs, values),
+        best_inflation=expected_maximum(len(records)) * line.residual_sd,
+        plateau=plateau([r.epoch for r in last_phase], [r.value(target.metric) for r in last_phase]),
+        overfitting=overfitting(
+            [r.epoch for r in last_phase], [r.train_loss for r in last_phase], [r.val_loss for r in last_phase]
+        ),
+        guard=_guard(history, records),
+        levels=levels,
+        level_reached=next((level.name for level in reversed(levels) if level.reached), "none"),
+        gap_to_target=max(0.0, levels[0].gap.value) if current else math.nan,
+        phases=tuple(_review(phase) for phase in history.phases),
+        issues=_untried(configuration_issues(history.config), history.decisions),
+    )
+    advised = dataclasses.replace(analysis, warnings=warnings(analysis))
+    return dataclasses.replace(advised, recommendations=recommendations(history, advised))
+
+
+def expected_maximum(n: int) -> float:
+    """The expected largest of `n` independent standard normal values, by quadrature; NaN for n < 1.
+
+    Source: the density of the largest is n phi(z) Phi(z)^(n-1) (David and Nagaraja, "Order Statistics", 2.1).
+    """
+    if n < 1:
+        return math.nan
+    z = np.linspace(-10.0, 10.0, 4001)
+    density = n * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * ndtr(z) ** (n - 1)
+    return max(0.0, float(np.sum(z * density) * (z[1] - z[0])))
+
+
+def _untried(issues: tuple[Issue, ...], decisions: tuple[Decision, ...]) -> tuple[Issue, ...]:
+    """Without the settings that a phase has already changed: its verdict says what came of it."""
+    tried = {key for decision in decisions if decision.action == "run" for key in decision.settings}
+    return tuple(i for i in issues if not any(key == i.key or key.startswith(f"{i.key}.") for key in tried))
+
+
+def _current(history: History, marks: list[Mark]) -> Mark | None:
+    champion, metric = history.champion, history.target.metric
+    if champion is not None and not math.isnan(champion.value(metric)):
+        return Mark(champion.epoch, champion.metrics[metric])
+    return marks[-1] if marks else None
+
+
+def _levels(history: History, current: Mark | None, line: Trend) -> tuple[Level, ...]:
+    target = history.target
+    named: tuple[tuple[LevelName, float], ...] = (
+        ("minimum", target.minimum),
+        ("success", target.success),
+        ("optimal", target.optimal),
+    )
+    value = current.value if current else Estimate(math.nan)
+    return tuple(
+        Level(
+            name=name,
+            value=level,
+            reached=value.value >= level,
+            certain=value.low >= level,
+            gap=Estimate(level - value.value, level - value.high, level - value.low, value.n),
+            epochs_to_reach=epochs_to_reach(line, value.value, level),
+        )
+        for name, level in named
+    )
+
+
+def _guard(history: History, records: tuple[EpochRecord, ...]) -> Guard:
+    metric, floor = history.target.guard_metric, history.target.guard_floor
+    record = history.champion or (records[-1] if records else None)
+    value = record.metrics.get(metric, Estimate(math.nan)) if record else Estimate(math.nan)
+    kept = value.value >= floor if floor is not None and value.known else None
+    return Guard(metric, value, floor, kept)
+
+
+def _pace(slope: Estimate, wanted: float) -> Pace:
+    if slope.low > wanted:
+        return "above"
+    return "below" if slope.high < wanted else "undecided"
+
+
+def _review(phase: PhaseStory) -> PhaseReview:
+    actual = phase.verdict.difference if phase.verdict else Estimate(math.nan)
+    agreement: Agreement = "not measured"
+    if phase.expected_gain is not None and actual.known and not math.isnan(actual.low):
+        lowest, highest = phase.expected_gain
+        agreement = "below" if actual.high < lowest else "above" if actual.low > highest else "compatible"
+    return PhaseReview(phase.name, phase.expected_gain, actual, agreement)

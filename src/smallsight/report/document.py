@@ -1,0 +1,170 @@
+"""The report as JSON and as a table: `training_evaluation_detailed.json` and `metrics.csv`.
+
+JSON has no NaN and no infinity: null stands for a value that is not known, or for an interval's end without a limit.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from smallsight.files import write_text_atomically
+from smallsight.records import EpochRecord, to_json
+from smallsight.report.analysis import analyse
+from smallsight.report.findings import Analysis, Mark
+from smallsight.report.history import History, latest_per_epoch
+
+REPORT_FILE = "training_evaluation_detailed.json"
+TABLE_FILE = "metrics.csv"
+
+_METRICS = ("map_50_95", "map_50", "map_75", "map_small", "map_medium", "map_large")
+_ALWAYS = ("map_50_95", "map_50", "map_small")
+_LOSSES = ("train_loss", "val_loss")
+_MEASURES = ("learning_rate", "seconds", "images_per_second", "peak_memory_mb")
+
+
+def to_document(history: History, analysis: Analysis) -> dict[str, Any]:
+    """The report as plain JSON values.
+
+    Returns:
+        `metrics` by epoch (`map_50_95`, `map_50`, `map_small`, `train_loss` and `val_loss` always, as bare numbers or
+        null; all else where known, with `intervals` and `n` by metric), `analysis` (`rate_per_epoch`,
+        `total_improvement`, `latest`, `gap_to_target` and more), `phases`, `decisions`, `target`, `baseline` and
+        `champion`.
+    """
+    champion = None
+    if history.champion is not None:
+        champion = {"path": history.champion_path, "epoch": history.champion.epoch, **_row(history.champion)}
+    baseline = None
+    if history.baseline is not None:
+        baseline = {"epoch": history.baseline.epoch, **_row(history.baseline)}
+    document = {
+        "source": history.source,
+        "finished": history.finished,
+        "target": to_json(history.target),
+        "analysis": _analysis(analysis),
+        "phases": to_json(history.phases),
+        "decisions": to_json(history.decisions),
+        "baseline": baseline,
+        "champion": champion,
+        "metrics": {str(record.epoch): _row(record) for record in latest_per_epoch(history.records)},
+    }
+    return {name: _finite(value) for name, value in document.items()}
+
+
+def write_report(folder: Path, history: History) -> Path:
+    """Write the report and the table of epochs into `folder`, each whole or not at all.
+
+    Returns:
+        The path of the JSON file.
+    """
+    document = to_document(history, analyse(history))
+    path = folder / REPORT_FILE
+    write_text_atomically(folder / TABLE_FILE, csv_text(history.records))
+    write_text_atomically(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
+    return path
+
+
+def csv_text(records: Sequence[EpochRecord]) -> str:
+    """One line per epoch under a header; where attempts repeated an epoch, the last one.
+
+    Columns: epoch, phase, attempt; each metric with `_low`, `_high` and `_n`, the usual six first and the others in
+    natural order; losses; parts of the training loss; rate, time, memory; resolution. What is not known is empty.
+    """
+    rows = latest_per_epoch(records)
+    metrics = (*_METRICS, *_in_order({name for row in rows for name in row.metrics} - set(_METRICS)))
+    parts = _in_order({name for row in rows for name in row.loss_parts})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        [
+            *("epoch", "phase", "attempt"),
+            *(f"{name}{part}" for name in metrics for part in ("", "_low", "_high", "_n")),
+            *_LOSSES,
+            *(f"loss_{name}" for name in parts),
+            *_MEASURES,
+            "resolution",
+        ]
+    )
+    for row in rows:
+        writer.writerow(
+            [
+                *(row.epoch, row.phase, row.attempt),
+                *(cell for name in metrics for cell in _cells(row, name)),
+                *(_cell(getattr(row, name)) for name in _LOSSES),
+                *(_cell(row.loss_parts.get(name, math.nan)) for name in parts),
+                *(_cell(getattr(row, name)) for name in _MEASURES),
+                row.resolution or "",
+            ]
+        )
+    return text.getvalue()
+
+
+def _row(record: EpochRecord) -> dict[str, Any]:
+    names = (*_METRICS, *_in_order(set(record.metrics) - set(_METRICS)))
+    row: dict[str, Any] = {name: record.value(name) for name in names if name in _ALWAYS or name in record.metrics}
+    row |= {name: getattr(record, name) for name in _LOSSES}
+    row |= {"phase": record.phase, "attempt": record.attempt}
+    row |= {name: getattr(record, name) for name in _MEASURES if not math.isnan(getattr(record, name))}
+    if record.resolution:
+        row["resolution"] = record.resolution
+    if record.loss_parts:
+        row["loss_parts"] = dict(record.loss_parts)
+    known = {name: record.metrics[name] for name in names if name in record.metrics}
+    row["intervals"] = {name: [e.low, e.high] for name, e in known.items() if not math.isnan(e.low)}
+    row["n"] = {name: estimate.n for name, estimate in known.items() if estimate.n or not estimate.known}
+    return row
+
+
+def _analysis(analysis: Analysis) -> dict[str, Any]:
+    content: dict[str, Any] = to_json(analysis)
+    for name in ("first", "latest", "best", "current"):
+        content[name] = _mark(analysis.metric, getattr(analysis, name))
+    return content
+
+
+def _mark(metric: str, mark: Mark | None) -> dict[str, Any] | None:
+    if mark is None:
+        return None
+    value = mark.value
+    return {"epoch": mark.epoch, metric: value.value, "low": value.low, "high": value.high, "n": value.n}
+
+
+def _finite(value: Any) -> Any:
+    """JSON values with null for NaN and infinity."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names sorted with their numbers as numbers: ap_8_16 before ap_16_32."""
+    return tuple(
+        sorted(names, key=lambda name: [(len(part), part) if part.isdigit() else (0, part) for part in _split(name)])
+    )
+
+
+def _split(name: str) -> list[str]:
+    return re.findall(r"\d+|\D+", name)
+
+
+def _cells(record: EpochRecord, metric: str) -> list[object]:
+    estimate = record.metrics.get(metric)
+    if estimate is None:
+        return ["", "", "", ""]
+    count = estimate.n if estimate.n or not estimate.known else ""
+    return [_cell(estimate.value), _cell(estimate.low), _cell(estimate.high), count]
+
+
+def _cell(value: float) -> object:
+    return "" if math.isnan(value) else value

@@ -1,0 +1,179 @@
+"""What in a run's configuration holds small objects back, as far as the strategy or a measurement says so.
+
+A key that the configuration does not state raises no issue. Limits that were measured on RF-DETR apply to it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Severity = Literal["high", "medium", "low"]
+
+_ORDER: tuple[Severity, ...] = ("high", "medium", "low")
+_FEWEST_IMAGES_PER_STEP = 16
+# The resolution that the strategy raises to, and the rate that its runs were stable with.
+_STRATEGY_RESOLUTION_PX = {"base": 1288}
+_OTHER_RESOLUTION_PX = 1280
+_STRATEGY_LEARNING_RATE = 2e-4
+_STRATEGY_MIN_BOX_PX = 5
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One setting that stands in the way: `key` is dotted, `message` says why, `remedy` what to set."""
+
+    severity: Severity
+    key: str
+    message: str
+    remedy: str
+
+
+def configuration_issues(config: Mapping[str, Any] | None) -> tuple[Issue, ...]:
+    """What to change in a configuration, the most severe first.
+
+    Args:
+        config: sections `model`, `training`, `augmentation` as in the configuration file; None for not known.
+    """
+    if config is None:
+        return ()
+    model, training = _section(config, "model"), _section(config, "training")
+    augmentation = _section(config, "augmentation")
+    if isinstance(augmentation.get("train"), Mapping):
+        augmentation = augmentation["train"]
+    found = [*_scale_issues(model, training), *_optimizer_issues(model, training), *_augmentation_issues(augmentation)]
+    return tuple(sorted(found, key=lambda issue: _ORDER.index(issue.severity)))
+
+
+def _scale_issues(model: Mapping[str, Any], training: Mapping[str, Any]) -> list[Issue]:
+    issues = []
+    if training.get("multi_scale") is False:
+        issues.append(
+            Issue(
+                "high",
+                "training.multi_scale",
+                "multi-scale training is off; the strategy calls it the most impactful change "
+                "(expected +0.03 to +0.05 map_small)",
+                "set it to true, after a check that the largest scale fits the memory",
+            )
+        )
+    if training.get("multi_scale") is True and training.get("expanded_scales") is True:
+        issues.append(
+            Issue(
+                "low",
+                "training.expanded_scales",
+                "expanded scales raise the largest training size; it is drawn at random, so memory may run out late",
+                "set it to false where memory is short",
+            )
+        )
+    size = _rfdetr_size(model)
+    resolution = _number(training.get("resolution"))
+    wanted = _STRATEGY_RESOLUTION_PX.get(size or "", _OTHER_RESOLUTION_PX)
+    if size and resolution is not None and resolution < wanted:
+        issues.append(
+            Issue(
+                "medium",
+                "training.resolution",
+                f"{resolution:g} px leaves fewer pixels on small objects than the strategy's {wanted} "
+                "(expected +0.01 to +0.02 map_small)",
+                f"set it to {wanted} where memory allows, with batch_size 1 if need be",
+            )
+        )
+    return issues
+
+
+def _optimizer_issues(model: Mapping[str, Any], training: Mapping[str, Any]) -> list[Issue]:
+    issues = []
+    batch, steps = _number(training.get("batch_size")), _number(training.get("grad_accum_steps"))
+    if batch is not None and steps is not None and batch * steps < _FEWEST_IMAGES_PER_STEP:
+        issues.append(
+            Issue(
+                "medium",
+                "training.grad_accum_steps",
+                f"an optimizer step sees {batch * steps:g} images (batch {batch:g} x {steps:g}); below "
+                f"{_FEWEST_IMAGES_PER_STEP} its gradient is noisy, and the strategy's runs used 40",
+                "raise it until batch_size x grad_accum_steps is 16 or more; it costs no memory",
+            )
+        )
+    rate = _number(training.get("learning_rate"))
+    if _rfdetr_size(model) and rate is not None and rate > _STRATEGY_LEARNING_RATE:
+        issues.append(
+            Issue(
+                "medium",
+                "training.learning_rate",
+                f"{rate:g} is above {_STRATEGY_LEARNING_RATE:g}, the rate that the strategy's runs were stable with",
+                f"set it to {_STRATEGY_LEARNING_RATE:g} or less",
+            )
+        )
+    workers = training.get("num_workers")
+    on_cuda = str(training.get("device", "")).startswith("cuda")
+    if workers == 0 and not isinstance(workers, bool) and on_cuda:
+        issues.append(
+            Issue("low", "training.num_workers", "images are decoded while the GPU waits", "set it to 1 or more")
+        )
+    return issues
+
+
+def _augmentation_issues(augmentation: Mapping[str, Any]) -> list[Issue]:
+    issues = []
+    if augmentation and not any(_enabled(value) for value in augmentation.values()):
+        issues.append(
+            Issue(
+                "medium",
+                "augmentation",
+                "all augmentation is off; the strategy expects +0.01 to +0.02 map_small of copy-paste and as much of "
+                "mosaic",
+                "enable copy_paste first",
+            )
+        )
+    elif "copy_paste" in augmentation and not _enabled(augmentation["copy_paste"]):
+        issues.append(
+            Issue(
+                "low",
+                "augmentation.copy_paste",
+                "copy-paste is off; the strategy expects +0.01 to +0.02 map_small of it",
+                "enable it",
+            )
+        )
+    return [*issues, *_mosaic_issues(augmentation.get("mosaic"))]
+
+
+def _mosaic_issues(mosaic: Any) -> list[Issue]:
+    if not isinstance(mosaic, Mapping) or not _enabled(mosaic):
+        return []
+    smallest = _number(mosaic.get("min_bbox_size"))
+    if smallest is None or smallest <= 0:
+        return []
+    above = smallest > _STRATEGY_MIN_BOX_PX
+    return [
+        Issue(
+            "medium" if above else "low",
+            "augmentation.mosaic.min_bbox_size",
+            f"mosaic drops the box of every object that it shrinks below {smallest:g} px, though it stays in the image",
+            f"set it to {_STRATEGY_MIN_BOX_PX} or less" if above else "lower it where the objects are that small",
+        )
+    ]
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = config.get(name)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _enabled(value: Any) -> bool:
+    """A setting of augmentation may be a switch, a bare probability, or a table with both."""
+    if isinstance(value, Mapping):
+        return bool(value.get("enabled", True)) and _enabled(value.get("prob", 1.0))
+    return isinstance(value, (bool, int, float)) and value > 0
+
+
+def _rfdetr_size(model: Mapping[str, Any]) -> str | None:
+    """The size of an RF-DETR, None for another detector."""
+    size = model.get("rfdetr_size")
+    detector = model.get("detector", "rfdetr")
+    return str(size) if size and detector == "rfdetr" else None

@@ -1,0 +1,176 @@
+"""The summary for a terminal: what to do next, what was reached, what was decided and why.
+
+All words that come from data are printed as they are: markup in a name stays text, control characters are made visible.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from smallsight.records import Decision, EpochRecord, Estimate
+from smallsight.report.findings import Analysis, Level, Mark, PhaseReview
+from smallsight.report.history import History, PhaseStory
+
+_OUTCOME_STYLES = {"improved": "green", "regressed": "red", "failed": "red", "running": "cyan"}
+_SEVERITY_STYLES = {"high": "bold red", "medium": "yellow", "low": "dim"}
+
+
+def print_summary(console: Console, history: History, analysis: Analysis, report: Path | None = None) -> None:
+    """Print what was decided and why, to be read at 60 columns and at 120.
+
+    Args:
+        console: colours are dropped where it is no terminal.
+        report: path of the written report, named at the end.
+    """
+    first, *others = analysis.recommendations or ("",)
+    console.print(_text(f"Next: {first}", "bold"))
+    _print_list(console, "Then", others)
+    _print_reached(console, history, analysis)
+    if history.phases:
+        console.print(_heading("Phases"))
+        console.print(_phase_table(history.phases, analysis.phases))
+    _print_list(console, "Decisions", (_decision(decision) for decision in history.decisions))
+    _print_signs(console, analysis)
+    _print_issues(console, analysis)
+    _print_list(console, "Not to conclude", analysis.warnings)
+    if report is not None:
+        console.print()
+        console.print(_text(f"Report: {report}"))
+
+
+def _print_reached(console: Console, history: History, analysis: Analysis) -> None:
+    console.print(_heading(analysis.metric))
+    table = Table.grid(padding=(0, 2))
+    for label, value in _reached(history, analysis):
+        table.add_row(_text(label), _text(value))
+    console.print(Padding(table, (0, 0, 0, 2), expand=False))
+
+
+def _reached(history: History, analysis: Analysis) -> Iterable[tuple[str, str]]:
+    if history.baseline is not None or history.champion is not None:
+        yield "baseline", _of_record(history.baseline, analysis.metric)
+        yield "champion", _of_record(history.champion, analysis.metric)
+    else:
+        yield "first", _of_mark(analysis.first)
+    yield "latest", _of_mark(analysis.latest)
+    yield "best", _of_mark(analysis.best)
+    total = f"{analysis.total_improvement:+.3f}" if analysis.latest else "n/a"
+    yield (
+        "change",
+        f"{total} from the first to the latest, over {analysis.elapsed} epochs ({analysis.recorded} recorded)",
+    )
+    yield "rate", f"{analysis.rate_per_epoch:+.4f} per elapsed epoch, n={analysis.rate_per_epoch.n}"
+    if history.target.rate_per_epoch and analysis.rate_per_epoch.known:
+        side = "above or below" if analysis.pace == "undecided" else analysis.pace
+        doubt = ", can't be told" if analysis.pace == "undecided" else ""
+        yield "", f"{side} the {history.target.rate_per_epoch:g} asked for{doubt}"
+    for level in analysis.levels:
+        yield f"{level.value:.2f}", _of_level(level)
+    guard = analysis.guard
+    floor = "" if guard.floor is None else f", floor {guard.floor:.3f} " + ("kept" if guard.kept else "NOT kept")
+    if guard.value.known:
+        yield guard.metric, f"{guard.value:.3f}{_count(guard.value)}{floor}"
+
+
+def _phase_table(phases: tuple[PhaseStory, ...], reviews: tuple[PhaseReview, ...]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in ("phase", "epochs", "expected", "actual", "outcome"):
+        table.add_column(name, header_style="dim", overflow="fold")
+    for phase, review in zip(phases, reviews, strict=True):
+        expected = "" if review.expected is None else f"{review.expected[0]:+.3f} to {review.expected[1]:+.3f}"
+        actual = f"{review.actual:+.3f}"
+        if review.agreement in ("above", "below"):
+            actual += f" {review.agreement} expected"
+        table.add_row(
+            _text(phase.name),
+            f"{phase.start_epoch}-{phase.end_epoch}",
+            expected,
+            _text(actual),
+            _text(phase.outcome.replace("_", " "), _OUTCOME_STYLES.get(phase.outcome, "")),
+        )
+    return table
+
+
+def _print_signs(console: Console, analysis: Analysis) -> None:
+    flat, fitted = analysis.plateau, analysis.overfitting
+    slope = "yes" if flat.by_slope else "no"
+    patience = "yes" if flat.by_patience else "no"
+    fired = "" if flat.patience_fired_at is None else f" (first fired at epoch {flat.patience_fired_at})"
+    lines = [
+        f"plateau by slope: {slope}",
+        f"plateau by patience: {patience}{fired}",
+        f"decided by {flat.rule}: {flat.reason}",
+        f"overfitting: {'yes' if fitted.detected else 'no'}, {fitted.reason}",
+    ]
+    _print_list(console, "Signs", lines)
+
+
+def _print_issues(console: Console, analysis: Analysis) -> None:
+    if not analysis.issues:
+        return
+    console.print(_heading("Configuration"))
+    for issue in analysis.issues:
+        line = _text(issue.severity, _SEVERITY_STYLES[issue.severity])
+        line.append_text(_text(f"  {issue.key}: {issue.message}; {issue.remedy}"))
+        console.print(Padding(line, (0, 0, 0, 2)))
+
+
+def _print_list(console: Console, title: str, lines: Iterable[str]) -> None:
+    lines = tuple(lines)
+    if not lines:
+        return
+    console.print(_heading(title))
+    table = Table.grid(padding=(0, 1))
+    for line in lines:
+        table.add_row("-", _text(line))
+    console.print(Padding(table, (0, 0, 0, 2), expand=False))
+
+
+def _decision(decision: Decision) -> str:
+    if decision.action == "stop":
+        return f"stop: {decision.reason}"
+    settings = ", ".join(f"{key}={value}" for key, value in decision.settings.items())
+    return f"run {decision.phase}, {decision.epochs} epochs{f' ({settings})' if settings else ''}: {decision.reason}"
+
+
+def _of_record(record: EpochRecord | None, metric: str) -> str:
+    if record is None or metric not in record.metrics:
+        return "n/a"
+    return _of_mark(Mark(record.epoch, record.metrics[metric]))
+
+
+def _of_mark(mark: Mark | None) -> str:
+    return "n/a" if mark is None else f"{mark.value:.3f}{_count(mark.value)}, epoch {mark.epoch}"
+
+
+def _of_level(level: Level) -> str:
+    if not level.gap.known:
+        return "n/a"
+    if level.reached:
+        return "reached" if level.certain else "reached, though chance may have lifted it"
+    ahead = level.epochs_to_reach
+    if not math.isfinite(ahead.value):
+        return f"{level.gap:.3f} to go, no rise to count epochs from"
+    high = "no limit" if math.isinf(ahead.high) else f"{ahead.high:.0f}"
+    interval = "" if math.isnan(ahead.low) else f" [{ahead.low:.0f} to {high}]"
+    return f"{level.gap:.3f} to go, about {ahead.value:.0f} epochs{interval} at this rate"
+
+
+def _count(estimate: Estimate) -> str:
+    return f", n={estimate.n}" if estimate.n else ""
+
+
+def _heading(title: str) -> Text:
+    return Text("\n").append_text(_text(title, "bold"))
+
+
+def _text(words: str, style: str = "") -> Text:
+    """Words as they are: no markup, and control characters (a name may hold some) as their escapes."""
+    return Text("".join(c if c.isprintable() else repr(c)[1:-1] for c in words), style=style)

@@ -1,0 +1,113 @@
+"""The journal: one SQLite file, an append-only table of events, each on the disk before the next step is taken."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from smallsight.errors import RunFolderError
+
+_SCHEMA = """
+create table if not exists events (
+    number integer primary key autoincrement,
+    at real not null,
+    elapsed_s real not null,
+    kind text not null,
+    content text not null
+)
+"""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One fact.
+
+    Attributes:
+        number: order in the journal, from 1.
+        at: seconds since 1970 by the machine's clock; for people, never for decisions.
+        elapsed_s: seconds of work on this run up to here, over all its processes; it never runs backwards.
+        kind: what happened.
+        content: plain JSON values.
+    """
+
+    number: int
+    at: float
+    elapsed_s: float
+    kind: str
+    content: Mapping[str, Any]
+
+
+class Journal:
+    """The events of one run; one process writes, any number may read.
+
+    Rollback journal and full synchronisation, because network disks are common and nothing may be lost.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        if read_only and not path.is_file():
+            raise RunFolderError(f"{path.parent}: no journal.sqlite, so no run. Give the --output-dir of a run.")
+        try:
+            uri = f"file:{_quoted(path)}" + ("?mode=ro" if read_only else "")
+            self._connection = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+            if not read_only:
+                self._connection.execute("pragma journal_mode=delete")
+                self._connection.execute("pragma synchronous=full")
+                self._connection.execute(_SCHEMA)
+            events = self.events()
+        except sqlite3.Error as error:
+            raise _damaged(path, error) from error
+        self._elapsed_before = events[-1].elapsed_s if events else 0.0
+        self._began = time.monotonic()
+
+    def append(self, kind: str, **content: Any) -> Event:
+        """Write one event; it is on the disk when this returns.
+
+        Raises:
+            RunFolderError: the journal can't be written.
+        """
+        text = json.dumps(content)
+        at, elapsed_s = time.time(), self.elapsed_s
+        try:
+            cursor = self._connection.execute(
+                "insert into events (at, elapsed_s, kind, content) values (?, ?, ?, ?)", (at, elapsed_s, kind, text)
+            )
+        except sqlite3.Error as error:
+            raise _damaged(self.path, error) from error
+        return Event(int(cursor.lastrowid or 0), at, elapsed_s, kind, content)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of work on this run so far."""
+        return self._elapsed_before + time.monotonic() - self._began
+
+    def events(self) -> tuple[Event, ...]:
+        """All events, in order."""
+        rows = self._connection.execute("select number, at, elapsed_s, kind, content from events order by number")
+        return tuple(Event(number, at, elapsed, kind, json.loads(text)) for number, at, elapsed, kind, text in rows)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _quoted(path: Path) -> str:
+    return str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _damaged(path: Path, error: sqlite3.Error) -> RunFolderError:
+    return RunFolderError(f"{path}: the journal can't be used ({error}). Is the disk full, or the file damaged?")

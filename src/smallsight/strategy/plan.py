@@ -1,0 +1,215 @@
+"""The strategy file: target, guard, rules, and the phases with the conditions under which each is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from smallsight.config import Config, Section, raise_first, unavailable_keys, with_settings
+from smallsight.errors import ConfigError
+from smallsight.yaml_files import read_yaml
+
+Level = Literal["minimum", "success", "optimal"]
+_Share = Annotated[float, Field(gt=0)]
+BASELINE = "baseline"
+
+
+class Target(Section):
+    """What shall be reached, and at which level the run may stop."""
+
+    metric: str = "map_small"
+    minimum: float = 0.65
+    success: float = 0.70
+    optimal: float = 0.75
+    stop_at: Level | Literal["never"] = "minimum"
+    rate_per_epoch: float = 0.003
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Target:
+        if not self.minimum <= self.success <= self.optimal:
+            raise ValueError("the levels must rise: minimum <= success <= optimal")
+        return self
+
+    def level_reached(self, value: float) -> Level | None:
+        """The highest level that `value` reaches."""
+        names: tuple[Level, ...] = ("optimal", "success", "minimum")
+        return next((name for name in names if value >= getattr(self, name)), None)
+
+
+class Guard(Section):
+    """What must not be paid with: a demonstrable drop of this metric below the champion's by more than `max_drop`."""
+
+    metric: str = "map_50_95"
+    max_drop: Annotated[float, Field(ge=0)] = 0.002
+
+
+class PlateauRule(Section):
+    """When a metric counts as flat."""
+
+    rule: Literal["slope", "patience"] = "slope"
+    window: Annotated[int, Field(ge=3)] = 8
+    threshold: float = 0.001
+    patience: Annotated[int, Field(ge=1)] = 3
+
+
+class VerdictRule(Section):
+    """How sure a phase's gain must be, one-sided, by the paired bootstrap."""
+
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+
+
+class When(Section):
+    """Conditions; all that are given must hold.
+
+    `target_below` and `target_at_least` compare the champion's target metric with a number or a level of the target.
+    `completed` names a phase that trained to its end, `failed` one that could not, `ran` one that did either.
+    """
+
+    target_below: float | Level | None = None
+    target_at_least: float | Level | None = None
+    plateau: bool | None = None
+    completed: str | None = None
+    failed: str | None = None
+    ran: str | None = None
+    any_of: tuple[When, ...] = ()
+
+    def phases(self) -> list[str]:
+        """Names of all phases that the conditions mention."""
+        own = [name for name in (self.completed, self.failed, self.ran) if name]
+        return own + [name for when in self.any_of for name in when.phases()]
+
+    def sentence(self) -> str:
+        """The conditions in words; empty where there are none."""
+        parts = []
+        if self.target_below is not None:
+            parts.append(f"the target metric is below {self.target_below}")
+        if self.target_at_least is not None:
+            parts.append(f"the target metric is at least {self.target_at_least}")
+        if self.plateau is not None:
+            parts.append("it is flat" if self.plateau else "it is not flat")
+        for name, word in ((self.completed, "completed"), (self.failed, "failed"), (self.ran, "was tried")):
+            if name:
+                parts.append(f"{name} {word}")
+        if self.any_of:
+            parts.append("(" + " or ".join(when.sentence() for when in self.any_of) + ")")
+        return " and ".join(parts)
+
+
+class Phase(Section):
+    """One step of the strategy: what it changes and when it is taken."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    title: str = ""
+    epochs: Annotated[int, Field(ge=1)] = 10
+    set: Mapping[str, Any] = {}
+    scale: Mapping[str, float] = {}
+    when: When = When()
+    expected_gain: tuple[float, float] | None = None
+    budget_share: _Share = 1.0
+    risk: Literal["low", "medium", "high"] = "low"
+    end_on_plateau: bool = True
+
+    def settings(self, config: Config) -> dict[str, Any]:
+        """The configuration keys that this phase changes, with `scale` applied to the values in `config`."""
+        changed = dict(self.set)
+        for dotted, factor in self.scale.items():
+            value: Any = config.to_dict()
+            for name in dotted.split("."):
+                value = value[name]
+            scaled = value * factor
+            changed[dotted] = round(scaled) if isinstance(value, int) else float(f"{scaled:.6g}")
+        return changed
+
+    @property
+    def missing(self) -> list[str]:
+        """Keys of `set` that this version of smallsight can't act on yet."""
+        return unavailable_keys(self.set)
+
+
+class Baseline(Section):
+    """The start: `epochs` of training where no checkpoint is given (the configuration's own number by default)."""
+
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    budget_share: _Share = 1.0
+    end_on_plateau: bool = False
+
+
+class Plan(Section):
+    """A whole strategy."""
+
+    name: str = "small objects"
+    target: Target = Target()
+    guard: Guard = Guard()
+    plateau: PlateauRule = PlateauRule()
+    verdict: VerdictRule = VerdictRule()
+    baseline: Baseline = Baseline()
+    phases: tuple[Phase, ...] = ()
+
+    @model_validator(mode="after")
+    def _names(self) -> Plan:
+        names = [phase.name for phase in self.phases]
+        for name in names:
+            if names.count(name) > 1 or name == BASELINE:
+                raise ValueError(f"the phase name {name!r} is used twice")
+        for index, phase in enumerate(self.phases):
+            for name in phase.when.phases():
+                if name not in names[:index]:
+                    raise ValueError(f"phase {phase.name!r} waits for {name!r}, which is no earlier phase")
+        return self
+
+    def ends_on_plateau(self, name: str) -> bool:
+        """Whether flatness ends the phase of that name; never where the plan has no such phase."""
+        if name == BASELINE:
+            return self.baseline.end_on_plateau
+        return any(phase.end_on_plateau for phase in self.phases if phase.name == name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, every key present."""
+        return self.model_dump(mode="json")
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a strategy file.
+
+    Raises:
+        ConfigError: the file can't be read; a key is unknown; a value does not fit; a phase waits for an unknown one.
+    """
+    return build_plan(read_yaml(path), str(path))
+
+
+def build_plan(content: Mapping[str, Any], source: str) -> Plan:
+    """A plan from nested plain values.
+
+    Raises:
+        ConfigError: see `load_plan`.
+    """
+    try:
+        return Plan.model_validate(content)
+    except ValidationError as error:
+        raise_first(error, source, Plan)
+
+
+def check_plan(plan: Plan, config: Config, source: str) -> None:
+    """Try every phase's settings on the configuration, so that a typo shows before hours of training.
+
+    Raises:
+        ConfigError: a phase sets a key that is not there, or to a value that does not fit.
+    """
+    for phase in plan.phases:
+        where = f"{source}: phase {phase.name}"
+        try:
+            settings = phase.settings(config)
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f"{where}: scale: no number {list(phase.scale)} in the configuration.") from error
+        with_settings(config, settings, where)
+
+
+def remaining_share(plan: Plan, done: Sequence[str], current: str) -> float:
+    """The part of the time left that `current` gets, in (0, 1]: its share among the phases still possible."""
+    shares = {BASELINE: plan.baseline.budget_share} | {p.name: p.budget_share for p in plan.phases if not p.missing}
+    names = list(shares)
+    coming = [name for name in names[names.index(current) :] if name == current or name not in done]
+    return shares[current] / sum(shares[name] for name in coming)

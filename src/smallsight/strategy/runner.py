@@ -1,0 +1,370 @@
+"""The one place where a strategy acts: it asks for a decision, writes it down, carries it out, writes the outcome down.
+
+It is started again after any interruption with the same call: the journal says where it stands.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from smallsight.attempts import AttemptResult, AttemptSpec
+from smallsight.config import Config, build_config, with_settings
+from smallsight.errors import ConfigError, RunFolderError, TrainingError
+from smallsight.files import copy_atomically, write_text_atomically
+from smallsight.records import Decision, EpochRecord, Verdict, to_json
+from smallsight.strategy.journal import Journal
+from smallsight.strategy.plan import Plan, remaining_share
+from smallsight.strategy.state import Attempt, PhaseRun, State, fold
+from smallsight.strategy.tree import best_epoch, decide, end_phase_early, relief
+from smallsight.yaml_files import to_yaml
+
+NOT_COMPARED = ("output", "logging", "checkpoint", "dataset.cache_mb", "training.num_workers", "training.threads")
+"""Configuration that may differ between two starts of the same run."""
+
+
+class Trainer(Protocol):
+    """Carries out an attempt in a child process."""
+
+    def __call__(self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool]) -> AttemptResult:
+        """Train; `on_epoch` gets each finished epoch and answers whether to go on.
+
+        Raises:
+            Interrupted: the user or the system asked to stop; the state is saved.
+            InputError: the data or a checkpoint can't be used.
+        """
+
+
+class Watcher(Protocol):
+    """Is told what happens, for the terminal."""
+
+    def decided(self, decision: Decision) -> None:
+        """A decision was taken."""
+
+    def epoch(self, record: EpochRecord, best: float) -> None:
+        """An epoch is done; `best` is the champion's or the phase's best value before it."""
+
+    def note(self, text: str) -> None:
+        """One line about anything else."""
+
+
+Compare = Callable[[Path, Path], Verdict]
+"""Judges the detections in the first file against those in the second."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the runner acts through; handed in, so that the whole strategy can be tested without training."""
+
+    train: Trainer
+    compare: Compare
+    watcher: Watcher
+    publish: Callable[[State], None]
+
+
+class Run:
+    """One run folder, held by this process."""
+
+    def __init__(self, folder: Path, journal: Journal, means: Means) -> None:
+        self.folder, self.journal, self.means = folder, journal, means
+        self.state = fold(journal.events())
+        self._budget_began_at = 0.0
+
+    def write(self, kind: str, **content: Any) -> None:
+        """Append to the journal and bring the state up to date."""
+        self.journal.append(kind, **content)
+        self.state = fold(self.journal.events())
+
+    def begin(self, config: Config, plan: Plan, run_kind: str, resume: str, resumed_epoch: int) -> None:
+        """Write down what this run is, or make sure that it still is what it was.
+
+        Raises:
+            RunFolderError: the folder holds a run with other settings.
+        """
+        if self.state.created:
+            if run_kind == "optimize" or self.state.kind != run_kind:
+                refuse_other_settings(self.folder, self.state, config, plan, run_kind)
+            return
+        write_text_atomically(self.folder / "config.yaml", to_yaml(config.to_dict()))
+        write_text_atomically(self.folder / "strategy.yaml", to_yaml(plan.to_dict()))
+        self.write(
+            "created",
+            config=config.to_dict(),
+            plan=plan.to_dict(),
+            run_kind=run_kind,
+            resume=resume,
+            resumed_epoch=resumed_epoch,
+        )
+
+    def optimize(self, config: Config, plan: Plan, budget_s: float | None) -> State:
+        """Run the strategy to its end.
+
+        Raises:
+            TrainingError: the baseline failed.
+            Interrupted: see `Trainer`.
+        """
+        if budget_s != self.state.budget_s:
+            self.write("budget", budget_s=budget_s)
+        while not self.state.finished:
+            if self._budget_used_up():
+                self.means.watcher.note(f"The budget of {budget_s:.0f} s is used up; the champion stays as it is.")
+                break
+            open_run = self.state.open_run
+            if open_run is None:
+                decision = decide(self.state, plan, self._champion_config(config))
+                self.write("decided", decision=to_json(decision))
+                self.means.watcher.decided(decision)
+                continue
+            self._carry_out(open_run, config, plan)
+            self.means.publish(self.state)
+        self.means.publish(self.state)
+        if self.state.champion is None and self.state.finished:
+            raise TrainingError(self.state.finished)
+        return self.state
+
+    def train_as_configured(self, name: str, config: Config, plan: Plan, resume: str, resumed_epoch: int) -> State:
+        """Run one phase as `config` says, or go on with it; its epochs follow `resumed_epoch`.
+
+        Raises:
+            TrainingError: the phase failed.
+            Interrupted: see `Trainer`.
+        """
+        settings = {**flatten(config.to_dict()), "checkpoint.resume_from": resume or None}
+        same = [run for run in self.state.runs if run.name == name and run.decision.settings == settings]
+        if not same or (same[-1] is not self.state.runs[-1] and not same[-1].closed):
+            if self.state.open_run is not None:
+                self._close(self.state.open_run, None)
+            first = first_epoch(config, resumed_epoch)
+            epochs = config.training.epochs - first + 1
+            if epochs < 1:
+                raise ConfigError(
+                    f"training.epochs: the last epoch is {config.training.epochs}, but {first - 1} are done already. "
+                    "Raise training.epochs."
+                )
+            start = f"from {resume}" if resume else "from scratch"
+            reason = f"{name}: epochs {first} to {config.training.epochs}, {start}."
+            self.write("decided", decision=to_json(Decision("run", reason, name, settings, epochs)))
+            self.means.watcher.decided(self.state.runs[-1].decision)
+            self.write(
+                "attempt_started", attempt=1, settings=settings, first_epoch=first, last_epoch=config.training.epochs
+            )
+        elif same[-1].closed:
+            self.means.watcher.note(f"{name}: these epochs are done already.")
+        while (run := self.state.open_run) is not None:
+            self._carry_out(run, config, plan)
+            self.means.publish(self.state)
+        last = self.state.runs[-1]
+        if last.status == "failed" and last.current is not None:
+            raise TrainingError(f"{name} failed ({last.current.failure}): {last.current.message}")
+        return self.state
+
+    def _champion_config(self, config: Config) -> Config:
+        settings = self.state.champion.settings if self.state.champion else {}
+        return with_settings(config, settings, "champion")
+
+    def _budget_used_up(self) -> bool:
+        left = self._seconds_left()
+        return left is not None and left <= 0
+
+    def _seconds_left(self) -> float | None:
+        budget = self.state.budget_s
+        return None if budget is None else budget - self.journal.elapsed_s
+
+    def _carry_out(self, run: PhaseRun, config: Config, plan: Plan) -> None:
+        attempt = run.current
+        if attempt is None:
+            attempt = self._start_attempt(run, {**self._inherited(), **run.decision.settings})
+        elif attempt.status == "failed" and not run.closed:
+            again = relief(attempt, with_settings(config, attempt.settings, run.name))
+            if again is None:
+                self._close(run, None)
+                self.means.watcher.note(f"Phase {run.name} failed ({attempt.failure}): {attempt.message}")
+                return
+            self.means.watcher.note(f"Phase {run.name} ran out of memory; trying again with batch 1, accumulated.")
+            attempt = self._start_attempt(run, again)
+        elif attempt.status == "completed":
+            self._judge(run, plan)
+            return
+        self._train(run, attempt, config, plan)
+
+    def _inherited(self) -> Mapping[str, Any]:
+        return self.state.champion.settings if self.state.champion else {}
+
+    def _start_attempt(self, run: PhaseRun, settings: Mapping[str, Any]) -> Attempt:
+        first = self.state.last_epoch + 1 if not run.attempts else run.attempts[0].first_epoch
+        number = len(run.attempts) + 1
+        last = first + run.decision.epochs - 1
+        self.write("attempt_started", attempt=number, settings=dict(settings), first_epoch=first, last_epoch=last)
+        current = self.state.runs[-1].current
+        assert current is not None
+        return current
+
+    def _train(self, run: PhaseRun, attempt: Attempt, config: Config, plan: Plan) -> None:
+        resolved = with_settings(config, attempt.settings, f"phase {run.name}")
+        start = self._start_path(resolved)
+        spec = AttemptSpec(
+            run_folder=str(self.folder),
+            folder=str(attempt_folder(self.folder, run, attempt)),
+            phase=run.name,
+            attempt=attempt.number,
+            config=resolved.to_dict(),
+            first_epoch=attempt.first_epoch,
+            last_epoch=attempt.last_epoch,
+            start="warm" if start else "scratch",
+            start_path=str(start or ""),
+            evaluated_epoch=self.state.resumed_epoch,
+            target_metric=plan.target.metric,
+        )
+        began = time.monotonic()
+        deadline = self._deadline(run, plan)
+        result = self.means.train(spec, lambda record: self._on_epoch(record, run, plan, deadline))
+        self.write(
+            "attempt_ended",
+            status="failed" if result.failure else "completed",
+            failure=result.failure,
+            message=result.message,
+            seconds=attempt.seconds + time.monotonic() - began,
+        )
+
+    def _start_path(self, config: Config) -> Path | None:
+        """The checkpoint that an attempt starts from: the champion, or what the user gave."""
+        if self.state.kind == "optimize" and self.state.champion is not None:
+            return self.folder / "checkpoint_best.pth"
+        given = self.state.resume or (config.checkpoint.resume_from if self.state.kind == "train" else None)
+        return Path(given) if given else None
+
+    def _deadline(self, run: PhaseRun, plan: Plan) -> float | None:
+        """When this phase's share of the budget ends, on the journal's clock."""
+        left = self._seconds_left()
+        if left is None:
+            return None
+        done = [r.name for r in self.state.runs if r.closed]
+        return self.journal.elapsed_s + left * remaining_share(plan, done, run.name)
+
+    def _on_epoch(self, record: EpochRecord, run: PhaseRun, plan: Plan, deadline: float | None) -> bool:
+        """Write an epoch down; whether to train another one."""
+        metric = plan.target.metric
+        known = self.state.runs[-1].current
+        assert known is not None
+        seen = any(r.epoch == record.epoch for r in known.records)
+        self.write("epoch", record=to_json(record))
+        if not seen:
+            values = [r.value(metric) for r in self.state.records if r.epoch != record.epoch]
+            best = max((v for v in values if v == v), default=float("nan"))
+            self.means.watcher.epoch(record, best)
+        self.means.publish(self.state)
+        attempt = self.state.runs[-1].current
+        assert attempt is not None
+        if record.epoch >= attempt.last_epoch:
+            return False
+        flat_ends = plan.ends_on_plateau(run.name)
+        left = None if deadline is None else deadline - self.journal.elapsed_s
+        reason = end_phase_early(attempt.records, plan, end_on_plateau=flat_ends, seconds_left=left)
+        if reason is None:
+            return True
+        if not attempt.ended_early:
+            self.write("ended_early", reason=reason)
+            self.means.watcher.note(f"Phase {run.name} ends after epoch {record.epoch}: {reason}.")
+        return False
+
+    def _judge(self, run: PhaseRun, plan: Plan) -> None:
+        """Compare the phase's best epoch with the champion, and crown it where it is demonstrably better."""
+        attempt = run.current
+        assert attempt is not None
+        best = best_epoch(attempt.records, plan.target.metric)
+        if best is None:
+            self._close(run, None)
+            return
+        folder = attempt_folder(self.folder, run, attempt)
+        verdict = None
+        if self.state.champion is not None:
+            verdict = self.means.compare(
+                folder / "detections" / f"valid_epoch_{best.epoch:03d}.npz",
+                champion_detections(self.folder, self.state),
+            )
+        if verdict is None or verdict.outcome == "improved":
+            sha256 = copy_atomically(folder / "best.pth", self.folder / "checkpoint_best.pth")
+            self.write("crowned", epoch=best.epoch, sha256=sha256)
+        if verdict is not None:
+            self.means.watcher.note(f"Phase {run.name}: {verdict.reason}")
+        self._close(run, verdict)
+
+    def _close(self, run: PhaseRun, verdict: Verdict | None) -> None:
+        self.write("phase_closed", phase=run.name, verdict=to_json(verdict) if verdict else None)
+
+
+def attempt_folder(run_folder: Path, run: PhaseRun, attempt: Attempt) -> Path:
+    """`phases/01_continue/attempt_1`."""
+    return run_folder / "phases" / f"{run.number:02d}_{run.name}" / f"attempt_{attempt.number}"
+
+
+def champion_detections(run_folder: Path, state: State) -> Path:
+    """The file with what the champion found on the validation set."""
+    champion = state.champion
+    assert champion is not None
+    folder = run_folder / "phases" / f"{champion.phase_number:02d}_{champion.phase}" / f"attempt_{champion.attempt}"
+    return folder / "detections" / f"valid_epoch_{champion.record.epoch:03d}.npz"
+
+
+def first_epoch(config: Config, resumed_epoch: int) -> int:
+    """The number of the first epoch to train: `start_epoch`, or the one after those that are done."""
+    return max(config.checkpoint.start_epoch or 1, resumed_epoch + 1)
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep a run folder for this process.
+
+    Raises:
+        RunFolderError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunFolderError(
+                f"{folder}: another smallsight process works on this run. Wait for it, or use another --output-dir."
+            ) from error
+        yield
+
+
+def refuse_other_settings(folder: Path, state: State, config: Config, plan: Plan, run_kind: str) -> None:
+    """Make sure that a folder's run is the one that was asked for.
+
+    Raises:
+        RunFolderError: it is another kind of run, or its configuration or strategy differs.
+    """
+    if state.kind != run_kind:
+        raise RunFolderError(f"{folder}: holds a run of `smallsight {state.kind}`. Use another --output-dir.")
+    try:
+        before = flatten(build_config(state.config, "journal").to_dict())
+    except ConfigError as error:
+        raise RunFolderError(
+            f"{folder}: was written by another version ({error}). Use another --output-dir."
+        ) from error
+    pairs = [(before, flatten(config.to_dict())), (flatten(dict(state.plan)), flatten(plan.to_dict()))]
+    for old, new in pairs:
+        for key in sorted({*old, *new}):
+            if old.get(key) != new.get(key) and not key.startswith(NOT_COMPARED):
+                raise RunFolderError(
+                    f"{folder}: holds a run with {key} {json.dumps(old.get(key))}; now {json.dumps(new.get(key))}. "
+                    "Give the same settings to continue it, or use another --output-dir."
+                )
+
+
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,227 @@
+"""The state of a run: a fold over its journal. Nothing else is remembered anywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from smallsight.records import (
+    Decision,
+    EpochRecord,
+    Verdict,
+    decision_from_json,
+    epoch_record_from_json,
+    verdict_from_json,
+)
+from smallsight.strategy.journal import Event
+from smallsight.strategy.plan import BASELINE
+
+Status = Literal["running", "completed", "failed"]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a phase: settings, epochs planned, epochs done."""
+
+    number: int
+    settings: Mapping[str, Any]
+    first_epoch: int
+    last_epoch: int
+    records: tuple[EpochRecord, ...] = ()
+    status: Status = "running"
+    failure: str = ""
+    message: str = ""
+    ended_early: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class PhaseRun:
+    """A phase that was begun: its attempts, and what came of it."""
+
+    name: str
+    number: int
+    decision: Decision
+    attempts: tuple[Attempt, ...] = ()
+    closed: bool = False
+    verdict: Verdict | None = None
+
+    @property
+    def current(self) -> Attempt | None:
+        """The latest attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def status(self) -> Status:
+        """Of the latest attempt; running while nothing is decided."""
+        if not self.closed or self.current is None:
+            return "running"
+        return self.current.status
+
+    @property
+    def records(self) -> tuple[EpochRecord, ...]:
+        """The epochs of the latest attempt."""
+        return self.current.records if self.current else ()
+
+    @property
+    def seconds(self) -> float:
+        """Wall clock over all attempts."""
+        return sum(attempt.seconds for attempt in self.attempts)
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The best checkpoint so far, with the settings that it was trained with."""
+
+    phase: str
+    phase_number: int
+    attempt: int
+    record: EpochRecord
+    settings: Mapping[str, Any]
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that is known of a run."""
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = ""
+    resume: str = ""
+    resumed_epoch: int = 0
+    runs: tuple[PhaseRun, ...] = ()
+    champion: Champion | None = None
+    baseline: EpochRecord | None = None
+    stops: tuple[Decision, ...] = ()
+    finished: str = ""
+    elapsed_s: float = 0.0
+    budget_s: float | None = None
+
+    @property
+    def created(self) -> bool:
+        """Whether the journal holds a run at all."""
+        return bool(self.config)
+
+    @property
+    def open_run(self) -> PhaseRun | None:
+        """The phase that was begun and is not closed."""
+        return self.runs[-1] if self.runs and not self.runs[-1].closed else None
+
+    @property
+    def records(self) -> tuple[EpochRecord, ...]:
+        """All epochs in order; where a failed attempt's epoch was done again, the later one."""
+        by_epoch = {record.epoch: record for run in self.runs for a in run.attempts for record in a.records}
+        return tuple(by_epoch[epoch] for epoch in sorted(by_epoch))
+
+    @property
+    def last_epoch(self) -> int:
+        """Number of the last epoch that was trained or came with the checkpoint."""
+        return max((record.epoch for record in self.records), default=self.resumed_epoch)
+
+    def run(self, name: str) -> PhaseRun | None:
+        """The phase of that name, if it was begun."""
+        return next((run for run in self.runs if run.name == name), None)
+
+    def target_value(self, metric: str) -> float:
+        """The champion's value, NaN while there is none."""
+        return self.champion.record.value(metric) if self.champion else math.nan
+
+
+def fold(events: Iterable[Event]) -> State:
+    """The state after these events."""
+    state = State()
+    for event in events:
+        change = _CHANGES.get(event.kind)
+        if change is not None:
+            state = change(state, event.content)
+        state = replace(state, elapsed_s=event.elapsed_s)
+    return state
+
+
+def _created(state: State, content: Mapping[str, Any]) -> State:
+    return replace(
+        state,
+        config=content["config"],
+        plan=content["plan"],
+        kind=content["run_kind"],
+        resume=content["resume"],
+        resumed_epoch=content["resumed_epoch"],
+    )
+
+
+def _budget(state: State, content: Mapping[str, Any]) -> State:
+    return replace(state, budget_s=content["budget_s"])
+
+
+def _decided(state: State, content: Mapping[str, Any]) -> State:
+    decision = decision_from_json(content["decision"])
+    if decision.action == "stop":
+        return replace(state, finished=decision.reason, stops=(*state.stops, decision))
+    run = PhaseRun(decision.phase, len(state.runs) + 1, decision)
+    return replace(state, runs=(*state.runs, run), finished="")
+
+
+def _with_run(state: State, **changes: Any) -> State:
+    return replace(state, runs=(*state.runs[:-1], replace(state.runs[-1], **changes)))
+
+
+def _with_attempt(state: State, **changes: Any) -> State:
+    *earlier, last = state.runs[-1].attempts
+    return _with_run(state, attempts=(*earlier, replace(last, **changes)))
+
+
+def _attempt_started(state: State, content: Mapping[str, Any]) -> State:
+    attempt = Attempt(content["attempt"], content["settings"], content["first_epoch"], content["last_epoch"])
+    return _with_run(state, attempts=(*state.runs[-1].attempts, attempt))
+
+
+def _epoch(state: State, content: Mapping[str, Any]) -> State:
+    """Add an epoch; one that is reported again after a crash takes the place of the first."""
+    record = epoch_record_from_json(content["record"])
+    kept = [r for r in state.runs[-1].attempts[-1].records if r.epoch != record.epoch]
+    state = _with_attempt(state, records=tuple(sorted([*kept, record], key=lambda r: r.epoch)))
+    return state
+
+
+def _ended_early(state: State, content: Mapping[str, Any]) -> State:
+    return _with_attempt(state, ended_early=content["reason"])
+
+
+def _attempt_ended(state: State, content: Mapping[str, Any]) -> State:
+    return _with_attempt(
+        state,
+        status=content["status"],
+        failure=content["failure"],
+        message=content["message"],
+        seconds=content["seconds"],
+    )
+
+
+def _phase_closed(state: State, content: Mapping[str, Any]) -> State:
+    verdict = verdict_from_json(content["verdict"]) if content["verdict"] else None
+    return _with_run(state, closed=True, verdict=verdict)
+
+
+def _crowned(state: State, content: Mapping[str, Any]) -> State:
+    run = state.runs[-1]
+    attempt = run.attempts[-1]
+    record = next(r for r in attempt.records if r.epoch == content["epoch"])
+    champion = Champion(run.name, run.number, attempt.number, record, attempt.settings, content["sha256"])
+    baseline = record if run.name == BASELINE or state.baseline is None else state.baseline
+    return replace(state, champion=champion, baseline=baseline)
+
+
+_CHANGES = {
+    "created": _created,
+    "budget": _budget,
+    "decided": _decided,
+    "attempt_started": _attempt_started,
+    "epoch": _epoch,
+    "ended_early": _ended_early,
+    "attempt_ended": _attempt_ended,
+    "phase_closed": _phase_closed,
+    "crowned": _crowned,
+}

@@ -1,0 +1,87 @@
+"""What a run shows while it runs: a progress bar, a line per epoch and per decision; plain lines without a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from smallsight.records import Decision, EpochRecord
+
+_SHOWN = (("AP", "map_50_95"), ("AP50", "map_50"), ("AP small", "map_small"), ("recall", "recall_50"))
+
+
+class Terminal:
+    """Shows a run on a console; a context manager, because the progress bar has to be taken away at the end."""
+
+    def __init__(self, console: Console, metric: str) -> None:
+        self.console, self.metric = console, metric
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            expand=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("", total=1, visible=False, figures="")
+
+    def __enter__(self) -> Terminal:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def _line(self, *parts: str | tuple[str, str]) -> None:
+        self.console.print(Text.assemble(*parts), soft_wrap=not self.console.is_terminal)
+
+    def decided(self, decision: Decision) -> None:
+        """A line per decision."""
+        word = "Stop" if decision.action == "stop" else "Next"
+        changes = ", ".join(f"{key}={value}" for key, value in decision.settings.items())
+        self._line((f"{word}: ", "bold"), decision.reason, f" [{changes}]" if changes else "")
+
+    def note(self, text: str) -> None:
+        """A line about anything else."""
+        self._line(text)
+
+    def epoch(self, record: EpochRecord, best: float) -> None:
+        """A line per epoch, with the change against the best so far."""
+        self._progress.update(self._task, visible=False)
+        figures = "  ".join(f"{name} {_number(record.value(key))}" for name, key in _SHOWN)
+        change = record.value(self.metric) - best
+        tail = "" if math.isnan(change) else f"  ({change:+.3f} to best)"
+        loss = "" if math.isnan(record.train_loss) else f"  loss {record.train_loss:.3f} / {record.val_loss:.3f}"
+        self._line(
+            (f"{record.phase} epoch {record.epoch}", "bold"),
+            f"  {figures}",
+            (tail, "green" if change > 0 else "yellow"),
+            f"{loss}  {record.seconds:.0f} s",
+        )
+
+    def progress(self, event: Mapping[str, Any]) -> None:
+        """Steps within an epoch."""
+        if event["event"] == "evaluating":
+            self._progress.update(self._task, description=f"epoch {event['epoch']}: evaluating", figures="")
+        elif event["event"] == "step":
+            losses = " ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
+            self._progress.update(
+                self._task,
+                visible=True,
+                description=f"epoch {event['epoch']}/{event['last_epoch']}",
+                completed=event["batch"],
+                total=event["batches"],
+                figures=f"{losses}  lr {event['learning_rate']:.1e}  {event['memory_mb'] / 1000:.1f} GB",
+            )
+
+
+def _number(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.3f}"

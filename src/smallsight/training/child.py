@@ -1,0 +1,152 @@
+"""The parent's end: starts the child process of an attempt, passes its events on, and answers it. No torch here.
+
+A child process, because an out-of-memory kill raises no exception, and because it gives all memory back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from smallsight.attempts import AttemptResult, AttemptSpec
+from smallsight.errors import ConfigError, DatasetError, InputError, Interrupted
+from smallsight.records import EpochRecord, epoch_record_from_json
+from smallsight.training.failures import classify
+
+GRACE_S = 30
+"""How long a child may take to save its state after it was asked to stop."""
+
+OnProgress = Callable[[Mapping[str, Any]], None]
+
+
+class ChildTrainer:
+    """Carries out attempts, one child process each.
+
+    Args:
+        on_progress: gets every event that is no epoch (`step`, `evaluating`).
+    """
+
+    def __init__(self, on_progress: OnProgress) -> None:
+        self._on_progress = on_progress
+
+    def __call__(self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool]) -> AttemptResult:
+        """See `strategy.runner.Trainer`."""
+        path = spec.save()
+        with _Child(path, spec.log) as child:
+            last, failed = self._converse(child, on_epoch)
+            code = child.wait()
+        return _result(code, last, failed, spec.log)
+
+    def _converse(
+        self, child: _Child, on_epoch: Callable[[EpochRecord], bool]
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Handle events until the child closes its pipe; the last one, and the one that told of a failure."""
+        go_on = True
+        last: Mapping[str, Any] = {}
+        failed: Mapping[str, Any] = {}
+        for event in child.events():
+            last = event
+            match event["event"]:
+                case "epoch":
+                    go_on = on_epoch(epoch_record_from_json(event["record"]))
+                case "go_on?":
+                    child.answer("go on" if go_on else "end")
+                case "failed":
+                    failed = event
+                case _:
+                    self._on_progress(event)
+        return last, failed
+
+
+class _Child:
+    """A worker process with its two pipes; on the way out it is gone, whatever happened."""
+
+    def __init__(self, spec: Path, log: Path) -> None:
+        events_read, events_write = os.pipe()
+        answers_read, answers_write = os.pipe()
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "smallsight.training.worker", str(spec), str(events_write), str(answers_read)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=(events_write, answers_read),
+                start_new_session=True,
+            )
+        os.close(events_write)
+        os.close(answers_read)
+        self._events = os.fdopen(events_read, encoding="utf-8")
+        self._answers = os.fdopen(answers_write, "w", encoding="utf-8")
+
+    def __enter__(self) -> _Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._events.close()
+        try:
+            self._answers.close()
+        except BrokenPipeError:
+            return
+
+    def events(self) -> Iterator[Mapping[str, Any]]:
+        """Events as they come. A stop request from outside is passed on to the child, which saves and ends."""
+        with _signals_to(self._process):
+            for line in self._events:
+                yield json.loads(line)
+
+    def answer(self, text: str) -> None:
+        """Answer a question; a child that is already gone needs none."""
+        try:
+            self._answers.write(text + "\n")
+            self._answers.flush()
+        except BrokenPipeError:
+            return
+
+    def wait(self) -> int:
+        """The exit code."""
+        return self._process.wait(timeout=GRACE_S)
+
+
+@contextmanager
+def _signals_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Pass SIGINT and SIGTERM on to a child as SIGTERM; kill it where it does not end in time."""
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        process.terminate()
+        signal.alarm(GRACE_S)
+
+    def give_up(number: int, frame: FrameType | None) -> None:
+        process.kill()
+
+    handlers = {signal.SIGINT: pass_on, signal.SIGTERM: pass_on, signal.SIGALRM: give_up}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _result(code: int, last: Mapping[str, Any], failed: Mapping[str, Any], log: Path) -> AttemptResult:
+    if code == 0:
+        return AttemptResult()
+    message = str(failed.get("message", "")) or f"the training process ended with code {code}; see {log}"
+    failure = classify(code, str(failed.get("exception", "")), message)
+    if failure == "interrupted":
+        raise Interrupted(str(last.get("message", "stopped")))
+    if failure == "bad_data":
+        kinds: dict[str, type[InputError]] = {"DatasetError": DatasetError, "ConfigError": ConfigError}
+        raise kinds.get(str(failed.get("exception")), InputError)(message)
+    return AttemptResult(failure, message)

@@ -1,0 +1,46 @@
+"""Any checkpoint on any COCO folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from smallsight.data.coco import read_coco
+from smallsight.data.frames import FrameStore
+from smallsight.detectors.build import detector_from_description
+from smallsight.evaluation.ap import evaluate
+from smallsight.evaluation.bootstrap import with_intervals
+from smallsight.records import to_json
+from smallsight.training.checkpoint import load_checkpoint, load_weights
+from smallsight.training.predict import predict
+
+
+def measure(checkpoint: Path, data: Path, *, resolution: int | None, max_dets: int, raw: bool) -> dict[str, Any]:
+    """The same figures as during training.
+
+    Args:
+        checkpoint: any file that smallsight wrote.
+        data: one folder with images and annotations; its classes are matched by name.
+        resolution: px; the checkpoint's own where None.
+        max_dets: detections per image that count.
+        raw: the trained weights instead of their average.
+    Returns:
+        Plain JSON values; `metrics` by name with value, low, high and n.
+    Raises:
+        CheckpointError, DatasetError: either can't be used.
+    """
+    content = load_checkpoint(checkpoint)
+    detector = detector_from_description(content["detector"], str(checkpoint)).eval()
+    load_weights(detector, content["model" if raw else "ema_model"], checkpoint)
+    dataset = read_coco(data, class_names=detector.class_names)
+    px = resolution or int(content["resolution"])
+    found = predict(detector, FrameStore(dataset), px).detections
+    evaluation = evaluate(dataset.truths, found, len(dataset.class_names), max_dets=max_dets)
+    return {
+        "checkpoint": str(checkpoint),
+        "data": str(data),
+        "images": len(dataset),
+        "resolution": px,
+        "epoch": content["epoch"],
+        "metrics": to_json(with_intervals(evaluation)),
+    }

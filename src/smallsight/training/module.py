@@ -1,0 +1,137 @@
+"""The one LightningModule: it trains any detector of the contract."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from smallsight.config import Training
+from smallsight.detectors.base import Detector, Target
+from smallsight.errors import TrainingError
+from smallsight.records import Sample
+from smallsight.training.loader import Batch
+
+BETAS = (0.9, 0.99)
+
+
+class NotANumber(TrainingError):
+    """The loss is not finite; raised before the optimizer step."""
+
+
+class LossMeter:
+    """Running sums of the loss parts of one epoch."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.batches = 0
+
+    def add(self, parts: Mapping[str, Tensor]) -> None:
+        """Count one batch."""
+        self.batches += 1
+        for name, part in parts.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(part.detach())
+
+    def means(self) -> dict[str, float]:
+        """Mean of each part over the batches."""
+        return {name: value / max(1, self.batches) for name, value in self.sums.items()}
+
+
+def rate_factor(step: int, total_steps: int, warmup_steps: int, schedule: str) -> float:
+    """Share of the configured learning rate at optimizer step `step` (from 0) of an attempt."""
+    ramp = min(1.0, (step + 1) / (warmup_steps + 1))
+    if schedule == "constant":
+        return ramp
+    return ramp * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, total_steps))))
+
+
+class TrainingModule(pl.LightningModule):
+    """Detector, averaged detector (EMA), optimizer and learning rate of one attempt.
+
+    Args:
+        detector: trained in place.
+        settings: learning rate, averaging, schedule.
+        total_steps: optimizer steps of the whole attempt, for schedules that decay.
+        batches_of: gives the loader of the n-th epoch of this process, from 0.
+    """
+
+    def __init__(
+        self, detector: Detector, settings: Training, total_steps: int, batches_of: Callable[[int], DataLoader[Sample]]
+    ) -> None:
+        super().__init__()
+        self.detector = detector
+        self.ema = copy.deepcopy(detector).eval().requires_grad_(False)
+        self.settings = settings
+        self.total_steps = total_steps
+        self.meter = LossMeter()
+        self.steps_done = 0
+        self.ema_updates = 0
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.optimizer_state: dict[str, Any] | None = None
+        self._batches_of = batches_of
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        return self._batches_of(self.current_epoch)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        images, targets = batch
+        moved = [Target(t.boxes.to(device), t.labels.to(device), t.ignored.to(device)) for t in targets]
+        return images.to(device, non_blocking=True), moved
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        groups = self.detector.parameter_groups(self.settings.learning_rate, self.settings.weight_decay)
+        optimizer = torch.optim.AdamW(groups, betas=BETAS)
+        if self.optimizer_state is not None:
+            rates = [group["lr"] for group in optimizer.param_groups]
+            decays = [group["weight_decay"] for group in optimizer.param_groups]
+            optimizer.load_state_dict(self.optimizer_state)
+            for group, rate, decay in zip(optimizer.param_groups, rates, decays, strict=True):
+                group.update(lr=rate, weight_decay=decay)
+        self._base_rates = [group["lr"] for group in optimizer.param_groups]
+        self.optimizer = optimizer
+        return optimizer
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the coming step, first group."""
+        return self.settings.learning_rate * self._factor()
+
+    def _factor(self) -> float:
+        s = self.settings
+        return rate_factor(self.steps_done, self.total_steps, s.warmup_steps, s.schedule)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        assert self.optimizer is not None
+        for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = rate * self._factor()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        parts = self.detector.losses(*batch)
+        total = torch.stack(list(parts.values())).sum()
+        if not bool(torch.isfinite(total)):
+            shown = ", ".join(f"{name} {float(part.detach())}" for name, part in parts.items())
+            raise NotANumber(f"the loss is not a number: {shown}. Lower training.learning_rate.")
+        self.meter.add(parts)
+        return total
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.steps_done += 1
+        self._average()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the averaged weights and buffers towards the trained ones; faster at the start of the training."""
+        self.ema_updates += 1
+        decay = min(self.settings.ema_decay, (1 + self.ema_updates) / (10 + self.ema_updates))
+        for averaged, trained in zip(self.ema.state_dict().values(), self.detector.state_dict().values(), strict=True):
+            if averaged.dtype.is_floating_point:
+                averaged.lerp_(trained.to(averaged.dtype), 1 - decay)
+            else:
+                averaged.copy_(trained)

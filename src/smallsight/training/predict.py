@@ -1,0 +1,100 @@
+"""A detector over the whole frames of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from smallsight.augment.geometry import model_size_wh, to_model_frame
+from smallsight.augment.pipeline import Points
+from smallsight.boxes import centres, pairwise_iou
+from smallsight.data.frames import FrameStore
+from smallsight.detectors.base import Detector, Target, device_of
+from smallsight.records import Detections
+from smallsight.training.loader import collate
+
+HARD_SCORE = 0.05
+HARD_PER_FRAME = 5
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Detections of each frame and the mean loss per frame (NaN where not asked for)."""
+
+    detections: list[Detections]
+    loss: float
+
+
+def predict(
+    detector: Detector, frames: FrameStore, resolution: int, *, batch_size: int = 1, with_losses: bool = False
+) -> Prediction:
+    """Detect on every frame, in order.
+
+    Args:
+        detector: in evaluation mode.
+        frames: whole frames.
+        resolution: px, the detector's input size.
+        batch_size: frames at a time; frames of different sizes never share a batch.
+        with_losses: also take the validation loss.
+    """
+    found: list[Detections] = []
+    losses: list[float] = []
+    with torch.inference_mode():
+        for indices in _batches(frames, batch_size):
+            images, targets, sizes_wh = _load(detector, frames, indices, resolution)
+            if with_losses:
+                detections, parts = detector.detect_with_losses(images, targets, sizes_wh)
+                losses += [float(sum(parts.values()))] * len(indices)
+            else:
+                detections = detector.detect(images, sizes_wh)
+            found += detections
+    return Prediction(found, float(np.mean(losses)) if losses else float("nan"))
+
+
+def _batches(frames: FrameStore, batch_size: int) -> Iterator[list[int]]:
+    batch: list[int] = []
+    for index, entry in enumerate(frames.dataset.images):
+        if batch and (len(batch) == batch_size or entry.size_wh != frames.dataset.images[batch[0]].size_wh):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _load(
+    detector: Detector, frames: FrameStore, indices: Sequence[int], resolution: int
+) -> tuple[torch.Tensor, list[Target], list[tuple[int, int]]]:
+    samples = [frames.sample(index) for index in indices]
+    sizes_wh = [sample.size_wh for sample in samples]
+    size = model_size_wh(sizes_wh[0], resolution, detector.resolution_step, keeps_aspect=detector.keeps_aspect)
+    images, targets = collate([to_model_frame(sample, size) for sample in samples])
+    device = device_of(detector)
+    moved = [Target(t.boxes.to(device), t.labels.to(device), t.ignored.to(device)) for t in targets]
+    return images.to(device), moved, sizes_wh
+
+
+def hard_points(detector: Detector, frames: FrameStore, indices: Sequence[int], resolution: int) -> dict[int, Points]:
+    """Where the detector sees objects that are not there, on training frames.
+
+    Args:
+        detector: in evaluation mode.
+        frames: the training frames.
+        indices: which of them to look at.
+        resolution: px.
+    Returns:
+        By frame index, centres (K, 2) px, image frame, of its highest-scored false alarms.
+    """
+    points: dict[int, Points] = {}
+    with torch.inference_mode():
+        for index in indices:
+            images, _, sizes_wh = _load(detector, frames, [index], resolution)
+            (found,) = detector.detect(images, sizes_wh)
+            truth = frames.dataset.truths[index].boxes
+            wide = np.concatenate([truth[:, :2] * 2 - truth[:, 2:], truth[:, 2:] * 2 - truth[:, :2]], axis=1)
+            alone = (pairwise_iou(found.boxes, wide) == 0).all(axis=1) & (found.scores >= HARD_SCORE)
+            points[index] = centres(found.boxes[alone][:HARD_PER_FRAME])
+    return points

@@ -1,0 +1,102 @@
+"""The child process: one attempt, from its specification to an exit code.
+
+It writes events as JSON lines to one pipe and reads the answers from another. It dies with its parent: an attempt that
+nobody watches would train on beside its successor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import logging
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from smallsight.attempts import AttemptSpec
+from smallsight.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Interrupted, SmallsightError
+
+_PR_SET_PDEATHSIG = 1
+
+
+class PipeChannel:
+    """The worker's end of the two pipes."""
+
+    def __init__(self, events: int, answers: int) -> None:
+        self._events = os.fdopen(events, "w", encoding="utf-8")
+        self._answers = os.fdopen(answers, encoding="utf-8")
+        self._stop = False
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Write one event; the runner's death ends this process."""
+        self._events.write(json.dumps(event) + "\n")
+        self._events.flush()
+
+    def ask_to_go_on(self) -> bool:
+        """Wait for the runner's answer to the epoch just reported."""
+        self.tell({"event": "go_on?"})
+        return self._answers.readline().strip() == "go on"
+
+    def stop_requested(self) -> bool:
+        """Whether SIGTERM or SIGINT came."""
+        return self._stop
+
+    def listen_to_signals(self) -> None:
+        """Turn SIGTERM and SIGINT into a request that the attempt honours at its next step."""
+
+        def request(number: int, frame: FrameType | None) -> None:
+            self._stop = True
+
+        signal.signal(signal.SIGTERM, request)
+        signal.signal(signal.SIGINT, request)
+
+
+def main(arguments: list[str]) -> int:
+    """`worker SPEC EVENTS_FD ANSWERS_FD`."""
+    _die_with_parent()
+    channel = PipeChannel(int(arguments[1]), int(arguments[2]))
+    channel.listen_to_signals()
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    try:
+        _run(AttemptSpec.load(Path(arguments[0])), channel)
+    except Interrupted as error:
+        channel.tell({"event": "stopped", "message": str(error)})
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_FAILED
+    except Exception as error:
+        traceback.print_exc()
+        with contextlib.suppress(BrokenPipeError):
+            channel.tell({"event": "failed", "exception": type(error).__name__, "message": str(error)})
+        return error.exit_code if isinstance(error, SmallsightError) else EXIT_FAILED
+    channel.tell({"event": "done"})
+    return EXIT_DONE
+
+
+def _run(spec: AttemptSpec, channel: PipeChannel) -> None:
+    from smallsight.training.fit import run_attempt  # here, so that a signal during the slow import is heard
+
+    if channel.stop_requested():
+        raise Interrupted("stopped before the training began")
+    run_attempt(spec, channel)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies; elsewhere a broken pipe ends it."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

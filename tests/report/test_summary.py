@@ -1,0 +1,108 @@
+"""The summary in a terminal: all that was decided, at any width, with names as they are."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from smallsight.records import Decision
+from smallsight.report.analysis import analyse
+from smallsight.report.history import History, Target
+from smallsight.report.summary import print_summary
+
+
+def summary(history: History, width: int = 200, *, terminal: bool = False, report: Path | None = None) -> str:
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        force_terminal=terminal,
+        color_system="standard" if terminal else "auto",
+        no_color=False,
+    )
+    print_summary(console, history, analyse(history), report)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_a_recorded_run_is_readable_at_any_width(recorded: History, width: int) -> None:
+    text = summary(recorded, width, report=Path("out/report.json"))
+    assert max(len(line) for line in text.splitlines()) <= width
+    flat = one_line(text)
+    assert flat.startswith("Next: Train on with the current settings: map_small rises by 0.0036 [0.0023, 0.0049]")
+    for words in (
+        "latest 0.598, epoch 39",
+        "best 0.600, epoch 33",
+        "+0.071 from the first to the latest",
+        "+0.0036 [+0.0023, +0.0049] per elapsed epoch, n=17",
+        "0.052 to go, about 14 epochs [11 to 22]",
+        "plateau by slope: no",
+        "plateau by patience: yes (first fired at epoch 32)",
+        "overfitting: no",
+        "The best of 17 epochs",
+        "Report: out/report.json",
+    ):
+        assert words in flat
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_a_run_tells_its_phases_and_decisions(run: History, width: int) -> None:
+    text = summary(run, width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    flat = one_line(text)
+    for words in (
+        "baseline 0.500 [0.460, 0.540], n=80, epoch 0",
+        "champion 0.560 [0.460, 0.700], n=80, epoch 6",
+        "stop: nothing is left to try",
+        "training.num_workers: images are decoded",
+    ):
+        assert words in flat
+    assert {"1-6", "7-12", "improved", "multi_scale"} <= set(flat.split())
+
+
+def test_one_phase_is_one_row(run: History) -> None:
+    assert re.search(
+        r"multi_scale +7-12 +\+0\.030 to \+0\.050 +\+0\.010 \[-0\.020, \+0\.020\] below expected +no evidence",
+        summary(run),
+    )
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_markup_in_names_is_text(run: History, terminal: bool) -> None:
+    text = summary(run, terminal=terminal)
+    for words in ("[red]x[/]", "[link=x]still[/link] rising", "training.epochs=[b]6"):
+        assert words in text
+    stopped = replace(run, target=Target(minimum=0.5))
+    assert "runs/[bold]one/checkpoint_best.pth" in summary(stopped, terminal=terminal)
+
+
+def test_control_characters_are_made_visible(run: History) -> None:
+    text = summary(replace(run, decisions=(Decision("stop", "\x1b[31mred\x07\r\n\u202eend"),)))
+    assert "stop: \\x1b[31mred\\x07\\r\\n\\u202eend" in text
+    assert "\x1b" not in text
+
+
+def test_plain_where_it_is_no_terminal(run: History) -> None:
+    assert "\x1b" not in summary(run)
+    assert "\x1b" in summary(run, terminal=True)
+
+
+def test_a_history_without_epochs() -> None:
+    flat = one_line(summary(History("empty", ())))
+    assert flat.startswith("Next: Train and record: no epoch with map_small is recorded yet.")
+    assert "nan" not in flat
+
+
+def test_a_level_that_is_reached_and_a_guard(run: History) -> None:
+    flat = one_line(summary(replace(run, target=Target(minimum=0.45, success=0.5, guard_floor=0.72))))
+    assert "0.45 reached" in flat
+    assert "0.50 reached, though chance may have lifted it" in flat
+    assert "map_50_95 0.700 [0.600, 0.800], n=200, floor 0.720 NOT kept" in flat
