@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from smallsight.attempts import AttemptResult, AttemptSpec
-from smallsight.errors import ConfigError, DatasetError, InputError, Interrupted
+from smallsight.errors import EXIT_DONE, ConfigError, DatasetError, InputError, Interrupted
 from smallsight.records import EpochRecord, epoch_record_from_json
 from smallsight.training.failures import classify
 
@@ -43,6 +43,8 @@ class ChildTrainer:
         with _Child(path, spec.log) as child:
             last, failed = self._converse(child, on_epoch)
             code = child.wait()
+        if child.asked_to_stop and code != EXIT_DONE:
+            raise Interrupted(str(last.get("message") or "stopped before the state could be saved"))
         return _result(code, last, failed, spec.log)
 
     def _converse(
@@ -85,6 +87,7 @@ class _Child:
         os.close(answers_read)
         self._events = os.fdopen(events_read, encoding="utf-8")
         self._answers = os.fdopen(answers_write, "w", encoding="utf-8")
+        self.asked_to_stop = False
 
     def __enter__(self) -> _Child:
         return self
@@ -101,9 +104,30 @@ class _Child:
 
     def events(self) -> Iterator[Mapping[str, Any]]:
         """Events as they come. A stop request from outside is passed on to the child, which saves and ends."""
-        with _signals_to(self._process):
+        with self._signals_passed_on():
             for line in self._events:
                 yield json.loads(line)
+
+    @contextmanager
+    def _signals_passed_on(self) -> Iterator[None]:
+        """Pass SIGINT and SIGTERM on as SIGTERM; kill a child that does not end in time."""
+
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            self.asked_to_stop = True
+            self._process.terminate()
+            signal.alarm(GRACE_S)
+
+        def give_up(number: int, frame: FrameType | None) -> None:
+            self._process.kill()
+
+        handlers = {signal.SIGINT: pass_on, signal.SIGTERM: pass_on, signal.SIGALRM: give_up}
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            yield
+        finally:
+            signal.alarm(0)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def answer(self, text: str) -> None:
         """Answer a question; a child that is already gone needs none."""
@@ -118,29 +142,8 @@ class _Child:
         return self._process.wait(timeout=GRACE_S)
 
 
-@contextmanager
-def _signals_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Pass SIGINT and SIGTERM on to a child as SIGTERM; kill it where it does not end in time."""
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        process.terminate()
-        signal.alarm(GRACE_S)
-
-    def give_up(number: int, frame: FrameType | None) -> None:
-        process.kill()
-
-    handlers = {signal.SIGINT: pass_on, signal.SIGTERM: pass_on, signal.SIGALRM: give_up}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _result(code: int, last: Mapping[str, Any], failed: Mapping[str, Any], log: Path) -> AttemptResult:
-    if code == 0:
+    if code == EXIT_DONE:
         return AttemptResult()
     message = str(failed.get("message", "")) or f"the training process ended with code {code}; see {log}"
     failure = classify(code, str(failed.get("exception", "")), message)

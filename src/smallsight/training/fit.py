@@ -75,10 +75,37 @@ class Attempt:
         self.module = self._module()
         self._restore()
 
+    @property
+    def samples(self) -> int:
+        """Training samples of an epoch."""
+        return len(self.train) * self.config.sampling.crops_per_image
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch."""
+        return math.ceil(self.samples / self.config.training.batch_size)
+
+    def finish_epoch(self, began: float) -> bool:
+        """Evaluate and report the epoch just trained; whether to train another one.
+
+        Raises:
+            Interrupted: a stop was requested; what was trained is saved.
+        """
+        try:
+            finish_epoch(self, self.epoch, self.module.meter, began, self.samples)
+        except Interrupted:
+            self.save_within_epoch(self.batches, time.monotonic() - began)
+            raise
+        return self.channel.ask_to_go_on()
+
+    def save_within_epoch(self, batches_done: int, seconds: float) -> None:
+        """Write the state in the middle of an epoch, so that it goes on with the next batch."""
+        path = self.spec.checkpoint
+        self.save_state(path, next_epoch=self.epoch, skip_batches=batches_done, seconds_before=seconds)
+
     def _module(self) -> TrainingModule:
         training = self.config.training
-        samples = len(self.train) * self.config.sampling.crops_per_image
-        steps = math.ceil(math.ceil(samples / training.batch_size) / training.grad_accum_steps)
+        steps = math.ceil(self.batches / training.grad_accum_steps)
         epochs = max(0, self.spec.last_epoch - self.spec.first_epoch + 1)
         return TrainingModule(self.detector, training, steps * epochs, self._loader)
 
@@ -160,6 +187,8 @@ def run_attempt(spec: AttemptSpec, channel: Channel) -> None:
         if not attempt.records:
             finish_epoch(attempt, spec.evaluated_epoch, LossMeter(), time.monotonic(), 0)
         return
+    if attempt.skip_batches >= attempt.batches and not attempt.finish_epoch(time.monotonic() - attempt.seconds_before):
+        return
     epochs = spec.last_epoch - attempt.epoch + 1
     if epochs <= 0:
         return
@@ -206,10 +235,7 @@ class _Conduct(pl.Callback):
         done = attempt.skip_batches + batch_idx + 1
         at_a_step = done % attempt.config.training.grad_accum_steps == 0
         if attempt.channel.stop_requested() and at_a_step:
-            elapsed = time.monotonic() - self.began
-            attempt.save_state(
-                attempt.spec.checkpoint, next_epoch=attempt.epoch, skip_batches=done, seconds_before=elapsed
-            )
+            attempt.save_within_epoch(done, time.monotonic() - self.began)
             raise Interrupted(f"stopped in epoch {attempt.epoch}, after {done} batches")
         now = time.monotonic()
         if now - self.told >= self.TELL_EVERY_S:
@@ -218,11 +244,7 @@ class _Conduct(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         attempt = self.attempt
-        batch = attempt.config.training.batch_size
-        samples = len(attempt.train) * attempt.config.sampling.crops_per_image
-        trained = min(samples, attempt.module.meter.batches * batch)
-        finish_epoch(attempt, attempt.epoch, attempt.module.meter, self.began, trained)
-        if not attempt.channel.ask_to_go_on():
+        if not attempt.finish_epoch(self.began):
             trainer.should_stop = True
 
 
@@ -246,7 +268,14 @@ def finish_epoch(attempt: Attempt, epoch: int, meter: LossMeter, began: float, s
     attempt.channel.tell({"event": "evaluating", "epoch": epoch})
     detector = attempt.module.ema
     resolution = config.training.resolution
-    found = predict(detector, attempt.valid, resolution, batch_size=config.evaluation.batch_size, with_losses=True)
+    found = predict(
+        detector,
+        attempt.valid,
+        resolution,
+        batch_size=config.evaluation.batch_size,
+        with_losses=True,
+        stop_requested=attempt.channel.stop_requested,
+    )
     ids = [image.id for image in attempt.valid.dataset.images]
     save_detections(spec.detections(epoch), found.detections, ids)
     metrics = _metrics(config, attempt.valid.dataset, found.detections)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from smallsight.augment.pipeline import Points
 from smallsight.boxes import centres, pairwise_iou
 from smallsight.data.frames import FrameStore
 from smallsight.detectors.base import Detector, Target, device_of
+from smallsight.errors import Interrupted
 from smallsight.records import Detections
 from smallsight.training.loader import collate
 
@@ -29,7 +30,13 @@ class Prediction:
 
 
 def predict(
-    detector: Detector, frames: FrameStore, resolution: int, *, batch_size: int = 1, with_losses: bool = False
+    detector: Detector,
+    frames: FrameStore,
+    resolution: int,
+    *,
+    batch_size: int = 1,
+    with_losses: bool = False,
+    stop_requested: Callable[[], bool] = lambda: False,
 ) -> Prediction:
     """Detect on every frame, in order.
 
@@ -39,11 +46,16 @@ def predict(
         resolution: px, the detector's input size.
         batch_size: frames at a time; frames of different sizes never share a batch.
         with_losses: also take the validation loss.
+        stop_requested: asked before every batch.
+    Raises:
+        Interrupted: a stop was requested.
     """
     found: list[Detections] = []
     losses: list[float] = []
     with torch.inference_mode():
         for indices in _batches(frames, batch_size):
+            if stop_requested():
+                raise Interrupted("stopped during an evaluation")
             images, targets, sizes_wh = _load(detector, frames, indices, resolution)
             if with_losses:
                 detections, parts = detector.detect_with_losses(images, targets, sizes_wh)
