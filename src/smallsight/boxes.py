@@ -17,7 +17,7 @@ def as_boxes(values: npt.ArrayLike) -> Boxes:
         BoxError: the values are not (N, 4).
     """
     boxes = np.asarray(values, dtype=np.float32)
-    if boxes.size == 0:
+    if boxes.shape == (0,):
         return boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise BoxError(f"boxes: wrong shape; got {boxes.shape}, expected (N, 4). Pass one row x1, y1, x2, y2 per box.")

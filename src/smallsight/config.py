@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, NoReturn
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from smallsight.errors import ConfigError
-from smallsight.yaml_files import parse_yaml, read_yaml
+from smallsight.overrides import as_switch, parse_overrides, place, unwrap_train
+from smallsight.yaml_files import read_yaml
 
 MULTI_SCALE_SPAN = (0.85, 1.2)
 EXPANDED_SPAN = (0.75, 1.25)
@@ -27,15 +28,6 @@ class Section(BaseModel):
     """Base of every section: unknown keys are errors, values don't change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def _as_switch(value: object) -> object:
-    """A bare number is a probability, a bare truth value switches on or off."""
-    if isinstance(value, bool):
-        return {"enabled": value}
-    if isinstance(value, (int, float)):
-        return {"enabled": value > 0, "prob": value}
-    return value
 
 
 class Switch(Section):
@@ -100,7 +92,7 @@ class ColorJitter(Switch):
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
 
 
-_OnOff = BeforeValidator(_as_switch)
+_OnOff = BeforeValidator(as_switch)
 
 
 class Augmentation(Section):
@@ -118,9 +110,9 @@ class Augmentation(Section):
     @model_validator(mode="before")
     @classmethod
     def _unwrap_train(cls, value: Any) -> Any:
+        value = unwrap_train(value)
         if isinstance(value, Mapping) and "train" in value:
-            rest = {key: item for key, item in value.items() if key not in ("train", "val", "valid")}
-            return {**rest, **(value["train"] or {})}
+            raise ValueError(f"train: expected augmentations by name, got {value['train']!r}")
         return value
 
 
@@ -264,9 +256,11 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
         ConfigError: the file can't be read; a key is unknown; a value does not fit.
     """
     content = read_yaml(path)
+    if "augmentation" in content:
+        content["augmentation"] = unwrap_train(content["augmentation"])
     given = parse_overrides(overrides)
     for dotted, value in given.items():
-        _place(content, dotted, value)
+        place(content, dotted, value)
     config = build_config(content, str(path), overridden=given)
     return LoadedConfig(config, str(path), tuple(_without_effect(content, config, str(path))))
 
@@ -287,37 +281,8 @@ def with_settings(config: Config, settings: Mapping[str, Any], source: str) -> C
     """`config` with dotted keys replaced; `source` begins the message where one does not fit."""
     content = config.to_dict()
     for dotted, value in settings.items():
-        _place(content, dotted, value)
+        place(content, dotted, value)
     return build_config(content, source, overridden=settings)
-
-
-def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """`["training.epochs=5"]` to `{"training.epochs": 5}`; values are read as YAML.
-
-    Raises:
-        ConfigError: one has no `=` or no section.
-    """
-    given: dict[str, Any] = {}
-    for item in overrides:
-        key, equals, value = item.partition("=")
-        if not equals or not re.fullmatch(r"\w+(\.\w+)+", key):
-            raise ConfigError(f"{item}: not an override; expected section.key=value, for example training.epochs=20.")
-        given[key] = parse_yaml(value, item)
-    return given
-
-
-def _place(content: dict[str, Any], dotted: str, value: Any) -> None:
-    *path, last = dotted.split(".")
-    for name in path:
-        inner = content.get(name)
-        content[name] = dict(inner) if isinstance(inner, Mapping) else _opened(inner)
-        content = content[name]
-    content[last] = value
-
-
-def _opened(value: Any) -> dict[str, Any]:
-    switch = _as_switch(value)
-    return dict(switch) if isinstance(switch, Mapping) else {}
 
 
 def raise_first(
@@ -331,7 +296,7 @@ def raise_first(
     item = error.errors()[0]
     names = [str(part) for part in item["loc"]]
     dotted = ".".join(names)
-    where = f"{dotted}=" if any(dotted.startswith(key) for key in overridden) else f"{source}: {dotted}"
+    where = f"{dotted}=" if any(f"{dotted}.".startswith(f"{key}.") for key in overridden) else f"{source}: {dotted}"
     if item["type"] == "extra_forbidden":
         known = _known_keys(schema, names[:-1])
         near = difflib.get_close_matches(names[-1], known, n=1, cutoff=0.5)
@@ -354,7 +319,26 @@ def _known_keys(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
 
 _NOT_BUILT = ("mosaic", "copy_paste", "motion_blur", "gaussian_blur", "iso_noise", "jpeg_compression")
 _UNAVAILABLE = (*(f"augmentation.{name}" for name in _NOT_BUILT), "training.small_object_loss_weight")
-_RFDETR_UNUSED = ("architecture", "backbone", "hidden_dim", "nheads", "num_encoder_layers", "num_decoder_layers")
+_UNUSED = {
+    "dataset.category_id": "classes are taken by name from the annotation file",
+    "dataset.ball_class_id": "classes are taken by name from the annotation file",
+    "dataset.yolo_train_path": "only COCO folders are read so far",
+    "dataset.yolo_val_path": "only COCO folders are read so far",
+    "dataset.voc_train_path": "only COCO folders are read so far",
+    "dataset.voc_val_path": "only COCO folders are read so far",
+    "dataset.persistent_workers": "each epoch starts its own workers",
+    "model.num_classes": "the annotation file says how many classes there are",
+    "model.architecture": "the detector's size fixes it",
+    "model.backbone": "the detector's size fixes it",
+    "model.hidden_dim": "the detector's size fixes it",
+    "model.nheads": "the detector's size fixes it",
+    "model.num_encoder_layers": "the detector's size fixes it",
+    "model.num_decoder_layers": "the detector's size fixes it",
+}
+_UNUSED_BY_DETECTOR = {
+    "nano": ("rfdetr_size", "pretrained", "remap_mscoco_category"),
+    "rfdetr": ("width",),
+}
 
 
 def unavailable_keys(settings: Iterable[str]) -> list[str]:
@@ -363,26 +347,22 @@ def unavailable_keys(settings: Iterable[str]) -> list[str]:
 
 
 def _without_effect(content: Mapping[str, Any], config: Config, source: str) -> Iterable[str]:
-    """One warning for each key that the user gave and that changes nothing."""
-    for key in _RFDETR_UNUSED:
-        if key in (content.get("model") or {}):
-            yield f"{source}: model.{key} has no effect: the detector's size fixes it."
-    for key in _NOT_BUILT:
-        if getattr(config.augmentation, key).enabled:
-            yield f"{source}: augmentation.{key} has no effect: it is not built yet."
+    """One warning for each key that the user gave and that changes nothing; null and false ask for nothing."""
+    reasons = dict(_UNUSED)
+    for name in _UNUSED_BY_DETECTOR[config.model.detector]:
+        reasons[f"model.{name}"] = f"the {config.model.detector} detector does not use it"
+    if config.logging.mlflow:
+        reasons.update((f"logging.{name}", "it is not built yet") for name in Logging.model_fields)
+    for dotted, reason in reasons.items():
+        section, name = dotted.split(".")
+        value = (content.get(section) or {}).get(name)
+        if value is not None and value is not False:
+            yield f"{source}: {dotted} has no effect: {reason}."
+    for name in _NOT_BUILT:
+        if getattr(config.augmentation, name).enabled:
+            yield f"{source}: augmentation.{name} has no effect: it is not built yet."
     if config.training.small_object_loss_weight != 1:
         yield f"{source}: training.small_object_loss_weight has no effect: it is not built yet."
-    dataset = content.get("dataset") or {}
-    for key in ("category_id", "ball_class_id"):
-        if key in dataset:
-            yield f"{source}: dataset.{key} has no effect: classes are taken by name from the annotation file."
-    for key in ("yolo_train_path", "yolo_val_path", "voc_train_path", "voc_val_path"):
-        if dataset.get(key):
-            yield f"{source}: dataset.{key} has no effect: only COCO folders are read so far."
-    if config.logging.mlflow:
-        yield f"{source}: logging.mlflow has no effect: it is not built yet."
-    if config.model.num_classes is not None:
-        yield f"{source}: model.num_classes has no effect: the annotation file says how many classes there are."
 
 
 def dataset_folder(config: Config, which: Literal["train", "val"]) -> Path:

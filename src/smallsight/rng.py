@@ -15,9 +15,11 @@ def keyed_generator(*key: int | str) -> np.random.Generator:
     """A generator that depends on `key` alone.
 
     Args:
-        key: what the draw belongs to, for example `("crop", seed, epoch, index)`.
+        key: what the draw belongs to, for example `("crop", seed, epoch, index)`. A numpy integer counts as the same
+            plain one.
     Returns:
         A fresh generator; the same key gives the same numbers on every machine.
     """
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
+    plain = tuple(part if isinstance(part, str) else int(part) for part in key)
+    digest = hashlib.blake2b(repr(plain).encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))

@@ -31,9 +31,10 @@ from smallsight.report.document import REPORT_FILE, to_document, write_report
 from smallsight.report.history import History, read_history
 from smallsight.report.story import tell
 from smallsight.report.summary import print_summary
+from smallsight.strategy.folder import hold, refuse_other_settings
 from smallsight.strategy.journal import Journal
 from smallsight.strategy.plan import BASELINE, Plan, check_plan, load_plan
-from smallsight.strategy.runner import Means, Run, hold, refuse_other_settings
+from smallsight.strategy.runner import Means, Run
 from smallsight.strategy.state import State, fold
 from smallsight.terminal import Terminal
 from smallsight.training.child import ChildTrainer
@@ -111,7 +112,7 @@ def _inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resume: P
     config, source = loaded.config, loaded.source
     _refuse_unavailable(config, source)
     start = resume or (Path(config.checkpoint.resume_from) if config.checkpoint.resume_from else None)
-    folder = output_dir or Path(config.output.output_dir or config.checkpoint.save_dir or "runs/" + Path(source).stem)
+    folder = output_dir or run_folder(loaded)
     if folder.exists() and not folder.is_dir():
         raise RunFolderError(f"{folder}: is no folder. Give another --output-dir.")
     state = read_state(folder) if (folder / JOURNAL).is_file() else State()
@@ -123,6 +124,12 @@ def _inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resume: P
         resumed_epoch = _resumed_epoch(start, train)
     given = str(start) if start else ""
     return Inputs(config, source, plan, valid, folder, given, resumed_epoch, loaded.warnings)
+
+
+def run_folder(loaded: LoadedConfig) -> Path:
+    """Where a configuration's run lies unless the command line says otherwise."""
+    config = loaded.config
+    return Path(config.output.output_dir or config.checkpoint.save_dir or f"runs/{Path(loaded.source).stem}")
 
 
 def _refuse_unavailable(config: Config, source: str) -> None:

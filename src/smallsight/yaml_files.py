@@ -15,7 +15,7 @@ MAX_DEPTH = 30
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loader that reads floats as YAML 1.2 does, refuses aliases and a key given twice."""
+    """Safe loader that reads floats as YAML 1.2 does, refuses aliases, tags and a key given twice."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.depth = getattr(self, "depth", 0) + 1
@@ -23,6 +23,8 @@ class _Loader(yaml.SafeLoader):
             raise yaml.YAMLError(f"nested deeper than {MAX_DEPTH} levels")
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not allowed")
+        if tag := getattr(self.peek_event(), "tag", None):
+            raise yaml.YAMLError(f"tags ({tag}) are not allowed")
         try:
             return super().compose_node(parent, index)
         finally:

@@ -64,13 +64,16 @@ def _clipped(truth: Truth, boxes: Boxes, size_wh: tuple[int, int], area_factor: 
 
 
 def resize(image: Image, size_wh: tuple[int, int]) -> Image:
-    """Scale an image to `size_wh` px: by area when it shrinks, so that small things don't fall between pixels."""
+    """Scale an image to `size_wh` px: by area where it shrinks, so that small things don't fall between pixels.
+
+    A side that shrinks goes before one that grows: OpenCV's INTER_AREA only averages where both shrink.
+    """
     height, width = image.shape[:2]
-    if (width, height) == size_wh:
-        return image
-    shrinks = size_wh[0] * size_wh[1] < width * height
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, size_wh, interpolation=method), dtype=np.uint8)
+    smaller = min(width, size_wh[0]), min(height, size_wh[1])
+    for target, method in ((smaller, cv2.INTER_AREA), (size_wh, cv2.INTER_LINEAR)):
+        if image.shape[1::-1] != target:
+            image = np.asarray(cv2.resize(image, target, interpolation=method), dtype=np.uint8)
+    return image
 
 
 def flip_horizontally(sample: Sample) -> Sample:

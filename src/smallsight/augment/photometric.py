@@ -29,11 +29,11 @@ def jitter_colour(image: Image, settings: ColorJitter, generator: np.random.Gene
     if saturation != 1:
         grey = pixels @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
         pixels = grey[..., None] + (pixels - grey[..., None]) * np.float32(saturation)
-    result = np.clip(pixels, 0, 255).astype(np.uint8)
+    result = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
     return _turn_hue(result, settings.hue * float(draws[3])) if settings.hue else result
 
 
 def _turn_hue(image: Image, turn: float) -> Image:
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
-    hsv[..., 0] = (hsv[..., 0].astype(np.int32) + round(turn * 255)) % 256
+    hsv[..., 0] = (hsv[..., 0].astype(np.int32) + round(turn * 256)) % 256
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), dtype=np.uint8)

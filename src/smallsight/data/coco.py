@@ -1,17 +1,18 @@
 """COCO folders: one folder with images and `_annotations.coco.json`, read strictly.
 
 Category ids come as they are (0-based, 1-based, with gaps); inside, a class is an index from 0 in the order of the ids.
-A category without a single annotation whose name is also used as a supercategory (Roboflow's placeholder `objects`) is
-no class.
+A category without a single annotation whose name is the supercategory of another one (as Roboflow's `objects`) is no
+class, unless it is asked for by name.
 """
 
 from __future__ import annotations
 
 import json
-import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from smallsight.records import Detections, Truth
 ANNOTATION_FILE = "_annotations.coco.json"
 BORDER_TOLERANCE_PX = 1.0
 """A box may reach this far over the frame, as rounding in annotation tools does; it is clipped."""
+MIN_SIDE_PX = 0.01
+"""A box must be this wide and high inside the frame: thinner ones vanish in float32."""
 
 
 @dataclass(frozen=True)
@@ -107,22 +110,22 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _integer(where: str, value: object) -> int:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not math.isfinite(value)
-        or value != int(value)
-    ):
-        raise DatasetError(f"{where}: got {value!r}, expected a whole number. Correct the annotation file.")
+def _is_number(value: Any) -> bool:
+    """Whether a JSON value is a number that can be meant: no truth value, not NaN, within 64 bits."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def _integer(where: str, value: Any) -> int:
+    if not _is_number(value) or value != int(value):
+        raise DatasetError(f"{where}: got {short(value)}, expected a whole number. Correct the annotation file.")
     return int(value)
 
 
 def _categories(path: Path, content: Mapping[str, Any]) -> dict[int, tuple[str, str]]:
     """Name and supercategory by category id, in the order of the ids."""
     found: dict[int, tuple[str, str]] = {}
-    for item in content["categories"]:
-        key = _integer(f"{path}: categories: id", item.get("id"))
+    for index, item in enumerate(content["categories"]):
+        key = _integer(f"{path}: categories[{index}]: id", item.get("id"))
         if key in found:
             raise DatasetError(f"{path}: category id {key} is used twice. Give each category its own id.")
         found[key] = (str(item.get("name", key)), str(item.get("supercategory", "")))
@@ -137,12 +140,20 @@ def _wanted_classes(
 ) -> dict[int, int]:
     """Class index by category id, for the classes that are kept."""
     used = {key for item in annotations if isinstance(key := item.get("category_id"), (int, float))}
-    parents = {parent for _, parent in categories.values()}
-    ids = [key for key, (name, _) in categories.items() if key in used or name not in parents]
+    children = Counter(parent for _, parent in categories.values())
+    ids = [
+        key
+        for key, (name, parent) in categories.items()
+        if key in used or children[name] == int(parent == name)  # no child but itself
+    ]
+    names = Counter(categories[key][0] for key in ids)
+    if names.total() > len(names):
+        twice = names.most_common(1)[0][0]
+        raise DatasetError(f"{path}: category name {twice!r} is used twice. Give each category its own name.")
     if class_names is None:
         wanted = {key: index for index, key in enumerate(ids)}
     else:
-        by_name = {categories[key][0]: key for key in reversed(ids)}
+        by_name = {categories[key][0]: key for key in (*categories, *ids)}
         missing = [name for name in class_names if name not in by_name]
         if missing:
             raise DatasetError(
@@ -158,28 +169,34 @@ def _wanted_classes(
 def _images(path: Path, items: Sequence[Mapping[str, Any]]) -> dict[int, ImageEntry]:
     root = path.parent.resolve()
     found: dict[int, ImageEntry] = {}
-    for item in items:
-        key = _integer(f"{path}: images: id", item.get("id"))
+    for index, item in enumerate(items):
+        key = _integer(f"{path}: images[{index}]: id", item.get("id"))
         where = f"{path}: image {key}"
         if key in found:
             raise DatasetError(f"{path}: image id {key} is used twice. Give each image its own id.")
-        name = item.get("file_name")
-        if not isinstance(name, str) or not name or "\0" in name:
-            raise DatasetError(
-                f"{where}: file_name: got {name!r}, expected a file's name. Correct the annotation file."
-            )
-        file = path.parent / name
-        if not file.resolve().is_relative_to(root):
-            raise DatasetError(
-                f"{where}: file_name {name!r} leads out of the folder. Move the image into {path.parent}."
-            )
-        if not file.is_file():
-            raise DatasetError(f"{where}: no file {file}. Put the image there, or take it out of the annotation file.")
+        file = _file(where, root, path.parent, item.get("file_name"))
         width, height = (_integer(f"{where}: {side}", item.get(side)) for side in ("width", "height"))
         if width <= 0 or height <= 0:
             raise DatasetError(f"{where}: size {width}x{height} px, expected more than 0. Write the image's true size.")
-        found[key] = ImageEntry(key, file, (width, height), str(item.get("clip") or ""))
+        found[key] = ImageEntry(key, file, (width, height), "" if item.get("clip") is None else str(item["clip"]))
     return found
+
+
+def _file(where: str, root: Path, folder: Path, name: object) -> Path:
+    if not isinstance(name, str) or not name:
+        raise DatasetError(
+            f"{where}: file_name: got {short(name)}, expected a file's name. Correct the annotation file."
+        )
+    file = folder / name
+    try:
+        inside, exists = file.resolve().is_relative_to(root), file.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a link to itself, not a name on this system
+        raise DatasetError(f"{where}: file_name: {short(name)} can't be looked up ({error}). Correct it.") from error
+    if not inside:
+        raise DatasetError(f"{where}: file_name {name!r} leads out of the folder. Move the image into {folder}.")
+    if not exists:
+        raise DatasetError(f"{where}: no file {file}. Put the image there, or take it out of the annotation file.")
+    return file
 
 
 def _assemble(
@@ -191,8 +208,8 @@ def _assemble(
 ) -> Dataset:
     rows: dict[int, list[tuple[list[float], int, float, bool]]] = {key: [] for key in images}
     seen: set[int] = set()
-    for item in annotations:
-        key = _integer(f"{path}: annotations: id", item.get("id"))
+    for index, item in enumerate(annotations):
+        key = _integer(f"{path}: annotations[{index}]: id", item.get("id"))
         where = f"{path}: annotation {key}"
         if key in seen:
             raise DatasetError(f"{path}: annotation id {key} is used twice. Give each annotation its own id.")
@@ -208,7 +225,7 @@ def _assemble(
             raise DatasetError(f"{where}: unknown category_id {category}; the file has {known}. Add the category.")
         box = _box(where, item.get("bbox"), images[image_id])
         if category in wanted:
-            rows[image_id].append((box, wanted[category], _area(where, item, box), bool(item.get("iscrowd", 0))))
+            rows[image_id].append((box, wanted[category], _area(where, item, box), _is_crowd(where, item)))
     ids = sorted(wanted, key=lambda key: wanted[key])
     return Dataset(
         root=path.parent,
@@ -220,26 +237,28 @@ def _assemble(
 
 
 def _box(where: str, value: object, image: ImageEntry) -> list[float]:
-    numbers = value if isinstance(value, list) and len(value) == 4 else None
-    if numbers is None or not all(isinstance(x, (int, float)) and math.isfinite(x) for x in numbers):
-        raise DatasetError(f"{where}: bbox: got {value!r}, expected four numbers x, y, width, height. Correct the box.")
-    x, y, width, height = map(float, numbers)
+    if not isinstance(value, list) or len(value) != 4 or not all(map(_is_number, value)):
+        raise DatasetError(
+            f"{where}: bbox: got {short(value)}, expected four numbers x, y, width, height. Correct the box."
+        )
+    x, y, width, height = map(float, value)
+    frame = f"image {image.id} ({image.path.name}, {image.size_wh[0]}x{image.size_wh[1]} px)"
     if width <= 0 or height <= 0:
         raise DatasetError(
-            f"{where}: bbox has the size {width:g}x{height:g} px, expected more than 0 both ways (image {image.id}, "
-            f"{image.path.name}). Correct the box or take it out."
+            f"{where}: bbox has the size {width:g}x{height:g} px, expected more than 0 both ways, in {frame}. "
+            "Correct the box or take it out."
         )
-    over = max(-x, -y, x + width - image.size_wh[0], y + height - image.size_wh[1])
-    if (
-        over > BORDER_TOLERANCE_PX
-        or x >= image.size_wh[0]
-        or y >= image.size_wh[1]
-        or x + width <= 0
-        or y + height <= 0
-    ):
+    right, bottom = x + width - image.size_wh[0], y + height - image.size_wh[1]
+    if max(-x, -y, right, bottom) > BORDER_TOLERANCE_PX:
         raise DatasetError(
-            f"{where}: bbox {x:g}, {y:g}, {width:g}, {height:g} leaves the image {image.id} ({image.path.name}, "
-            f"{image.size_wh[0]}x{image.size_wh[1]} px). Clip the box to the image, or correct the image's size."
+            f"{where}: bbox {x:g}, {y:g}, {width:g}, {height:g} leaves the {frame}. "
+            "Clip the box to the image, or correct the image's size."
+        )
+    seen_wh = (width + min(x, 0) - max(right, 0), height + min(y, 0) - max(bottom, 0))
+    if min(seen_wh) < MIN_SIDE_PX:
+        raise DatasetError(
+            f"{where}: of bbox {x:g}, {y:g}, {width:g}, {height:g} too little lies in the {frame}: "
+            f"{seen_wh[0]:g}x{seen_wh[1]:g} px, expected {MIN_SIDE_PX} or more both ways. Take the box out."
         )
     return [x, y, width, height]
 
@@ -248,9 +267,16 @@ def _area(where: str, item: Mapping[str, Any], box: Sequence[float]) -> float:
     value = item.get("area")
     if value is None:
         return box[2] * box[3]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        raise DatasetError(f"{where}: area: got {value!r}, expected a number of px^2. Correct it or leave it out.")
+    if not _is_number(value) or value < 0:
+        raise DatasetError(f"{where}: area: got {short(value)}, expected a number of px^2. Correct it or leave it out.")
     return float(value)
+
+
+def _is_crowd(where: str, item: Mapping[str, Any]) -> bool:
+    value = item.get("iscrowd", 0)
+    if value not in (0, 1, None):
+        raise DatasetError(f"{where}: iscrowd: got {short(value)}, expected 0 or 1. Correct it or leave it out.")
+    return bool(value)
 
 
 def _truth(rows: Sequence[tuple[list[float], int, float, bool]], size_wh: tuple[int, int]) -> Truth:
@@ -280,13 +306,23 @@ def write_coco(folder: Path, dataset: Dataset) -> None:
                 }
             )
     images = [
-        {"id": e.id, "file_name": e.path.name, "width": e.size_wh[0], "height": e.size_wh[1], "clip": e.clip}
+        {
+            "id": e.id,
+            "file_name": _name_in(dataset.root, e.path),
+            "width": e.size_wh[0],
+            "height": e.size_wh[1],
+            "clip": e.clip,
+        }
         for e in dataset.images
     ]
     names = zip(dataset.category_ids, dataset.class_names, strict=True)
     categories = [{"id": key, "name": name, "supercategory": ""} for key, name in names]
     content = {"images": images, "annotations": annotations, "categories": categories}
     write_text_atomically(folder / ANNOTATION_FILE, json.dumps(content))
+
+
+def _name_in(root: Path, path: Path) -> str:
+    return path.resolve().relative_to(root.resolve()).as_posix()
 
 
 def detections_to_coco(dataset: Dataset, detections: Sequence[Detections]) -> list[dict[str, Any]]:

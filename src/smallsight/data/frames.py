@@ -16,9 +16,15 @@ def decode(entry: ImageEntry) -> Image:
     Raises:
         DatasetError: the file can't be decoded, or has another size than its annotation says.
     """
-    data = np.fromfile(entry.path, dtype=np.uint8)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(data, flags) if data.size else None
+    try:
+        data = np.fromfile(entry.path, dtype=np.uint8)
+        image = cv2.imdecode(data, flags) if data.size else None
+    except (OSError, cv2.error) as error:  # gone since the annotations were read; more pixels than OpenCV takes
+        reason = " ".join(str(error).split())
+        raise DatasetError(
+            f"{entry.path}: image {entry.id}: can't be read ({reason}). Replace the file or take the image out."
+        ) from error
     if image is None:
         raise DatasetError(f"{entry.path}: image {entry.id}: can't be decoded. Replace the file or take the image out.")
     height, width = image.shape[:2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from smallsight.config import build_config
 from smallsight.report.history import History, PhaseOutcome, PhaseStory, Target
-from smallsight.strategy.plan import BASELINE, Plan, build_plan
+from smallsight.strategy.plan import Plan, build_plan
 from smallsight.strategy.state import PhaseRun, State
 from smallsight.strategy.tree import skipped
 
@@ -67,7 +67,7 @@ def _reason(run: PhaseRun) -> str:
     early = f" It ended early: {attempt.ended_early}." if attempt.ended_early else ""
     if run.verdict:
         return run.verdict.reason + early
-    return ("the start of the run" if run.name == BASELINE else "not judged yet") + "." + early
+    return ("the start of the run" if run.closed else "not judged yet") + "." + early
 
 
 def _not_run(state: State, plan: Plan) -> list[PhaseStory]:

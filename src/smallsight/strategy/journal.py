@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -53,16 +54,12 @@ class Journal:
         self.path = path
         if read_only and not path.is_file():
             raise RunFolderError(f"{path.parent}: no journal.sqlite, so no run. Give the --output-dir of a run.")
+        self._connection = _connect(path, read_only=read_only)
         try:
-            uri = f"file:{_quoted(path)}" + ("?mode=ro" if read_only else "")
-            self._connection = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
-            if not read_only:
-                self._connection.execute("pragma journal_mode=delete")
-                self._connection.execute("pragma synchronous=full")
-                self._connection.execute(_SCHEMA)
             events = self.events()
-        except sqlite3.Error as error:
-            raise _damaged(path, error) from error
+        except RunFolderError:
+            self.close()
+            raise
         self._elapsed_before = events[-1].elapsed_s if events else 0.0
         self._began = time.monotonic()
 
@@ -88,9 +85,16 @@ class Journal:
         return self._elapsed_before + time.monotonic() - self._began
 
     def events(self) -> tuple[Event, ...]:
-        """All events, in order."""
-        rows = self._connection.execute("select number, at, elapsed_s, kind, content from events order by number")
-        return tuple(Event(number, at, elapsed, kind, json.loads(text)) for number, at, elapsed, kind, text in rows)
+        """All events, in order.
+
+        Raises:
+            RunFolderError: the journal can't be read.
+        """
+        try:
+            rows = self._connection.execute("select number, at, elapsed_s, kind, content from events order by number")
+            return tuple(Event(number, at, elapsed, kind, json.loads(text)) for number, at, elapsed, kind, text in rows)
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            raise _damaged(self.path, error) from error
 
     def close(self) -> None:
         """Let go of the file."""
@@ -105,9 +109,28 @@ class Journal:
         self.close()
 
 
-def _quoted(path: Path) -> str:
-    return str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    # After a power cut, SQLite must write to undo half a transaction before anyone can read. So a reader opens the file
+    # for reading alone only where it may do nothing else.
+    writable = not read_only or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+    mode = "ro" if not writable else "rw" if read_only else "rwc"
+    try:
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        connection = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+    except sqlite3.Error as error:
+        raise _damaged(path, error) from error
+    try:
+        if read_only:
+            connection.execute("pragma query_only=on")
+        else:
+            connection.execute("pragma journal_mode=delete")
+            connection.execute("pragma synchronous=full")
+            connection.execute(_SCHEMA)
+    except sqlite3.Error as error:
+        connection.close()
+        raise _damaged(path, error) from error
+    return connection
 
 
-def _damaged(path: Path, error: sqlite3.Error) -> RunFolderError:
+def _damaged(path: Path, error: Exception) -> RunFolderError:
     return RunFolderError(f"{path}: the journal can't be used ({error}). Is the disk full, or the file damaged?")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from smallsight.config import Config, Section, raise_first, unavailable_keys, with_settings
 from smallsight.errors import ConfigError
@@ -24,7 +25,7 @@ class Target(Section):
     minimum: float = 0.65
     success: float = 0.70
     optimal: float = 0.75
-    stop_at: Level | Literal["never"] = "minimum"
+    stop_at: Literal["minimum", "success", "optimal", "never"] = "minimum"
     rate_per_epoch: float = 0.003
 
     @model_validator(mode="after")
@@ -61,6 +62,16 @@ class VerdictRule(Section):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
 
+def _as_limit(value: object) -> object:
+    """A number or the name of a level."""
+    if isinstance(value, str) and value not in get_args(Level):
+        raise ValueError("expected a number or a level (minimum, success, optimal)")
+    return value
+
+
+_Limit = Annotated[float | Level | None, BeforeValidator(_as_limit)]
+
+
 class When(Section):
     """Conditions; all that are given must hold.
 
@@ -68,8 +79,8 @@ class When(Section):
     `completed` names a phase that trained to its end, `failed` one that could not, `ran` one that did either.
     """
 
-    target_below: float | Level | None = None
-    target_at_least: float | Level | None = None
+    target_below: _Limit = None
+    target_at_least: _Limit = None
     plateau: bool | None = None
     completed: str | None = None
     failed: str | None = None
@@ -114,11 +125,9 @@ class Phase(Section):
 
     def settings(self, config: Config) -> dict[str, Any]:
         """The configuration keys that this phase changes, with `scale` applied to the values in `config`."""
-        changed = dict(self.set)
+        changed, values = dict(self.set), flatten(config.to_dict())
         for dotted, factor in self.scale.items():
-            value: Any = config.to_dict()
-            for name in dotted.split("."):
-                value = value[name]
+            value = values[dotted]
             scaled = value * factor
             changed[dotted] = round(scaled) if isinstance(value, int) else float(f"{scaled:.6g}")
         return changed
@@ -198,13 +207,28 @@ def check_plan(plan: Plan, config: Config, source: str) -> None:
     Raises:
         ConfigError: a phase sets a key that is not there, or to a value that does not fit.
     """
+    values = flatten(config.to_dict())
+    numbers = [key for key, value in values.items() if isinstance(value, (int, float)) and not isinstance(value, bool)]
     for phase in plan.phases:
         where = f"{source}: phase {phase.name}"
-        try:
-            settings = phase.settings(config)
-        except (KeyError, TypeError) as error:
-            raise ConfigError(f"{where}: scale: no number {list(phase.scale)} in the configuration.") from error
-        with_settings(config, settings, where)
+        for dotted in phase.scale:
+            if dotted not in numbers:
+                got = f"got {values[dotted]!r}" if dotted in values else "unknown key"
+                near = [] if dotted in values else difflib.get_close_matches(dotted, numbers, n=1)
+                hint = f"Did you mean {near[0]}?" if near else "Scale a key such as training.learning_rate."
+                raise ConfigError(f"{where}: scale.{dotted}: {got}, expected a number of the configuration. {hint}")
+        with_settings(config, phase.settings(config), where)
+
+
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def remaining_share(plan: Plan, done: Sequence[str], current: str) -> float:

@@ -5,28 +5,22 @@ It is started again after any interruption with the same call: the journal says 
 
 from __future__ import annotations
 
-import fcntl
-import json
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from smallsight.attempts import AttemptResult, AttemptSpec
-from smallsight.config import Config, build_config, with_settings
-from smallsight.errors import ConfigError, RunFolderError, TrainingError
+from smallsight.config import Config, with_settings
+from smallsight.errors import ConfigError, TrainingError
 from smallsight.files import copy_atomically, write_text_atomically
 from smallsight.records import Decision, EpochRecord, Verdict, to_json
+from smallsight.strategy.folder import attempt_folder, champion_detections, refuse_other_settings
 from smallsight.strategy.journal import Journal
-from smallsight.strategy.plan import Plan, remaining_share
+from smallsight.strategy.plan import Plan, flatten, remaining_share
 from smallsight.strategy.state import Attempt, PhaseRun, State, fold
 from smallsight.strategy.tree import best_epoch, decide, end_phase_early, relief
 from smallsight.yaml_files import to_yaml
-
-NOT_COMPARED = ("output", "logging", "checkpoint", "dataset.cache_mb", "training.num_workers", "training.threads")
-"""Configuration that may differ between two starts of the same run."""
 
 
 class Trainer(Protocol):
@@ -74,7 +68,6 @@ class Run:
     def __init__(self, folder: Path, journal: Journal, means: Means) -> None:
         self.folder, self.journal, self.means = folder, journal, means
         self.state = fold(journal.events())
-        self._budget_began_at = 0.0
 
     def write(self, kind: str, **content: Any) -> None:
         """Append to the journal and bring the state up to date."""
@@ -112,17 +105,18 @@ class Run:
         if budget_s != self.state.budget_s:
             self.write("budget", budget_s=budget_s)
         while not self.state.finished:
-            if self._budget_used_up():
+            open_run = self.state.open_run
+            decision = None if open_run else decide(self.state, plan, self._champion_config(config))
+            trains = decision.action == "run" if decision else open_run is not None and not open_run.awaits_verdict
+            if trains and self._budget_used_up():
                 self.means.watcher.note(f"The budget of {budget_s:.0f} s is used up; the champion stays as it is.")
                 break
-            open_run = self.state.open_run
-            if open_run is None:
-                decision = decide(self.state, plan, self._champion_config(config))
+            if decision is not None:
                 self.write("decided", decision=to_json(decision))
                 self.means.watcher.decided(decision)
-                continue
-            self._carry_out(open_run, config, plan)
-            self.means.publish(self.state)
+            elif open_run is not None:
+                self._carry_out(open_run, config, plan)
+                self.means.publish(self.state)
         self.means.publish(self.state)
         if self.state.champion is None and self.state.finished:
             raise TrainingError(self.state.finished)
@@ -131,31 +125,24 @@ class Run:
     def train_as_configured(self, name: str, config: Config, plan: Plan, resume: str, resumed_epoch: int) -> State:
         """Run one phase as `config` says, or go on with it; its epochs follow `resumed_epoch`.
 
+        A phase that failed is tried anew; one that was interrupted and then passed over for another one, too.
+
         Raises:
+            ConfigError: no epoch is left to train.
             TrainingError: the phase failed.
             Interrupted: see `Trainer`.
         """
         settings = {**flatten(config.to_dict()), "checkpoint.resume_from": resume or None}
         same = [run for run in self.state.runs if run.name == name and run.decision.settings == settings]
-        if not same or (same[-1] is not self.state.runs[-1] and not same[-1].closed):
-            if self.state.open_run is not None:
-                self._close(self.state.open_run, None)
-            first = first_epoch(config, resumed_epoch)
-            epochs = config.training.epochs - first + 1
-            if epochs < 1:
-                raise ConfigError(
-                    f"training.epochs: the last epoch is {config.training.epochs}, but {first - 1} are done already. "
-                    "Raise training.epochs."
-                )
-            start = f"from {resume}" if resume else "from scratch"
-            reason = f"{name}: epochs {first} to {config.training.epochs}, {start}."
-            self.write("decided", decision=to_json(Decision("run", reason, name, settings, epochs)))
-            self.means.watcher.decided(self.state.runs[-1].decision)
-            self.write(
-                "attempt_started", attempt=1, settings=settings, first_epoch=first, last_epoch=config.training.epochs
-            )
-        elif same[-1].closed:
+        if same and same[-1].status == "completed":
             self.means.watcher.note(f"{name}: these epochs are done already.")
+            return self.state
+        if not same or same[-1].status == "failed":
+            decision = _as_configured(name, config, settings, resume, first_epoch(config, resumed_epoch))
+            if self.state.open_run is not None:
+                self._pass_over(self.state.open_run, plan)
+            self.write("decided", decision=to_json(decision))
+            self.means.watcher.decided(decision)
         while (run := self.state.open_run) is not None:
             self._carry_out(run, config, plan)
             self.means.publish(self.state)
@@ -179,16 +166,16 @@ class Run:
     def _carry_out(self, run: PhaseRun, config: Config, plan: Plan) -> None:
         attempt = run.current
         if attempt is None:
-            attempt = self._start_attempt(run, {**self._inherited(), **run.decision.settings})
-        elif attempt.status == "failed" and not run.closed:
+            attempt = self._start_attempt(run, {**self._inherited(), **run.decision.settings}, config)
+        elif attempt.status == "failed":
             again = relief(attempt, with_settings(config, attempt.settings, run.name))
             if again is None:
                 self._close(run, None)
                 self.means.watcher.note(f"Phase {run.name} failed ({attempt.failure}): {attempt.message}")
                 return
             self.means.watcher.note(f"Phase {run.name} ran out of memory; trying again with batch 1, accumulated.")
-            attempt = self._start_attempt(run, again)
-        elif attempt.status == "completed":
+            attempt = self._start_attempt(run, again, config)
+        elif run.awaits_verdict:
             self._judge(run, plan)
             return
         self._train(run, attempt, config, plan)
@@ -196,9 +183,25 @@ class Run:
     def _inherited(self) -> Mapping[str, Any]:
         return self.state.champion.settings if self.state.champion else {}
 
-    def _start_attempt(self, run: PhaseRun, settings: Mapping[str, Any]) -> Attempt:
-        first = self.state.last_epoch + 1 if not run.attempts else run.attempts[0].first_epoch
-        number = len(run.attempts) + 1
+    def _pass_over(self, run: PhaseRun, plan: Plan) -> None:
+        """Close a phase that was interrupted and gives way to another one."""
+        if run.awaits_verdict:
+            self._judge(run, plan)
+            return
+        if run.current is not None and run.current.status == "running":
+            message = "it was interrupted, and another phase was begun"
+            self.write("attempt_ended", status="failed", failure="interrupted", message=message)
+        self._close(run, None)
+
+    def _start_attempt(self, run: PhaseRun, settings: Mapping[str, Any], config: Config) -> Attempt:
+        if run.attempts:
+            first = run.attempts[0].first_epoch
+        elif self.state.kind == "train":
+            first = config.training.epochs - run.decision.epochs + 1
+        else:
+            first = self.state.last_epoch + 1
+        # Over all phases of this name, because a checkpoint of the same phase and attempt is continued.
+        number = 1 + sum(len(r.attempts) for r in self.state.runs if r.name == run.name)
         last = first + run.decision.epochs - 1
         self.write("attempt_started", attempt=number, settings=dict(settings), first_epoch=first, last_epoch=last)
         current = self.state.runs[-1].current
@@ -221,7 +224,6 @@ class Run:
             evaluated_epoch=self.state.resumed_epoch,
             target_metric=plan.target.metric,
         )
-        began = time.monotonic()
         deadline = self._deadline(run, plan)
         result = self.means.train(spec, lambda record: self._on_epoch(record, run, plan, deadline))
         self.write(
@@ -229,7 +231,6 @@ class Run:
             status="failed" if result.failure else "completed",
             failure=result.failure,
             message=result.message,
-            seconds=attempt.seconds + time.monotonic() - began,
         )
 
     def _start_path(self, config: Config) -> Path | None:
@@ -261,16 +262,15 @@ class Run:
         self.means.publish(self.state)
         attempt = self.state.runs[-1].current
         assert attempt is not None
-        if record.epoch >= attempt.last_epoch:
+        if record.epoch >= attempt.last_epoch or attempt.ended_early:
             return False
         flat_ends = plan.ends_on_plateau(run.name)
         left = None if deadline is None else deadline - self.journal.elapsed_s
         reason = end_phase_early(attempt.records, plan, end_on_plateau=flat_ends, seconds_left=left)
         if reason is None:
             return True
-        if not attempt.ended_early:
-            self.write("ended_early", reason=reason)
-            self.means.watcher.note(f"Phase {run.name} ends after epoch {record.epoch}: {reason}.")
+        self.write("ended_early", reason=reason)
+        self.means.watcher.note(f"Phase {run.name} ends after epoch {record.epoch}: {reason}.")
         return False
 
     def _judge(self, run: PhaseRun, plan: Plan) -> None:
@@ -288,83 +288,28 @@ class Run:
                 folder / "detections" / f"valid_epoch_{best.epoch:03d}.npz",
                 champion_detections(self.folder, self.state),
             )
+        crowned = None
         if verdict is None or verdict.outcome == "improved":
             sha256 = copy_atomically(folder / "best.pth", self.folder / "checkpoint_best.pth")
-            self.write("crowned", epoch=best.epoch, sha256=sha256)
+            crowned = {"epoch": best.epoch, "sha256": sha256}
+        self._close(run, verdict, crowned)
         if verdict is not None:
             self.means.watcher.note(f"Phase {run.name}: {verdict.reason}")
-        self._close(run, verdict)
 
-    def _close(self, run: PhaseRun, verdict: Verdict | None) -> None:
-        self.write("phase_closed", phase=run.name, verdict=to_json(verdict) if verdict else None)
-
-
-def attempt_folder(run_folder: Path, run: PhaseRun, attempt: Attempt) -> Path:
-    """`phases/01_continue/attempt_1`."""
-    return run_folder / "phases" / f"{run.number:02d}_{run.name}" / f"attempt_{attempt.number}"
+    def _close(self, run: PhaseRun, verdict: Verdict | None, crowned: Mapping[str, Any] | None = None) -> None:
+        self.write("phase_closed", phase=run.name, verdict=to_json(verdict) if verdict else None, crowned=crowned)
 
 
-def champion_detections(run_folder: Path, state: State) -> Path:
-    """The file with what the champion found on the validation set."""
-    champion = state.champion
-    assert champion is not None
-    folder = run_folder / "phases" / f"{champion.phase_number:02d}_{champion.phase}" / f"attempt_{champion.attempt}"
-    return folder / "detections" / f"valid_epoch_{champion.record.epoch:03d}.npz"
+def _as_configured(name: str, config: Config, settings: Mapping[str, Any], resume: str, first: int) -> Decision:
+    last = config.training.epochs
+    if last < first:
+        raise ConfigError(
+            f"training.epochs: the last epoch is {last}, but {first - 1} are done already. Raise training.epochs."
+        )
+    start = f"from {resume}" if resume else "from scratch"
+    return Decision("run", f"{name}: epochs {first} to {last}, {start}.", name, settings, last - first + 1)
 
 
 def first_epoch(config: Config, resumed_epoch: int) -> int:
     """The number of the first epoch to train: `start_epoch`, or the one after those that are done."""
     return max(config.checkpoint.start_epoch or 1, resumed_epoch + 1)
-
-
-@contextmanager
-def hold(folder: Path) -> Iterator[None]:
-    """Keep a run folder for this process.
-
-    Raises:
-        RunFolderError: another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunFolderError(
-                f"{folder}: another smallsight process works on this run. Wait for it, or use another --output-dir."
-            ) from error
-        yield
-
-
-def refuse_other_settings(folder: Path, state: State, config: Config, plan: Plan, run_kind: str) -> None:
-    """Make sure that a folder's run is the one that was asked for.
-
-    Raises:
-        RunFolderError: it is another kind of run, or its configuration or strategy differs.
-    """
-    if state.kind != run_kind:
-        raise RunFolderError(f"{folder}: holds a run of `smallsight {state.kind}`. Use another --output-dir.")
-    try:
-        before = flatten(build_config(state.config, "journal").to_dict())
-    except ConfigError as error:
-        raise RunFolderError(
-            f"{folder}: was written by another version ({error}). Use another --output-dir."
-        ) from error
-    pairs = [(before, flatten(config.to_dict())), (flatten(dict(state.plan)), flatten(plan.to_dict()))]
-    for old, new in pairs:
-        for key in sorted({*old, *new}):
-            if old.get(key) != new.get(key) and not key.startswith(NOT_COMPARED):
-                raise RunFolderError(
-                    f"{folder}: holds a run with {key} {json.dumps(old.get(key))}; now {json.dumps(new.get(key))}. "
-                    "Give the same settings to continue it, or use another --output-dir."
-                )
-
-
-def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -23,7 +23,7 @@ Status = Literal["running", "completed", "failed"]
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a phase: settings, epochs planned, epochs done."""
+    """One try at a phase: settings, epochs planned, epochs done; `began_s` is on the journal's clock."""
 
     number: int
     settings: Mapping[str, Any]
@@ -34,6 +34,7 @@ class Attempt:
     failure: str = ""
     message: str = ""
     ended_early: str = ""
+    began_s: float = 0.0
     seconds: float = 0.0
 
 
@@ -56,9 +57,14 @@ class PhaseRun:
     @property
     def status(self) -> Status:
         """Of the latest attempt; running while nothing is decided."""
-        if not self.closed or self.current is None:
+        if not self.closed:
             return "running"
-        return self.current.status
+        return self.current.status if self.current else "failed"
+
+    @property
+    def awaits_verdict(self) -> bool:
+        """Whether its training is done, but not judged."""
+        return not self.closed and self.current is not None and self.current.status == "completed"
 
     @property
     def records(self) -> tuple[EpochRecord, ...]:
@@ -134,10 +140,10 @@ def fold(events: Iterable[Event]) -> State:
     """The state after these events."""
     state = State()
     for event in events:
+        state = replace(state, elapsed_s=event.elapsed_s)
         change = _CHANGES.get(event.kind)
         if change is not None:
             state = change(state, event.content)
-        state = replace(state, elapsed_s=event.elapsed_s)
     return state
 
 
@@ -174,7 +180,8 @@ def _with_attempt(state: State, **changes: Any) -> State:
 
 
 def _attempt_started(state: State, content: Mapping[str, Any]) -> State:
-    attempt = Attempt(content["attempt"], content["settings"], content["first_epoch"], content["last_epoch"])
+    first, last = content["first_epoch"], content["last_epoch"]
+    attempt = Attempt(content["attempt"], content["settings"], first, last, began_s=state.elapsed_s)
     return _with_run(state, attempts=(*state.runs[-1].attempts, attempt))
 
 
@@ -182,8 +189,7 @@ def _epoch(state: State, content: Mapping[str, Any]) -> State:
     """Add an epoch; one that is reported again after a crash takes the place of the first."""
     record = epoch_record_from_json(content["record"])
     kept = [r for r in state.runs[-1].attempts[-1].records if r.epoch != record.epoch]
-    state = _with_attempt(state, records=tuple(sorted([*kept, record], key=lambda r: r.epoch)))
-    return state
+    return _with_attempt(state, records=tuple(sorted([*kept, record], key=lambda r: r.epoch)))
 
 
 def _ended_early(state: State, content: Mapping[str, Any]) -> State:
@@ -196,20 +202,22 @@ def _attempt_ended(state: State, content: Mapping[str, Any]) -> State:
         status=content["status"],
         failure=content["failure"],
         message=content["message"],
-        seconds=content["seconds"],
+        seconds=state.elapsed_s - state.runs[-1].attempts[-1].began_s,
     )
 
 
 def _phase_closed(state: State, content: Mapping[str, Any]) -> State:
+    """End a phase, and crown it where it is the better one: a single event, so that no crash falls between the two."""
     verdict = verdict_from_json(content["verdict"]) if content["verdict"] else None
-    return _with_run(state, closed=True, verdict=verdict)
+    state = _with_run(state, closed=True, verdict=verdict)
+    return _crowned(state, **content["crowned"]) if content["crowned"] else state
 
 
-def _crowned(state: State, content: Mapping[str, Any]) -> State:
+def _crowned(state: State, epoch: int, sha256: str) -> State:
     run = state.runs[-1]
     attempt = run.attempts[-1]
-    record = next(r for r in attempt.records if r.epoch == content["epoch"])
-    champion = Champion(run.name, run.number, attempt.number, record, attempt.settings, content["sha256"])
+    record = next(r for r in attempt.records if r.epoch == epoch)
+    champion = Champion(run.name, run.number, attempt.number, record, attempt.settings, sha256)
     baseline = record if run.name == BASELINE or state.baseline is None else state.baseline
     return replace(state, champion=champion, baseline=baseline)
 
@@ -223,5 +231,4 @@ _CHANGES = {
     "ended_early": _ended_early,
     "attempt_ended": _attempt_ended,
     "phase_closed": _phase_closed,
-    "crowned": _crowned,
 }

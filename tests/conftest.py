@@ -1,0 +1,10 @@
+"""Makes `tests/` importable, so that tests in any folder share `builders`; runs hypothesis without a clock."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "smallsight", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("smallsight")

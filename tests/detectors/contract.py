@@ -1,0 +1,89 @@
+"""What every detector must keep; a detector's own test file derives from `DetectorContract` and builds it."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+
+import numpy as np
+import pytest
+import torch
+
+from smallsight.detectors.base import Detector, Target
+from smallsight.detectors.build import detector_from_description
+
+
+def target(boxes: list[list[float]], labels: list[int] | None = None, ignored: list[bool] | None = None) -> Target:
+    n = len(boxes)
+    return Target(
+        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        torch.tensor(labels if labels is not None else [0] * n, dtype=torch.int64),
+        torch.tensor(ignored if ignored is not None else [False] * n, dtype=torch.bool),
+    )
+
+
+class DetectorContract(ABC):
+    """Subclass it and give `detector()`: two classes, fresh weights."""
+
+    side = 96
+
+    @abstractmethod
+    def detector(self) -> Detector: ...
+
+    def images(self, n: int = 2) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(3)
+        return torch.randint(0, 256, (n, 3, self.side, self.side), dtype=torch.uint8, generator=generator)
+
+    def test_losses_are_finite_scalars_with_a_gradient(self) -> None:
+        detector = self.detector().train()
+        parts = detector.losses(self.images(), [target([[20, 20, 26, 27]]), target([])])
+        assert parts and all(part.ndim == 0 and torch.isfinite(part) for part in parts.values())
+        torch.stack(list(parts.values())).sum().backward()
+        gradients = [p.grad for p in detector.parameters() if p.requires_grad]
+        assert any(g is not None and bool((g != 0).any()) for g in gradients)
+
+    def test_a_batch_without_objects_has_a_loss(self) -> None:
+        parts = self.detector().train().losses(self.images(), [target([]), target([])])
+        assert torch.isfinite(torch.stack(list(parts.values())).sum())
+
+    def test_no_loss_is_taken_in_ignored_boxes(self) -> None:
+        """What lies in an ignored box must not matter: neither as an object nor as background."""
+        detector = self.detector().eval()
+        whole = [[0.0, 0.0, float(self.side), float(self.side)]]
+        one = detector.losses(self.images(1), [target(whole, ignored=[True])])
+        assert float(torch.stack(list(one.values())).sum().detach()) == pytest.approx(0.0, abs=1e-6)
+
+    def test_detections_are_sorted_and_inside_the_original_image(self) -> None:
+        detector = self.detector().eval()
+        sizes = [(192, 96), (50, 200)]
+        for found, (width, height) in zip(detector.detect(self.images(), sizes), sizes, strict=True):
+            assert found.boxes.shape == (len(found), 4) and found.boxes.dtype == np.float32
+            assert (np.diff(found.scores) <= 0).all() and ((found.scores >= 0) & (found.scores <= 1)).all()
+            assert (found.boxes >= 0).all() and (found.boxes <= np.array([width, height] * 2)).all()
+            assert ((found.labels >= 0) & (found.labels < len(detector.class_names))).all()
+
+    def test_one_pass_gives_what_two_give(self) -> None:
+        detector = self.detector().eval()
+        targets, sizes = [target([[20, 20, 26, 27]], [1]), target([])], [(self.side, self.side)] * 2
+        found, parts = detector.detect_with_losses(self.images(), targets, sizes)
+        for a, b in zip(found, detector.detect(self.images(), sizes), strict=True):
+            np.testing.assert_array_equal(a.boxes, b.boxes)
+        again = detector.losses(self.images(), targets)
+        assert {k: float(v.detach()) for k, v in parts.items()} == {k: float(v.detach()) for k, v in again.items()}
+
+    def test_parameter_groups_hold_every_parameter_once(self) -> None:
+        detector = self.detector()
+        groups = detector.parameter_groups(0.001, 0.01)
+        held = [id(p) for group in groups for p in group["params"]]
+        assert sorted(held) == sorted(id(p) for p in detector.parameters() if p.requires_grad)
+        assert all({"lr", "weight_decay"} <= set(group) for group in groups)
+
+    def test_it_is_built_again_from_its_description(self) -> None:
+        detector = self.detector().eval()
+        described = json.loads(json.dumps(dict(detector.description())))
+        twin = detector_from_description(described, "test").eval()
+        twin.load_state_dict(detector.state_dict())
+        sizes = [(self.side, self.side)] * 2
+        for a, b in zip(detector.detect(self.images(), sizes), twin.detect(self.images(), sizes), strict=True):
+            np.testing.assert_array_equal(a.boxes, b.boxes)
+            np.testing.assert_array_equal(a.scores, b.scores)

@@ -1,0 +1,211 @@
+"""A laboratory for strategies: a trainer that reads its figures from a table, and power cuts at any place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from smallsight.attempts import AttemptResult, AttemptSpec
+from smallsight.config import Config
+from smallsight.files import write_text_atomically
+from smallsight.records import Decision, EpochRecord, Estimate, Verdict, epoch_record_from_json, to_json
+from smallsight.strategy.folder import hold
+from smallsight.strategy.journal import Journal
+from smallsight.strategy.plan import Plan
+from smallsight.strategy.runner import Means, Run
+from smallsight.strategy.state import State
+
+Script = Mapping[str, Sequence[Sequence[float | str]]]
+"""By phase, for each attempt: the target metric after each epoch, or a failure; the last attempt is repeated."""
+
+EVIDENCE = 0.005
+
+
+class Killed(BaseException):
+    """The power went off."""
+
+
+@dataclass
+class Fuse:
+    """Cuts the power at the `at`-th place that is passed; 0 for never."""
+
+    at: int = 0
+    passed: int = 0
+
+    def pass_on(self) -> None:
+        self.passed += 1
+        if self.passed == self.at:
+            raise Killed
+
+
+class FragileJournal(Journal):
+    """A journal before and after whose events the power may go off."""
+
+    fuse = Fuse()
+
+    def append(self, kind: str, **content: Any) -> Any:
+        self.fuse.pass_on()
+        event = super().append(kind, **content)
+        self.fuse.pass_on()
+        return event
+
+
+@dataclass
+class FakeTrainer:
+    """Carries out attempts with the files and the order of `training.fit`, without training."""
+
+    script: Script
+    fuse: Fuse
+    on_seconds: Callable[[float], None]
+    epoch_s: float = 10.0
+    specs: list[AttemptSpec] = field(default_factory=list)
+    started_from: list[str] = field(default_factory=list)
+
+    def __call__(self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool]) -> AttemptResult:
+        self.fuse.pass_on()
+        self.specs.append(spec)
+        self.started_from.append(Path(spec.start_path).read_text() if spec.start == "warm" else "")
+        records = self._restored(spec)
+        answers = [on_epoch(record) for record in records]
+        if answers and not answers[-1]:
+            return AttemptResult()
+        attempts = self.script[spec.phase]
+        figures = attempts[min(spec.attempt, len(attempts)) - 1]
+        epochs = range(spec.first_epoch, spec.last_epoch + 1) or [spec.evaluated_epoch]
+        for epoch, figure in zip(epochs, figures, strict=False):
+            if any(record.epoch == epoch for record in records):
+                continue
+            if isinstance(figure, str):
+                return AttemptResult(figure, f"{figure} in epoch {epoch}")
+            records.append(self._trained(spec, epoch, figure))
+            self._save(spec, records)
+            self.fuse.pass_on()
+            go_on = on_epoch(records[-1])
+            self.fuse.pass_on()
+            if not go_on:
+                break
+        return AttemptResult()
+
+    def _restored(self, spec: AttemptSpec) -> list[EpochRecord]:
+        if not spec.checkpoint.is_file():
+            return []
+        saved = json.loads(spec.checkpoint.read_text())
+        if (saved["phase"], saved["attempt"]) != (spec.phase, spec.attempt):
+            return []
+        return [epoch_record_from_json(item) for item in saved["records"]]
+
+    def _trained(self, spec: AttemptSpec, epoch: int, figure: float) -> EpochRecord:
+        self.on_seconds(self.epoch_s)
+        metrics = {"map_small": Estimate(figure), "map_50_95": Estimate(0.7)}
+        resolution = spec.config["training"]["resolution"]
+        return EpochRecord(epoch, spec.phase, spec.attempt, metrics, seconds=self.epoch_s, resolution=resolution)
+
+    def _save(self, spec: AttemptSpec, records: list[EpochRecord]) -> None:
+        last = records[-1]
+        figures = [record.value("map_small") for record in records]
+        detections = spec.detections(last.epoch)
+        detections.parent.mkdir(parents=True, exist_ok=True)
+        detections.write_text(str(figures[-1]))
+        if figures[-1] > max(figures[:-1], default=-1.0):
+            spec.best.write_text(f"{spec.phase} {spec.attempt} epoch {last.epoch}")
+        state = {"phase": spec.phase, "attempt": spec.attempt, "records": [to_json(record) for record in records]}
+        spec.checkpoint.write_text(json.dumps(state))
+
+
+@dataclass
+class Watcher:
+    """Remembers what it was told."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def decided(self, decision: Decision) -> None:
+        self.lines.append(decision.reason)
+
+    def epoch(self, record: EpochRecord, best: float) -> None:
+        self.lines.append(f"epoch {record.epoch}")
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@dataclass
+class Lab:
+    """One run folder, and everything that acts on it."""
+
+    folder: Path
+    script: Script
+    plan: Plan
+    config: Config = field(default_factory=lambda: Config.model_validate({"training": {"epochs": 2}}))
+    fuse: Fuse = field(default_factory=Fuse)
+    on_seconds: Callable[[float], None] = lambda seconds: None
+    resume: str = ""
+    resumed_epoch: int = 0
+    watcher: Watcher = field(default_factory=Watcher)
+    published: list[State] = field(default_factory=list)
+    compared: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.trainer = FakeTrainer(self.script, self.fuse, self.on_seconds)
+
+    def optimize(self, budget_s: float | None = None) -> State:
+        """As `session.optimize`."""
+        return self._with_run(
+            lambda run: (
+                run.begin(self.config, self.plan, "optimize", self.resume, self.resumed_epoch),
+                run.optimize(self.config, self.plan, budget_s),
+            )[-1]
+        )
+
+    def train(self, name: str, config: Config, resume: str = "", resumed_epoch: int = 0) -> State:
+        """As `session.train_one_phase`."""
+        return self._with_run(
+            lambda run: (
+                run.begin(config, self.plan, "train", "", 0),
+                run.train_as_configured(name, config, self.plan, resume, resumed_epoch),
+            )[-1]
+        )
+
+    def _with_run(self, act: Callable[[Run], State]) -> State:
+        with hold(self.folder), FragileJournal(self.folder / "journal.sqlite") as journal:
+            journal._connection.execute("pragma synchronous=off")  # speed; no test here cuts the power for real
+            journal.fuse = self.fuse
+            return act(Run(self.folder, journal, Means(self.trainer, self.compare, self.watcher, self.publish)))
+
+    def compare(self, candidate: Path, champion: Path) -> Verdict:
+        """By the figures themselves."""
+        self.fuse.pass_on()
+        assert candidate != champion, "a phase is judged against itself"
+        self.compared.append((str(candidate), str(champion)))
+        gain = float(candidate.read_text()) - float(champion.read_text())
+        outcome = "improved" if gain > EVIDENCE else "regressed" if gain < -EVIDENCE else "no_evidence"
+        return Verdict(outcome, Estimate(gain), Estimate(0.0), f"{outcome} by {gain:.3f}")
+
+    def publish(self, state: State) -> None:
+        """Keep the state."""
+        self.fuse.pass_on()
+        write_text_atomically(self.folder / "status.json", state.finished)
+        self.published.append(state)
+
+    @property
+    def champion_file(self) -> str:
+        """What is in `checkpoint_best.pth`."""
+        return (self.folder / "checkpoint_best.pth").read_text()
+
+    def kinds(self) -> list[str]:
+        """Kinds of the events in the journal."""
+        with Journal(self.folder / "journal.sqlite", read_only=True) as journal:
+            return [event.kind for event in journal.events()]
+
+
+def timeless(state: State) -> Any:
+    """The state without its times, to compare an interrupted run with an undisturbed one."""
+    return _without(to_json(state), ("elapsed_s", "began_s", "seconds"))
+
+
+def _without(value: Any, keys: Sequence[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(item, keys) for key, item in value.items() if key not in keys}
+    return [_without(item, keys) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,284 @@
+"""Whole strategies in milliseconds: what is kept, what is rolled back, what ends a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from strategy.lab import Lab, Script, Watcher
+
+from smallsight.attempts import AttemptResult
+from smallsight.config import Config
+from smallsight.errors import DatasetError, Interrupted, RunFolderError, TrainingError
+from smallsight.strategy.folder import hold
+from smallsight.strategy.plan import Plan
+
+PHASES: list[dict[str, Any]] = [
+    {"name": "multi_scale", "epochs": 2, "set": {"training.multi_scale": True}},
+    {"name": "higher", "epochs": 2, "when": {"completed": "multi_scale"}, "scale": {"training.resolution": 1.5}},
+    {"name": "decay", "epochs": 2, "scale": {"training.learning_rate": 0.5}},
+]
+
+
+def plan_of(phases: list[dict[str, Any]] = PHASES, **sections: Any) -> Plan:
+    return Plan.model_validate({"phases": phases, **sections})
+
+
+def config_of(**training: Any) -> Config:
+    return Config.model_validate({"training": {"epochs": 2, **training}})
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Callable[..., Lab]:
+    def make(script: Script, plan: Plan | None = None, **options: Any) -> Lab:
+        return Lab(tmp_path / "run", script, plan or plan_of(), **options)
+
+    return make
+
+
+class Clock:
+    """The journal's clock, moved by training alone."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    fake = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: 0.0)
+    monkeypatch.setattr("smallsight.strategy.journal.time", fake)
+    return clock
+
+
+def test_what_helps_is_inherited_and_what_does_not_is_rolled_back(lab: Callable[..., Lab]) -> None:
+    run = lab(
+        {
+            "baseline": [[0.40, 0.45]],
+            "multi_scale": [[0.52, 0.50]],
+            "higher": [[0.50, 0.521]],
+            "decay": [[0.40, 0.41]],
+        }
+    )
+    state = run.optimize()
+    assert [phase.verdict and phase.verdict.outcome for phase in state.runs] == [
+        None,
+        "improved",
+        "no_evidence",
+        "regressed",
+    ]
+    assert [record.epoch for record in state.records] == list(range(1, 9))
+    assert state.champion and (state.champion.phase, state.champion.record.epoch) == ("multi_scale", 3)
+    assert state.baseline and state.baseline.epoch == 2
+    assert run.champion_file == "multi_scale 1 epoch 3"
+    assert run.trainer.started_from == ["", "baseline 1 epoch 2", "multi_scale 1 epoch 3", "multi_scale 1 epoch 3"]
+    settings = [
+        (s.config["training"]["multi_scale"], s.config["training"]["resolution"], s.config["training"]["learning_rate"])
+        for s in run.trainer.specs
+    ]
+    assert settings == [(False, 640, 0.002), (True, 640, 0.002), (True, 960, 0.002), (True, 640, 0.001)]
+    assert state.finished.startswith("No phase is left")
+    assert run.published[-1] == state
+    assert (run.folder / "config.yaml").is_file() and (run.folder / "strategy.yaml").is_file()
+
+
+def test_the_run_stops_where_the_target_is_reached(lab: Callable[..., Lab]) -> None:
+    run = lab({"baseline": [[0.4, 0.5]], "multi_scale": [[0.6, 0.66]]})
+    assert run.optimize().finished == "Target reached: map_small 0.660 >= 0.65 (minimum level)."
+    assert len(run.trainer.specs) == 2
+
+
+def test_a_given_checkpoint_is_evaluated_and_its_epochs_count(lab: Callable[..., Lab], tmp_path: Path) -> None:
+    given = tmp_path / "given.pth"
+    given.write_text("given")
+    run = lab(
+        {"baseline": [[0.5]], "multi_scale": [[0.52, 0.7]]},
+        resume=str(given),
+        resumed_epoch=39,
+    )
+    state = run.optimize()
+    assert run.trainer.started_from == ["given", "baseline 1 epoch 39"]
+    assert [record.epoch for record in state.records] == [39, 40, 41]
+    assert (run.trainer.specs[0].last_epoch < run.trainer.specs[0].first_epoch) and state.champion is not None
+
+
+def test_out_of_memory_gets_batch_1_with_the_same_effective_batch(lab: Callable[..., Lab]) -> None:
+    script: Script = {"baseline": [[0.5, 0.5]], "multi_scale": [[0.5, "out_of_memory"], [0.6, 0.66]]}
+    run = lab(script, config=config_of(batch_size=4, grad_accum_steps=5))
+    state = run.optimize()
+    first, again = run.trainer.specs[1:]
+    assert (first.config["training"]["batch_size"], first.config["training"]["grad_accum_steps"]) == (4, 5)
+    assert (again.config["training"]["batch_size"], again.config["training"]["grad_accum_steps"]) == (1, 20)
+    assert again.config["training"]["multi_scale"] is True
+    assert (first.first_epoch, again.first_epoch, again.attempt) == (3, 3, 2)
+    assert [record.epoch for record in state.records] == [1, 2, 3, 4]
+    assert state.champion and state.champion.settings["training.batch_size"] == 1
+
+
+def test_out_of_memory_twice_fails_the_phase_and_the_strategy_goes_on(lab: Callable[..., Lab]) -> None:
+    oom: Script = {"baseline": [[0.5, 0.5]], "multi_scale": [[0.5, "out_of_memory"]], "decay": [[0.6, 0.66]]}
+    run = lab(oom, config=config_of(batch_size=4))
+    state = run.optimize()
+    assert [(phase.name, phase.status, len(phase.attempts)) for phase in state.runs] == [
+        ("baseline", "completed", 1),
+        ("multi_scale", "failed", 2),
+        ("decay", "completed", 1),
+    ]
+    decay = run.trainer.specs[-1]
+    assert run.trainer.started_from[-1] == "baseline 1 epoch 1"
+    assert (decay.first_epoch, decay.config["training"]["batch_size"]) == (4, 4)
+    assert decay.config["training"]["multi_scale"] is False
+    assert "Phase multi_scale failed (out_of_memory): out_of_memory in epoch 4" in run.watcher.lines
+
+
+@pytest.mark.parametrize("failure", ["not_a_number", "crashed", "out_of_memory"])
+def test_without_a_baseline_there_is_no_run(lab: Callable[..., Lab], failure: str) -> None:
+    run = lab({"baseline": [[0.5, failure]]}, config=config_of(batch_size=1))
+    message = f"The baseline failed .{failure} in epoch 2.*nothing to build on"
+    with pytest.raises(TrainingError, match=message):
+        run.optimize()
+    kinds = run.kinds()
+    with pytest.raises(TrainingError, match=message):
+        run.optimize()
+    assert run.kinds() == kinds and len(run.trainer.specs) == 1
+
+
+@pytest.mark.parametrize("error", [DatasetError("train/a.jpg: can't be read"), Interrupted("stopped")])
+def test_bad_data_and_interruptions_leave_the_phase_open(lab: Callable[..., Lab], error: Exception) -> None:
+    run = lab({"baseline": [[0.5, 0.66]]})
+    trainer, run.trainer = run.trainer, lambda spec, on_epoch: _raise(error)
+    with pytest.raises(type(error)):
+        run.optimize()
+    run.trainer = trainer
+    assert run.optimize().finished.startswith("Target reached")
+    assert run.kinds().count("attempt_started") == 1
+
+
+def _raise(error: Exception) -> AttemptResult:
+    raise error
+
+
+def test_a_finished_folder_is_left_alone(lab: Callable[..., Lab]) -> None:
+    run = lab({"baseline": [[0.5, 0.66]]})
+    state = run.optimize()
+    before = run.kinds()
+    assert run.optimize() == state
+    assert run.kinds() == before and len(run.trainer.specs) == 1
+
+
+def test_a_flat_phase_ends_early(lab: Callable[..., Lab]) -> None:
+    phases = [{"name": "flat", "epochs": 6}, {"name": "patient", "epochs": 6, "end_on_plateau": False}]
+    plan = plan_of(phases, plateau={"rule": "patience", "patience": 2})
+    run = lab({"baseline": [[0.4, 0.5]], "flat": [[0.5] * 6], "patient": [[0.5] * 6]}, plan)
+    state = run.optimize()
+    assert [len(phase.records) for phase in state.runs] == [2, 3, 6]
+    assert "grew by less than 0.001" in state.runs[1].attempts[0].ended_early
+
+
+def test_phases_share_the_budget(lab: Callable[..., Lab], clock: Clock) -> None:
+    names = ("a", "b", "c")
+    phases = [{"name": name, "epochs": 50, "budget_share": 2 if name == "c" else 1} for name in names]
+    plan = plan_of(phases, baseline={"budget_share": 4}, plateau={"threshold": -1})
+    script: Script = {name: [[0.5] * 50] for name in ("baseline", *names)}
+    run = lab(script, plan, config=config_of(epochs=50), on_seconds=clock.pass_by)
+    state = run.optimize(budget_s=800.0)
+    assert [len(phase.records) for phase in state.runs] == [40, 10, 10, 20]
+    assert state.elapsed_s == 800.0 and [phase.seconds for phase in state.runs] == [400.0, 100.0, 100.0, 200.0]
+    assert state.finished.startswith("No phase is left")
+
+
+def test_a_larger_budget_goes_on_where_a_smaller_one_ended(lab: Callable[..., Lab], clock: Clock) -> None:
+    script: Script = {name: [[0.5, 0.5]] for name in ("baseline", "multi_scale", "higher", "decay")}
+    run = lab(script, on_seconds=clock.pass_by)
+    state = run.optimize(budget_s=15.0)
+    assert [phase.name for phase in state.runs] == ["baseline"] and not state.finished
+    assert state.champion is not None, "what was trained within the budget is judged"
+    assert "The budget of 15 s is used up; the champion stays as it is." in run.watcher.lines
+    clock.pass_by(1e6)
+    assert run.optimize(budget_s=15.0) == state
+    state = run.optimize(budget_s=75.0)
+    assert [phase.name for phase in state.runs] == ["baseline", "multi_scale", "higher", "decay"]
+    assert all(phase.closed for phase in state.runs) and state.finished
+    assert state.budget_s == 75.0
+
+
+def test_a_target_reached_with_the_last_second_ends_the_run(lab: Callable[..., Lab], clock: Clock) -> None:
+    run = lab({"baseline": [[0.5, 0.66]]}, on_seconds=clock.pass_by)
+    assert run.optimize(budget_s=20.0).finished.startswith("Target reached")
+
+
+def test_the_time_of_an_interrupted_phase_is_not_lost(lab: Callable[..., Lab], clock: Clock) -> None:
+    run = lab({"baseline": [[0.5, 0.66]]}, on_seconds=clock.pass_by)
+    watcher, run.watcher = run.watcher, _Interrupting()
+    with pytest.raises(Interrupted):
+        run.optimize()
+    run.watcher = watcher
+    clock.pass_by(5000.0)
+    assert run.optimize().runs[0].seconds == 20.0
+
+
+class _Interrupting(Watcher):
+    def epoch(self, record: Any, best: float) -> None:
+        raise Interrupted("stopped")
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"config": config_of(learning_rate=0.1)}, "training.learning_rate 0.002; now 0.1"),
+        ({"plan": plan_of(target={"minimum": 0.6})}, "target.minimum 0.65; now 0.6"),
+        ({"plan": plan_of([{**PHASES[0], "epochs": 3}, *PHASES[1:]])}, "phases.multi_scale.epochs 2; now 3"),
+        ({"plan": plan_of([PHASES[0], PHASES[2], PHASES[1]])}, 'phases ["multi_scale", "higher", "decay"]; now ["m'),
+        ({"plan": plan_of(PHASES[:2])}, 'phases ["multi_scale", "higher", "decay"]; now ["multi_scale", "higher"]'),
+    ],
+)
+def test_other_settings_are_refused_by_name(lab: Callable[..., Lab], changed: dict[str, Any], key: str) -> None:
+    script: Script = {"baseline": [[0.5, 0.66]]}
+    first = lab(script)
+    first.optimize()
+    before = (first.folder / "journal.sqlite").read_bytes()
+    with pytest.raises(RunFolderError) as caught:
+        lab(script, **changed).optimize()
+    assert f"holds a run with {key}" in str(caught.value)
+    assert (first.folder / "journal.sqlite").read_bytes() == before
+
+
+def test_settings_without_influence_on_the_figures_may_change(lab: Callable[..., Lab]) -> None:
+    lab({"baseline": [[0.5, 0.66]]}).optimize()
+    lab({}, config=config_of(num_workers=2, threads=1)).optimize()
+
+
+def test_another_kind_of_run_is_refused(lab: Callable[..., Lab]) -> None:
+    run = lab({"baseline": [[0.5, 0.66]]})
+    run.optimize()
+    with pytest.raises(RunFolderError, match="holds a run of `smallsight optimize`"):
+        run.train("one", config_of())
+
+
+def test_a_run_of_another_version_is_refused(lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Config, "to_dict", lambda self: {"training": {"epochs": 2, "of_old": 1}})
+    with pytest.raises(BaseException, match="of_old"):
+        lab({"baseline": [[0.5, 0.66]]}).optimize()
+    monkeypatch.undo()
+    with pytest.raises(RunFolderError, match="was written by another version"):
+        lab({}).optimize()
+
+
+def test_a_second_runner_is_refused(lab: Callable[..., Lab]) -> None:
+    run = lab({"baseline": [[0.5, 0.66]]})
+    with hold(run.folder), pytest.raises(RunFolderError, match="another smallsight process works on this run"):
+        run.optimize()
+    assert run.optimize().finished
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(RunFolderError, match="can't be written"), hold(folder):
+            pass

@@ -1,0 +1,212 @@
+"""One attempt in this process: what it leaves, and that a stop at any step changes nothing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training.frames import attempt_spec, tiny_settings, write_data
+
+from smallsight.errors import CheckpointError, Interrupted
+from smallsight.evaluation.detections_file import load_detections
+from smallsight.training import loader
+from smallsight.training.checkpoint import load_checkpoint
+from smallsight.training.fit import run_attempt
+from smallsight.training.module import NotANumber, TrainingModule
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice; ours is tested where it arises
+
+
+class Recorder:
+    """A channel that keeps what it is told and stops when `stop` says so."""
+
+    def __init__(self, stop: Callable[[], bool] = lambda: False, epochs: int = 99) -> None:
+        self.events: list[Mapping[str, Any]] = []
+        self.stop, self.epochs = stop, epochs
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        self.events.append(event)
+
+    def ask_to_go_on(self) -> bool:
+        return len(self.records) < self.epochs
+
+    def stop_requested(self) -> bool:
+        return self.stop()
+
+    def listen_to_signals(self) -> None:
+        return
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The epochs' records without what depends on the clock."""
+        found = {e["record"]["epoch"]: dict(e["record"]) for e in self.events if e["event"] == "epoch"}
+        for record in found.values():
+            for key in ("seconds", "images_per_second", "peak_memory_mb"):
+                del record[key]
+        return list(found.values())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[list[int], float]]]:
+    """The image ids and the loss of every training step, in order."""
+    steps: list[tuple[list[int], float]] = []
+    ids: list[list[int]] = []
+    collate, step = loader.collate, TrainingModule.training_step
+
+    def tracing_collate(samples: Any) -> Any:
+        ids.append([sample.image_id for sample in samples])
+        return collate(samples)
+
+    def tracing_step(self: TrainingModule, batch: Any, batch_idx: int) -> torch.Tensor:
+        loss = step(self, batch, batch_idx)
+        steps.append((ids[-1], float(loss.detach())))
+        return loss
+
+    monkeypatch.setattr(loader, "collate", tracing_collate)
+    monkeypatch.setattr(TrainingModule, "training_step", tracing_step)
+    yield steps
+
+
+def stop_after(steps: list[Any], n: int) -> Callable[[], bool]:
+    return lambda: len(steps) >= n
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    left, right = load_checkpoint(a), load_checkpoint(b)
+    return all(
+        torch.equal(left[part][name], right[part][name]) for part in ("model", "ema_model") for name in left[part]
+    )
+
+
+def test_an_attempt_leaves_what_the_design_names(data: Path, tmp_path: Path) -> None:
+    channel = Recorder()
+    spec = attempt_spec(tmp_path, tiny_settings(data))
+    run_attempt(spec, channel)
+    assert [record["epoch"] for record in channel.records] == [1, 2]
+    for epoch in (1, 2):
+        content = load_checkpoint(tmp_path / "checkpoints" / f"checkpoint_epoch_{epoch}_lightweight.pth")
+        assert content["epoch"] == epoch and content["class_names"] == ["ball"] and content["resolution"] == 96
+        assert content["metrics"]["map_small"]["n"] > 0
+        detections, ids = load_detections(spec.detections(epoch))
+        assert ids == list(range(6)) and len(detections) == 6
+    assert load_checkpoint(spec.checkpoint)["next_epoch"] == 3
+    best = max(channel.records, key=lambda r: r["metrics"]["map_small"]["value"])
+    assert load_checkpoint(spec.best)["epoch"] == best["epoch"]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("stop_at", [1, 5, 6, 7])
+def test_a_stop_at_any_step_changes_nothing(
+    data: Path, tmp_path: Path, traced: list[Any], stop_at: int, accumulate: int
+) -> None:
+    """Six batches an epoch: a stop within an epoch, at its last batch (during the evaluation), and in the next one."""
+    settings = tiny_settings(data, grad_accum_steps=accumulate)
+    whole = attempt_spec(tmp_path / "whole", settings)
+    undisturbed = Recorder()
+    run_attempt(whole, undisturbed)
+    expected = list(traced)
+    traced.clear()
+
+    spec = attempt_spec(tmp_path / "stopped", settings)
+    with pytest.raises(Interrupted):
+        run_attempt(spec, Recorder(stop_after(traced, stop_at)))
+    assert len(traced) < len(expected)
+    resumed = Recorder()
+    run_attempt(spec, resumed)
+    assert traced == expected
+    assert resumed.records[-1] == undisturbed.records[-1]
+    assert same_weights(spec.checkpoint, whole.checkpoint)
+
+
+def test_the_runner_can_end_a_phase_early(data: Path, tmp_path: Path) -> None:
+    channel = Recorder(epochs=1)
+    run_attempt(attempt_spec(tmp_path, tiny_settings(data)), channel)
+    assert [record["epoch"] for record in channel.records] == [1]
+
+
+def test_a_finished_attempt_reports_again_and_trains_nothing(data: Path, tmp_path: Path, traced: list[Any]) -> None:
+    spec = attempt_spec(tmp_path, tiny_settings(data))
+    first, second = Recorder(), Recorder()
+    run_attempt(spec, first)
+    steps = len(traced)
+    run_attempt(spec, second)
+    assert len(traced) == steps and second.records == first.records
+
+
+def test_workers_don_t_change_a_run(data: Path, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = []
+        for workers in (0, 2):
+            channel = Recorder()
+            run_attempt(attempt_spec(tmp_path / str(workers), tiny_settings(data, num_workers=workers)), channel)
+            results.append(channel.records)
+    assert results[0] == results[1]
+
+
+def test_a_warm_start_from_a_lightweight_file_goes_on_from_its_weights(data: Path, tmp_path: Path) -> None:
+    run_attempt(attempt_spec(tmp_path / "a", tiny_settings(data)), Recorder())
+    light = tmp_path / "a" / "checkpoints" / "checkpoint_epoch_2_lightweight.pth"
+    channel = Recorder()
+    spec = attempt_spec(tmp_path / "b", tiny_settings(data), first=3, last=2, start="warm", path=str(light))
+    run_attempt(spec, channel)
+    before = load_checkpoint(light)["metrics"]["map_small"]["value"]
+    assert [r["metrics"]["map_small"]["value"] for r in channel.records] == [before]
+    assert same_weights(spec.checkpoint, light)
+
+
+def test_a_warm_restart_changes_rate_resolution_and_scales(data: Path, tmp_path: Path) -> None:
+    first = attempt_spec(tmp_path / "a", tiny_settings(data))
+    run_attempt(first, Recorder())
+    changed = tiny_settings(data, learning_rate=0.0015, resolution=112, multi_scale=True, warmup_steps=0)
+    channel = Recorder()
+    spec = attempt_spec(tmp_path / "b", changed, first=3, last=3, start="warm", path=str(first.best))
+    run_attempt(spec, channel)
+    (record,) = channel.records
+    assert (record["epoch"], record["resolution"]) == (3, 112)
+    assert record["learning_rate"] == pytest.approx(0.0015)
+    assert load_checkpoint(spec.checkpoint)["optimizer"]["state"][0]["step"] > 6, "the optimizer's state is carried over"
+
+
+def test_a_checkpoint_of_other_classes_is_refused(data: Path, tmp_path: Path) -> None:
+    first = attempt_spec(tmp_path / "a", tiny_settings(data))
+    run_attempt(first, Recorder(epochs=1))
+    content = load_checkpoint(first.best)
+    torch.save({**content, "class_names": ["puck"]}, tmp_path / "puck.pth")
+    spec = attempt_spec(tmp_path / "b", tiny_settings(data), start="warm", path=str(tmp_path / "puck.pth"))
+    with pytest.raises(CheckpointError, match=r"puck.*ball"):
+        run_attempt(spec, Recorder())
+
+
+def test_a_loss_that_is_not_a_number_stops_before_the_step(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from smallsight.detectors.nano import NanoDetector
+
+    losses = NanoDetector.losses
+
+    def broken(self: NanoDetector, *args: Any) -> dict[str, torch.Tensor]:
+        return {name: part * float("nan") for name, part in losses(self, *args).items()}
+
+    monkeypatch.setattr(NanoDetector, "losses", broken)
+    with pytest.raises(NotANumber, match=r"learning_rate"):
+        run_attempt(attempt_spec(tmp_path, tiny_settings(data)), Recorder())
+
+
+def test_it_learns(data: Path, tmp_path: Path) -> None:
+    """Bright discs on a dim ground: a detector that can't find these can't find a ball."""
+    channel = Recorder()
+    settings = tiny_settings(data, epochs=12, ema_decay=0.9)
+    settings["sampling"]["crops_per_image"] = 8
+    run_attempt(attempt_spec(tmp_path, settings, last=12), channel)
+    assert channel.records[-1]["metrics"]["map_50"]["value"] > 0.9
+    assert channel.records[-1]["train_loss"] < 0.3 * channel.records[0]["train_loss"]

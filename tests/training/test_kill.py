@@ -1,0 +1,143 @@
+"""`kill -9` of the whole process tree at any moment, then the same command again: the run ends as if nothing had been."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+import yaml
+from training.frames import tiny_settings, write_data
+
+from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED
+from smallsight.rng import keyed_generator
+from smallsight.session import read_state
+from smallsight.strategy.state import State
+from smallsight.training.checkpoint import load_checkpoint
+
+STRATEGY = {
+    "target": {"stop_at": "never"},
+    "phases": [
+        {"name": "continue", "epochs": 2},
+        {"name": "multi_scale", "epochs": 2, "set": {"training.multi_scale": True}},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("kill")
+    settings = tiny_settings(write_data(folder / "data"))
+    settings["sampling"]["crops_per_image"] = 6
+    (folder / "run.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "strategy.yaml").write_text(yaml.safe_dump(STRATEGY))
+    options = ["--config", str(folder / "run.yaml"), "--strategy", str(folder / "strategy.yaml"), "--json"]
+    return [sys.executable, "-m", "smallsight", "optimize", *options, "--output-dir"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("undisturbed") / "run"
+    assert finish(command, run) == EXIT_DONE
+    return run
+
+
+def start(command: list[str], run: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([*command, str(run)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def finish(command: list[str], run: Path) -> int:
+    return start(command, run).wait(timeout=240)
+
+
+def kill_tree(process: subprocess.Popen[bytes]) -> None:
+    family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+    for pid in family:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.wait()
+
+
+def what_counts(state: State) -> dict[str, Any]:
+    """The state without what depends on the clock."""
+    clock = {"seconds": 0.0, "images_per_second": 0.0, "peak_memory_mb": 0.0}
+    records = [dataclasses.replace(record, **clock) for record in state.records]
+    return {
+        "records": repr(records),
+        "decisions": [run.decision for run in state.runs],
+        "verdicts": repr([run.verdict for run in state.runs]),
+        "champion": state.champion and (state.champion.phase, state.champion.record.epoch),
+        "finished": state.finished,
+    }
+
+
+def assert_same_end(run: Path, expected: Path) -> None:
+    assert what_counts(read_state(run)) == what_counts(read_state(expected))
+    for name in ("checkpoint.pth", "checkpoint_best.pth"):
+        left, right = load_checkpoint(run / name), load_checkpoint(expected / name)
+        assert all(torch.equal(left["ema_model"][key], right["ema_model"][key]) for key in left["ema_model"])
+    epochs = [line.split(",")[0] for line in (run / "metrics.csv").read_text().splitlines()[1:]]
+    assert epochs == [str(record.epoch) for record in read_state(expected).records]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_random_moments(command: list[str], undisturbed: Path, tmp_path: Path, seed: int) -> None:
+    run, generator = tmp_path / "run", keyed_generator("kill", seed)
+    for _ in range(3):
+        process = start(command, run)
+        time.sleep(float(generator.uniform(4, 16)))
+        kill_tree(process)
+    assert finish(command, run) == EXIT_DONE
+    assert_same_end(run, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_polite_stop_saves_and_goes_on(command: list[str], undisturbed: Path, tmp_path: Path, number: int) -> None:
+    run = tmp_path / "run"
+    process = start(command, run)
+    deadline = time.monotonic() + 60
+    while not (run / "checkpoint.pth").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == EXIT_INTERRUPTED
+    assert finish(command, run) == EXIT_DONE
+    assert_same_end(run, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_second_call_does_nothing(command: list[str], undisturbed: Path) -> None:
+    kept = [p for p in undisturbed.rglob("*") if p.suffix in (".pth", ".npz", ".csv")]
+    before = {path: path.stat().st_mtime_ns for path in kept if path.name != "metrics.csv"}
+    state = what_counts(read_state(undisturbed))
+    assert finish(command, undisturbed) == EXIT_DONE
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert what_counts(read_state(undisturbed)) == state
+
+
+@pytest.mark.slow
+def test_evaluate_gives_the_figures_of_the_training(undisturbed: Path) -> None:
+    import json
+
+    state = read_state(undisturbed)
+    assert state.champion is not None
+    data = state.config["dataset"]["coco_val_path"]
+    arguments = ["evaluate", str(undisturbed / "checkpoint_best.pth"), data, "--json"]
+    output = subprocess.run(
+        [sys.executable, "-m", "smallsight", *arguments], check=True, capture_output=True, text=True
+    ).stdout
+    found = json.loads(output)["metrics"]
+    for name, estimate in state.champion.record.metrics.items():
+        value = found[name]["value"]
+        assert value == pytest.approx(estimate.value, abs=1e-6) if estimate.known else value is None
