@@ -1,4 +1,4 @@
-"""Makes `tests/` importable, so that tests in any folder share `builders`; runs hypothesis without a clock."""
+"""Hypothesis without a clock, and with the same examples in every run."""
 
 from __future__ import annotations
 

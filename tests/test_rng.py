@@ -39,8 +39,8 @@ def test_neighbouring_keys_are_not_correlated() -> None:
 
 
 def test_the_global_generator_is_left_alone() -> None:
-    before = np.random.get_state()  # noqa: NPY002
+    before = np.random.get_state()
     keyed_generator("crop", 1).random(10)
-    after = np.random.get_state()  # noqa: NPY002
+    after = np.random.get_state()
     assert before[0] == after[0]
     assert np.array_equal(before[1], after[1])

@@ -92,7 +92,9 @@ def test_an_empty_file_is_an_empty_mapping(tmp_path: Path, text: str) -> None:
     assert read_yaml(path) == {}
 
 
-@pytest.mark.parametrize(("text", "kind"), [("- 1\n", "list"), ("training\n", "str"), ("5\n", "int"), ("2e-4", "float")])
+@pytest.mark.parametrize(
+    ("text", "kind"), [("- 1\n", "list"), ("training\n", "str"), ("5\n", "int"), ("2e-4", "float")]
+)
 def test_the_top_of_a_file_is_keys_and_values(tmp_path: Path, text: str, kind: str) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(text)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -169,7 +171,13 @@ def errors_as_messages() -> Iterator[None]:
         sys.exit(error.exit_code)
 
 
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted("stopped by the user" if number == signal.SIGINT else "stopped by the system")
+
+
 def main() -> None:
     """Entry point of `smallsight` and `python -m smallsight`."""
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
     with errors_as_messages():
         app()

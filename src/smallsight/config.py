@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -83,13 +84,18 @@ class Jpeg(Switch):
 
 
 class ColorJitter(Switch):
-    """Exposure and colour: each factor is drawn from 1 - x to 1 + x."""
+    """Exposure and colour.
+
+    `brightness` moves all pixels by up to that share of half the range; `contrast`, `saturation` and `cast` (each
+    channel on its own) multiply by 1 - x to 1 + x; `hue` turns by up to that share of the circle.
+    """
 
     prob: _Probability = 0.8
     brightness: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    saturation: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    saturation: Annotated[float, Field(ge=0, lt=1)] = 0.3
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    cast: Annotated[float, Field(ge=0, lt=1)] = 0.2
 
 
 _OnOff = BeforeValidator(as_switch)
@@ -296,7 +302,8 @@ def raise_first(
     item = error.errors()[0]
     names = [str(part) for part in item["loc"]]
     dotted = ".".join(names)
-    where = f"{dotted}=" if any(f"{dotted}.".startswith(f"{key}.") for key in overridden) else f"{source}: {dotted}"
+    blamed = any(f"{dotted}.".startswith(f"{key}.") or key.startswith(f"{dotted}.") for key in overridden)
+    where = f"{dotted}=" if blamed else f"{source}: {dotted}"
     if item["type"] == "extra_forbidden":
         known = _known_keys(schema, names[:-1])
         near = difflib.get_close_matches(names[-1], known, n=1, cutoff=0.5)
@@ -388,5 +395,5 @@ def training_scales(config: Config, step: int) -> tuple[int, ...]:
     if not config.training.multi_scale:
         return (resolution,)
     low, high = EXPANDED_SPAN if config.training.expanded_scales else MULTI_SCALE_SPAN
-    first, last = -(-int(resolution * low) // step), int(resolution * high + 1e-6) // step
+    first, last = math.ceil(resolution * low / step - 1e-6), math.floor(resolution * high / step + 1e-6)
     return tuple(range(first * step, last * step + 1, step)) or (resolution,)

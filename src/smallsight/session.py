@@ -25,13 +25,13 @@ from smallsight.evaluation.ap import evaluate, metric_definitions
 from smallsight.evaluation.detections_file import load_detections
 from smallsight.evaluation.verdict import judge
 from smallsight.files import write_text_atomically
-from smallsight.records import Verdict, to_json
+from smallsight.records import Detections, Verdict, to_json
 from smallsight.report.analysis import analyse
 from smallsight.report.document import REPORT_FILE, to_document, write_report
 from smallsight.report.history import History, read_history
 from smallsight.report.story import tell
 from smallsight.report.summary import print_summary
-from smallsight.strategy.folder import hold, refuse_other_settings
+from smallsight.strategy.folder import champion_detections, hold, refuse_other_settings
 from smallsight.strategy.journal import Journal
 from smallsight.strategy.plan import BASELINE, Plan, check_plan, load_plan
 from smallsight.strategy.runner import Means, Run
@@ -119,6 +119,8 @@ def _inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resume: P
     if state.created and kind == "optimize":
         refuse_other_settings(folder, state, config, plan, kind)
     train, valid = _datasets(config, plan, decode_all=not state.created)
+    if state.champion and not state.finished:
+        detections_on(valid, champion_detections(folder, state))  # its images must be today's, or nothing can be judged
     resumed_epoch = 0
     if start is not None and not (state.created and kind == "optimize"):
         resumed_epoch = _resumed_epoch(start, train)
@@ -192,10 +194,10 @@ def _session(inputs: Inputs, *, quiet: bool) -> Iterator[tuple[Run, Console]]:
         run = Run(inputs.folder, journal, means)
         try:
             yield run, console
-        except (Interrupted, KeyboardInterrupt) as error:
+        except Interrupted:
             run.write("interrupted")
             publish(inputs.folder, run.state)
-            raise Interrupted(str(error) or "stopped") from error
+            raise
 
 
 def compare(inputs: Inputs, candidate: Path, champion: Path) -> Verdict:
@@ -204,21 +206,17 @@ def compare(inputs: Inputs, candidate: Path, champion: Path) -> Verdict:
     Raises:
         RunFolderError: they were made on other images.
     """
-    evaluations = []
-    for path in (candidate, champion):
-        detections, ids = load_detections(path)
-        if ids != [image.id for image in inputs.valid.images]:
-            raise RunFolderError(f"{path}: made on other validation images than today's. Use another --output-dir.")
-        settings = inputs.config.evaluation
-        evaluations.append(
-            evaluate(
-                inputs.valid.truths,
-                detections,
-                len(inputs.valid.class_names),
-                max_dets=settings.max_dets,
-                centre_hit_px=settings.centre_hit_px,
-            )
+    settings = inputs.config.evaluation
+    evaluations = [
+        evaluate(
+            inputs.valid.truths,
+            detections_on(inputs.valid, path),
+            len(inputs.valid.class_names),
+            max_dets=settings.max_dets,
+            centre_hit_px=settings.centre_hit_px,
         )
+        for path in (candidate, champion)
+    ]
     plan = inputs.plan
     return judge(
         evaluations[0],
@@ -229,6 +227,18 @@ def compare(inputs: Inputs, candidate: Path, champion: Path) -> Verdict:
         replicates=inputs.config.evaluation.replicates,
         confidence=plan.verdict.confidence,
     )
+
+
+def detections_on(valid: Dataset, path: Path) -> list[Detections]:
+    """The detections in a file, one entry for each image of the validation set.
+
+    Raises:
+        RunFolderError: the file can't be read, or was made on other images.
+    """
+    detections, ids = load_detections(path)
+    if ids != [image.id for image in valid.images]:
+        raise RunFolderError(f"{path}: made on other validation images than today's. Use another --output-dir.")
+    return detections
 
 
 def publish(folder: Path, state: State) -> None:

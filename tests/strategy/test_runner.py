@@ -8,13 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from strategy.lab import Lab, Script, Watcher
 
 from smallsight.attempts import AttemptResult
 from smallsight.config import Config
 from smallsight.errors import DatasetError, Interrupted, RunFolderError, TrainingError
 from smallsight.strategy.folder import hold
 from smallsight.strategy.plan import Plan
+from strategy.lab import Lab, Script, Watcher
 
 PHASES: list[dict[str, Any]] = [
     {"name": "multi_scale", "epochs": 2, "set": {"training.multi_scale": True}},
@@ -195,21 +195,21 @@ def test_phases_share_the_budget(lab: Callable[..., Lab], clock: Clock) -> None:
 
 def test_a_larger_budget_goes_on_where_a_smaller_one_ended(lab: Callable[..., Lab], clock: Clock) -> None:
     script: Script = {name: [[0.5, 0.5]] for name in ("baseline", "multi_scale", "higher", "decay")}
-    run = lab(script, on_seconds=clock.pass_by)
+    run = lab(script, plan_of(baseline={"budget_share": 1000}), on_seconds=clock.pass_by)
     state = run.optimize(budget_s=15.0)
     assert [phase.name for phase in state.runs] == ["baseline"] and not state.finished
     assert state.champion is not None, "what was trained within the budget is judged"
     assert "The budget of 15 s is used up; the champion stays as it is." in run.watcher.lines
     clock.pass_by(1e6)
     assert run.optimize(budget_s=15.0) == state
-    state = run.optimize(budget_s=75.0)
+    state = run.optimize(budget_s=95.0)
     assert [phase.name for phase in state.runs] == ["baseline", "multi_scale", "higher", "decay"]
     assert all(phase.closed for phase in state.runs) and state.finished
-    assert state.budget_s == 75.0
+    assert state.budget_s == 95.0
 
 
 def test_a_target_reached_with_the_last_second_ends_the_run(lab: Callable[..., Lab], clock: Clock) -> None:
-    run = lab({"baseline": [[0.5, 0.66]]}, on_seconds=clock.pass_by)
+    run = lab({"baseline": [[0.5, 0.66]]}, plan_of([]), on_seconds=clock.pass_by)
     assert run.optimize(budget_s=20.0).finished.startswith("Target reached")
 
 

@@ -191,7 +191,7 @@ def _file(where: str, root: Path, folder: Path, name: object) -> Path:
     try:
         inside, exists = file.resolve().is_relative_to(root), file.is_file()
     except (OSError, RuntimeError, ValueError) as error:  # too long, a link to itself, not a name on this system
-        raise DatasetError(f"{where}: file_name: {short(name)} can't be looked up ({error}). Correct it.") from error
+        raise DatasetError(f"{where}: file_name: {short(name)} can't be looked up. Correct the file.") from error
     if not inside:
         raise DatasetError(f"{where}: file_name {name!r} leads out of the folder. Move the image into {folder}.")
     if not exists:
@@ -301,7 +301,7 @@ def write_coco(folder: Path, dataset: Dataset) -> None:
                     "image_id": image.id,
                     "category_id": dataset.category_ids[label],
                     "bbox": [round(float(x), 3) for x in box],
-                    "area": round(float(px2), 3),
+                    "area": float(px2),
                     "iscrowd": int(ignored),
                 }
             )

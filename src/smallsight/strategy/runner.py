@@ -136,6 +136,7 @@ class Run:
         same = [run for run in self.state.runs if run.name == name and run.decision.settings == settings]
         if same and same[-1].status == "completed":
             self.means.watcher.note(f"{name}: these epochs are done already.")
+            self.means.publish(self.state)
             return self.state
         if not same or same[-1].status == "failed":
             decision = _as_configured(name, config, settings, resume, first_epoch(config, resumed_epoch))
@@ -156,8 +157,10 @@ class Run:
         return with_settings(config, settings, "champion")
 
     def _budget_used_up(self) -> bool:
+        """Whether there is no time left for another epoch like the latest ones."""
         left = self._seconds_left()
-        return left is not None and left <= 0
+        needed = max((record.seconds for record in self.state.records[-3:]), default=0.0)
+        return left is not None and (left <= 0 or left < needed)
 
     def _seconds_left(self) -> float | None:
         budget = self.state.budget_s

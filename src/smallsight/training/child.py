@@ -138,8 +138,12 @@ class _Child:
             return
 
     def wait(self) -> int:
-        """The exit code."""
-        return self._process.wait(timeout=GRACE_S)
+        """The exit code; a child that has closed its pipe and does not end is killed."""
+        try:
+            return self._process.wait(timeout=GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
 
 def _result(code: int, last: Mapping[str, Any], failed: Mapping[str, Any], log: Path) -> AttemptResult:

@@ -17,6 +17,8 @@ _MEMORY_WORDS = (
     "unable to allocate",
     "alloc_failed",
     "not enough memory",
+    "insufficient memory",
+    "killed by signal: killed",
 )
 
 

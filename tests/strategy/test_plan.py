@@ -1,0 +1,180 @@
+"""Strategy files: the shipped ones load, and a wrong one is told in one line that teaches."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smallsight.config import Config
+from smallsight.errors import ConfigError
+from smallsight.strategy.plan import BASELINE, Plan, Target, When, build_plan, check_plan, load_plan, remaining_share
+
+SHIPPED = sorted((Path(str(files("smallsight"))) / "strategies").glob("*.yaml"))
+
+
+def phase(**content: Any) -> dict[str, Any]:
+    return {"phases": [{"name": "a"}, {"name": "b", **content}]}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_shipped_strategies_load_and_fit_any_configuration(path: Path) -> None:
+    plan = load_plan(path)
+    check_plan(plan, Config(), str(path))
+    assert build_plan(plan.to_dict(), "again") == plan
+    assert plan.phases and all(phase.title for phase in plan.phases)
+
+
+def test_strategies_are_shipped() -> None:
+    assert "small_objects.yaml" in [path.name for path in SHIPPED]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"taget": {}}, "s.yaml: taget: unknown key. Did you mean target?"),
+        ({"target": {"minimun": 1}}, "s.yaml: target.minimun: unknown key. Did you mean minimum?"),
+        ({"plateau": {"rule": "slop"}}, "s.yaml: plateau.rule: Input should be 'slope' or 'patience'; got 'slop'."),
+        ({"plateau": {"window": 2}}, "s.yaml: plateau.window: Input should be greater than or equal to 3; got 2."),
+        ({"verdict": {"confidence": 95}}, "s.yaml: verdict.confidence: Input should be less than 1; got 95."),
+        ({"target": {"stop_at": "minimun"}}, "'minimum', 'success', 'optimal' or 'never'; got 'minimun'."),
+        ({"target": {"minimum": 0.9}}, "s.yaml: target: the levels must rise: minimum <= success <= optimal."),
+        (phase(when={"completed": "c"}), "phase 'b' waits for 'c', which is no earlier phase."),
+        (phase(when={"any_of": [{"ran": "b"}]}), "phase 'b' waits for 'b', which is no earlier phase."),
+        (phase(when={"target_below": "minimun"}), "expected a number or a level (minimum, success, optimal); got 'min"),
+        (phase(when={"target_below": float("nan")}), "phases.1.when.target_below"),
+        (phase(name="a"), "the phase name 'a' is used twice."),
+        (phase(name=BASELINE), "the phase name 'baseline' is used twice."),
+        (phase(name="Phase B"), "s.yaml: phases.1.name: String should match pattern"),
+        (phase(epochs=0), "s.yaml: phases.1.epochs: Input should be greater than or equal to 1; got 0."),
+        (phase(budget_share=0), "s.yaml: phases.1.budget_share: Input should be greater than 0; got 0."),
+        (phase(scale={"training.resolution": "x"}), "s.yaml: phases.1.scale.training.resolution: Input should be a v"),
+        (phase(scale={"training.resolution": float("inf")}), "Input should be a finite number; got inf."),
+        ({"phases": None}, "s.yaml: phases: Input should be a valid tuple"),
+        ({"phases": [None]}, "s.yaml: phases.0: Input should be a valid dictionary"),
+    ],
+)
+def test_a_wrong_strategy(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_plan(content, "s.yaml")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.xfail(strict=True, reason="config._known_keys does not look into a tuple of sections")
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (phase(epoch=3), "phases.1.epoch: unknown key. Did you mean epochs?"),
+        (phase(when={"targe_below": 1}), "phases.1.when.targe_below: unknown key. Did you mean target_below?"),
+        (phase(when={"any_of": [{"targt_below": 1}]}), "targt_below: unknown key. Did you mean target_below?"),
+    ],
+)
+def test_a_typo_within_a_phase(content: dict[str, Any], hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_plan(content, "s.yaml")
+    assert hint in str(caught.value)
+
+
+@pytest.mark.xfail(strict=True, reason="config.raise_first writes `: ` for an error of the whole file")
+def test_a_phase_name_problem_has_no_empty_place() -> None:
+    with pytest.raises(ConfigError, match=r"^s\.yaml: (?!:)"):
+        build_plan(phase(name="a"), "s.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (phase(scale={"training.device": 2}), "phase b: scale.training.device: got 'auto', expected a number"),
+        (phase(scale={"training.multi_scale": 2}), "phase b: scale.training.multi_scale: got False, expected a number"),
+        (phase(scale={"dataset.category_id": 2}), "phase b: scale.dataset.category_id: got None, expected a number"),
+        (phase(scale={"training": 2}), "phase b: scale.training: unknown key, expected a number"),
+        (
+            phase(scale={"training.resolutoin": 2}),
+            "Did you mean training.resolution?",
+        ),
+        (phase(scale={"training.resolution": 20}), "got 12800"),
+        (phase(set={"training.multiscale": True}), "unknown key. Did you mean multi_scale?"),
+        (phase(set={"training.epochs": "many"}), "got 'many'"),
+        (phase(set={"training.epochs.x": 1}), "training.epochs.x"),
+    ],
+)
+def test_a_phase_that_does_not_fit_the_configuration(content: dict[str, Any], message: str) -> None:
+    plan = build_plan(content, "s.yaml")
+    with pytest.raises(ConfigError) as caught:
+        check_plan(plan, Config(), "s.yaml")
+    assert message in str(caught.value)
+
+
+@pytest.mark.xfail(strict=True, reason="config.with_settings leaves its `source` out")
+@pytest.mark.parametrize(
+    "settings", [{"training.multiscale": True}, {"training.epochs": "many"}, {"training.epochs.x": 1}]
+)
+def test_the_phase_that_does_not_fit_is_named(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"^s\.yaml: phase b: "):
+        check_plan(build_plan(phase(set=settings), "s.yaml"), Config(), "s.yaml")
+
+
+def test_scaled_values_keep_their_kind() -> None:
+    plan = build_plan(phase(scale={"training.resolution": 1.15, "training.learning_rate": 0.1}), "s.yaml")
+    config = Config.model_validate({"training": {"resolution": 1120, "learning_rate": 0.0003}})
+    settings = plan.phases[1].settings(config)
+    assert settings == {"training.resolution": 1288, "training.learning_rate": 0.00003}
+    assert isinstance(settings["training.resolution"], int)
+
+
+def test_what_is_not_built_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smallsight.strategy.plan.unavailable_keys", lambda keys: [k for k in keys if "mosaic" in k])
+    plan = build_plan(phase(set={"augmentation.mosaic.enabled": True, "training.seed": 1}), "s.yaml")
+    assert [phase.missing for phase in plan.phases] == [[], ["augmentation.mosaic.enabled"]]
+
+
+@pytest.mark.parametrize(
+    ("value", "level"),
+    [(0.6499, None), (0.65, "minimum"), (0.7, "success"), (0.75, "optimal"), (1.0, "optimal"), (float("nan"), None)],
+)
+def test_levels(value: float, level: str | None) -> None:
+    assert Target().level_reached(value) == level
+
+
+def test_conditions_in_words() -> None:
+    when = When.model_validate(
+        {"target_below": "minimum", "plateau": False, "any_of": [{"failed": "a"}, {"target_at_least": 0.5, "ran": "b"}]}
+    )
+    assert when.sentence() == (
+        "the target metric is below minimum and it is not flat and "
+        "(a failed or the target metric is at least 0.5 and b was tried)"
+    )
+    assert When().sentence() == "" and when.phases() == ["a", "b"]
+
+
+def test_which_phases_flatness_ends() -> None:
+    plan = build_plan(phase(end_on_plateau=False), "s.yaml")
+    assert [plan.ends_on_plateau(name) for name in ("a", "b", BASELINE, "of_no_plan")] == [True, False, False, False]
+
+
+SHARES = Plan.model_validate(
+    {"baseline": {"budget_share": 3}, "phases": [{"name": n, "budget_share": s} for n, s in (("a", 1), ("b", 2))]}
+)
+
+
+@pytest.mark.parametrize(
+    ("done", "current", "share"),
+    [([], BASELINE, 0.5), ([BASELINE], "a", 1 / 3), ([BASELINE], "b", 1), (["a", "b"], BASELINE, 1), (["b"], "a", 1)],
+)
+def test_shares_of_the_time_left(done: list[str], current: str, share: float) -> None:
+    assert remaining_share(SHARES, done, current) == pytest.approx(share)
+
+
+@given(st.lists(st.floats(0.001, 1000), min_size=1, max_size=6), st.data())
+def test_a_share_is_a_share(shares: list[float], data: st.DataObject) -> None:
+    names = [f"p{index}" for index in range(len(shares))]
+    phases = [{"name": n, "budget_share": s} for n, s in zip(names, shares, strict=True)]
+    plan = Plan.model_validate({"phases": phases})
+    current = data.draw(st.sampled_from([BASELINE, *names]))
+    done = data.draw(st.lists(st.sampled_from([BASELINE, *names])))
+    assert 0 < remaining_share(plan, done, current) <= 1
+    assert remaining_share(plan, [BASELINE, *names], names[-1]) == 1

@@ -1,0 +1,134 @@
+"""The power may go off anywhere: the same call again ends where the undisturbed run ended."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smallsight.config import Config
+from smallsight.strategy.plan import Plan
+from smallsight.strategy.state import State
+from strategy.lab import Fuse, Killed, Lab, Script, Watcher, timeless
+
+PLAN = Plan.model_validate(
+    {
+        "plateau": {"rule": "patience", "patience": 1},
+        "phases": [
+            {"name": "better", "epochs": 1, "set": {"training.multi_scale": True}},
+            {"name": "flat", "epochs": 3},
+            {"name": "too_large", "epochs": 2, "scale": {"training.resolution": 1.5}},
+        ],
+    }
+)
+SCRIPT: Script = {
+    "baseline": [[0.5, 0.49]],
+    "better": [[0.6]],
+    "flat": [[0.6, 0.6, 0.6]],
+    "too_large": [["out_of_memory"], [0.61, "out_of_memory"]],
+}
+
+
+def strategy(folder: Path, fuse: Fuse) -> tuple[Lab, Callable[[], State]]:
+    lab = Lab(folder, SCRIPT, PLAN, fuse=fuse)
+    return lab, lab.optimize
+
+
+def evaluated_start(folder: Path, fuse: Fuse) -> tuple[Lab, Callable[[], State]]:
+    given = folder.with_suffix(".given")
+    given.write_text("given")
+    plan = Plan.model_validate({"phases": [{"name": "better", "epochs": 1}]})
+    lab = Lab(folder, {"baseline": [[0.5]], "better": [[0.6]]}, plan, fuse=fuse, resume=str(given), resumed_epoch=39)
+    return lab, lab.optimize
+
+
+def single_phases(folder: Path, fuse: Fuse) -> tuple[Lab, Callable[[], State]]:
+    """Two calls of `train`, the second one from what the first one left; each runs again until it has ended."""
+    lab = Lab(folder, {"one": [[0.5, 0.6]], "two": [["out_of_memory"], [0.55]]}, Plan(), fuse=fuse)
+    given = folder / "checkpoint_best.pth"
+
+    def act() -> State:
+        lab.train("one", Config.model_validate({"training": {"epochs": 2}}))
+        return lab.train("two", Config.model_validate({"training": {"epochs": 3}}), str(given), 2)
+
+    return lab, act
+
+
+RUNS = (strategy, evaluated_start, single_phases)
+
+
+def interrupted(act: Callable[[], State], lab: Lab, cuts: tuple[int, ...]) -> State:
+    for cut in cuts:
+        lab.fuse.at, lab.fuse.passed = cut, 0
+        try:
+            return act()
+        except Killed:
+            pass
+    lab.fuse.at = 0
+    return act()
+
+
+def outcome(lab: Lab, state: State) -> Any:
+    return timeless(state), lab.champion_file, timeless(lab.published[-1]), lab.kinds().count("decided")
+
+
+def cuts_of(places: int) -> Iterator[tuple[int, ...]]:
+    yield from ((place,) for place in range(1, places + 1))
+    yield from itertools.product((7, 9, 14), repeat=2)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_the_outcome_does_not_depend_on_interruptions(
+    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smallsight.strategy.runner.to_yaml", lambda content: "")  # this and fsync take half the time
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    lab, act = run(tmp_path / "undisturbed", Fuse())
+    expected, places = _rebased(outcome(lab, act()), lab.folder), lab.fuse.passed
+    assert places > 20
+    for number, cuts in enumerate(cuts_of(places)):
+        lab, act = run(tmp_path / f"cut_{number}", Fuse())
+        state = interrupted(act, lab, cuts)
+        assert _rebased(outcome(lab, state), lab.folder) == expected, f"power cut at {cuts}"
+        epochs = [record.epoch for record in state.records]
+        assert epochs == sorted(set(epochs))
+
+
+def _rebased(value: Any, folder: Path) -> str:
+    return repr(value).replace(str(folder), "RUN")
+
+
+def test_the_undisturbed_strategy(tmp_path: Path) -> None:
+    """So that the test above compares something worth comparing."""
+    lab, act = strategy(tmp_path / "run", Fuse())
+    state = act()
+    assert [(run.name, run.status, len(run.records), len(run.attempts)) for run in state.runs] == [
+        ("baseline", "completed", 2, 1),
+        ("better", "completed", 1, 1),
+        ("flat", "completed", 2, 1),
+        ("too_large", "failed", 1, 2),
+    ]
+    assert [run.verdict and run.verdict.outcome for run in state.runs] == [None, "improved", "no_evidence", None]
+    assert lab.champion_file == "better 1 epoch 3" and state.finished
+
+
+def test_an_early_end_stands_whatever_the_budget_says_after_a_restart(tmp_path: Path) -> None:
+    """A phase that was told to end must not train on because its share of the time was reckoned anew."""
+    config = Config.model_validate({"training": {"epochs": 9}})
+    lab = Lab(tmp_path / "run", {"baseline": [[0.5] * 9]}, Plan(), config=config)
+    lab.trainer.epoch_s = 100.0
+    watcher, lab.watcher = lab.watcher, _KilledAtAnEarlyEnd()
+    with pytest.raises(Killed):
+        lab.optimize(90.0)
+    lab.watcher = watcher
+    state = lab.optimize(1e6)
+    assert [record.epoch for record in state.records] == [1] and state.runs[0].closed
+
+
+class _KilledAtAnEarlyEnd(Watcher):
+    def note(self, text: str) -> None:
+        if "ends after epoch" in text:
+            raise Killed

@@ -1,0 +1,260 @@
+"""The mission's decision tree as the document draws it, and that decisions are pure."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smallsight.config import Config
+from smallsight.records import Decision, EpochRecord, Estimate
+from smallsight.strategy.plan import BASELINE, Plan, When, load_plan
+from smallsight.strategy.state import Attempt, Champion, PhaseRun, State, Status
+from smallsight.strategy.tree import best_epoch, decide, end_phase_early, holds, relief
+
+RISING = (0.55, 0.56, 0.57, 0.58, 0.59)
+FLAT = (0.60,) * 10
+MISSION = Config.model_validate({"training": {"resolution": 1120, "learning_rate": 0.0002, "epochs": 40}})
+TRIED = ("continue", "multi_scale", "higher_resolution", "lr_decay_half", "lr_decay_tenth")
+
+
+@pytest.fixture(scope="module")
+def mission() -> Plan:
+    return load_plan(Path(str(files("smallsight"))) / "strategies" / "small_objects.yaml")
+
+
+@pytest.fixture(autouse=True)
+def phase_4_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    not_built = ("augmentation.", "training.small_object_loss_weight")
+    monkeypatch.setattr(
+        "smallsight.strategy.plan.unavailable_keys", lambda keys: [key for key in keys if key.startswith(not_built)]
+    )
+
+
+def epoch(number: int, value: float, seconds: float = 60.0) -> EpochRecord:
+    return EpochRecord(number, "any", 1, {"map_small": Estimate(value)}, seconds=seconds)
+
+
+def ran(name: str, status: Status = "completed", values: Sequence[float] = RISING, failure: str = "") -> PhaseRun:
+    records = tuple(epoch(41 + index, value) for index, value in enumerate(values))
+    attempt = Attempt(1, {}, 41, 50, records, status, failure, f"{failure} happened")
+    return PhaseRun(name, 1, Decision("run", "because", name), (attempt,), closed=True)
+
+
+def oom(name: str) -> PhaseRun:
+    return ran(name, "failed", (), "out_of_memory")
+
+
+def state_at(value: float, *runs: PhaseRun) -> State:
+    champion = Champion(BASELINE, 1, 1, epoch(40, value), {})
+    return State(resume="models/checkpoint.pth", resumed_epoch=40, runs=(ran(BASELINE), *runs), champion=champion)
+
+
+@pytest.mark.parametrize(
+    ("state", "phase", "reason"),
+    [
+        (
+            state_at(0.598),
+            "continue",
+            "Phase 1: continue with the same settings: 10 epochs, because map_small 0.598 is",
+        ),
+        (state_at(0.6199), "continue", "is below 0.62"),
+        (state_at(0.62), "multi_scale", "Phase 2: multi-scale training: 10 epochs."),
+        (state_at(0.61, ran("continue")), "multi_scale", "Phase 2"),
+        (state_at(0.61, ran("continue", values=FLAT)), "multi_scale", "Phase 2"),
+        (
+            state_at(0.64, ran("multi_scale")),
+            "higher_resolution",
+            "because map_small 0.640 is below 0.65 and multi_scale completed.",
+        ),
+        (state_at(0.64, ran("multi_scale", values=FLAT)), "higher_resolution", "Phase 3A"),
+        (state_at(0.63, oom("multi_scale")), "lr_decay_half", "is below 0.65 and multi_scale failed (out_of_memory)."),
+        (state_at(0.63, ran("multi_scale"), oom("higher_resolution")), "lr_decay_half", "higher_resolution was tried"),
+        (
+            state_at(0.63, ran("multi_scale"), ran("higher_resolution", values=FLAT)),
+            "lr_decay_half",
+            "is below 0.65 and map_small is flat",
+        ),
+        (state_at(0.63, oom("multi_scale"), ran("lr_decay_half")), "lr_decay_tenth", "lr_decay_half was tried"),
+    ],
+)
+def test_the_tree_of_the_mission(mission: Plan, state: State, phase: str, reason: str) -> None:
+    decision = decide(state, mission, MISSION)
+    assert (decision.action, decision.phase, decision.epochs) == ("run", phase, 10)
+    assert reason in decision.reason
+
+
+@pytest.mark.parametrize("value", [0.65, 0.70])
+def test_the_target_ends_the_mission(mission: Plan, value: float) -> None:
+    decision = decide(state_at(value, ran("multi_scale")), mission, MISSION)
+    assert decision == Decision("stop", f"Target reached: map_small {value:.3f} >= 0.65 (minimum level).")
+
+
+@pytest.mark.parametrize(
+    ("level", "stops"), [("minimum", True), ("success", True), ("optimal", False), ("never", False)]
+)
+def test_the_level_to_stop_at(mission: Plan, level: str, stops: bool) -> None:
+    content = mission.to_dict()
+    plan = Plan.model_validate({**content, "target": {**content["target"], "stop_at": level}})
+    assert (decide(state_at(0.71), plan, MISSION).action == "stop") is stops
+
+
+def test_what_each_phase_changes(mission: Plan) -> None:
+    settings = {phase.name: phase.settings(MISSION) for phase in mission.phases}
+    assert settings["continue"] == {}
+    assert settings["multi_scale"] == {"training.multi_scale": True}
+    assert settings["higher_resolution"] == {"training.resolution": 1288}
+    assert settings["lr_decay_half"] == {"training.learning_rate": 0.0001}
+    halved = Config.model_validate({"training": {"learning_rate": 0.0001}})
+    assert mission.phases[4].settings(halved) == {"training.learning_rate": 0.00001}
+    assert settings["mosaic"]["augmentation.mosaic.min_bbox_size"] == 5
+
+
+def test_nothing_left(mission: Plan) -> None:
+    state = state_at(0.63, *(ran(name) for name in TRIED if name != "continue"))
+    state = State(**{**vars(state), "champion": Champion("multi_scale", 2, 1, epoch(45, 0.63), {})})
+    decision = decide(state_at(0.63, *(ran(name) for name in TRIED)), mission, MISSION)
+    assert decision.action == "stop"
+    assert decision.reason == (
+        "No phase is left whose conditions hold; map_small 0.630 is 0.020 below the minimum level 0.65. Not run: "
+        "copy_paste (not available: augmentation.copy_paste.enabled); "
+        "mosaic (not available: augmentation.mosaic.enabled, augmentation.mosaic.min_bbox_size, "
+        "augmentation.mosaic.border_margin); loss_weight (not available: training.small_object_loss_weight)."
+    )
+    assert "continue (its conditions don't hold)" in decide(state, mission, MISSION).reason
+
+
+def test_phase_4_follows_once_it_is_built(mission: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smallsight.strategy.plan.unavailable_keys", lambda keys: [])
+    state = state_at(0.63, *(ran(name) for name in TRIED))
+    for name in ("copy_paste", "mosaic", "loss_weight"):
+        assert decide(state, mission, MISSION).phase == name
+        state = state_at(0.63, *state.runs[1:], ran(name))
+
+
+def test_the_start(mission: Plan) -> None:
+    given = decide(State(resume="a.pth", resumed_epoch=40), mission, MISSION)
+    assert (given.phase, given.epochs) == (BASELINE, 0) and "(a.pth)" in given.reason
+    assert decide(State(), mission, MISSION).epochs == 40
+    short = Plan.model_validate({"baseline": {"epochs": 3}})
+    assert decide(State(), short, MISSION).epochs == 3
+
+
+def test_a_failed_start_ends_all(mission: Plan) -> None:
+    decision = decide(State(runs=(oom(BASELINE),)), mission, MISSION)
+    assert decision.action == "stop" and "out_of_memory happened" in decision.reason
+
+
+_names = st.sampled_from([*TRIED, "copy_paste", "unheard_of"])
+_runs = st.builds(
+    lambda name, status, values: ran(name, status, values, "crashed" if status == "failed" else ""),
+    _names,
+    st.sampled_from(["completed", "failed"]),
+    st.lists(st.floats(0, 1) | st.just(float("nan")), max_size=9),
+)
+
+
+@given(value=st.floats(0, 1) | st.just(float("nan")), runs=st.lists(_runs, max_size=6))
+def test_same_state_same_decision(value: float, runs: list[PhaseRun]) -> None:
+    plan = load_plan(Path(str(files("smallsight"))) / "strategies" / "small_objects.yaml")
+    state = state_at(value, *runs)
+    before = repr((state, plan, MISSION))
+    first, second = decide(state, plan, MISSION), decide(copy.deepcopy(state), plan, MISSION)
+    assert first == second and repr((state, plan, MISSION)) == before
+    if first.action == "run":
+        assert state.run(first.phase) is None and not next(p for p in plan.phases if p.name == first.phase).missing
+    assert first.reason.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ({}, ""),
+        ({"target_below": 0.6}, None),
+        ({"target_below": "success"}, "map_small 0.600 is below 0.7"),
+        ({"target_at_least": 0.6}, "map_small 0.600 is at least 0.6"),
+        ({"target_at_least": "minimum"}, None),
+        ({"plateau": True}, None),
+        ({"plateau": False}, "map_small is not flat"),
+        ({"completed": "a"}, "a completed"),
+        ({"completed": "b"}, None),
+        ({"failed": "a"}, None),
+        ({"failed": "b"}, "b failed (crashed)"),
+        ({"ran": "b"}, "b was tried"),
+        ({"ran": "c"}, None),
+        ({"any_of": [{"failed": "a"}, {"failed": "b"}]}, "b failed (crashed)"),
+        ({"any_of": [{"failed": "a"}, {"target_below": 0.1}]}, None),
+        ({"ran": "a", "any_of": [{}]}, "a was tried"),
+        ({"ran": "a", "failed": "b"}, "b failed (crashed) and a was tried"),
+    ],
+)
+def test_conditions(when: dict[str, Any], expected: str | None) -> None:
+    state = state_at(0.6, ran("b", "failed", failure="crashed"), ran("a"))
+    assert holds(When.model_validate(when), state, Plan()) == expected
+
+
+def test_an_unknown_figure_meets_no_condition() -> None:
+    state = state_at(float("nan"))
+    assert holds(When(target_below=0.6), state, Plan()) is None
+    assert holds(When(target_at_least=0.6), state, Plan()) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds_left", "flat_ends", "reason"),
+    [
+        ((0.5,), None, True, None),
+        ((0.5,), 61.0, True, None),
+        ((0.5,), 59.0, True, "another epoch takes about 60 s, 59 s are left for this phase"),
+        ((0.5,), -3.0, False, "another epoch takes about 60 s, 0 s are left for this phase"),
+        ((), 0.0, True, None),
+        (FLAT, None, True, "map_small is flat"),
+        (FLAT, None, False, None),
+    ],
+)
+def test_when_a_phase_ends_early(
+    values: Sequence[float], seconds_left: float | None, flat_ends: bool, reason: str | None
+) -> None:
+    records = [epoch(index + 1, value) for index, value in enumerate(values)]
+    found = end_phase_early(records, Plan(), end_on_plateau=flat_ends, seconds_left=seconds_left)
+    assert found == reason if reason is None else str(found).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("failure", "batch", "accumulated", "expected"),
+    [
+        ("out_of_memory", 4, 5, (1, 20)),
+        ("out_of_memory", 16, 1, (1, 16)),
+        ("out_of_memory", 1, 20, None),
+        ("crashed", 4, 5, None),
+        ("not_a_number", 4, 5, None),
+        ("", 4, 5, None),
+    ],
+)
+def test_relief(failure: str, batch: int, accumulated: int, expected: tuple[int, int] | None) -> None:
+    config = Config.model_validate({"training": {"batch_size": batch, "grad_accum_steps": accumulated}})
+    attempt = Attempt(1, {"training.multi_scale": True}, 1, 2, failure=failure)
+    found = relief(attempt, config)
+    if expected is None:
+        assert found is None
+        return
+    assert found == {
+        "training.multi_scale": True,
+        "training.batch_size": expected[0],
+        "training.grad_accum_steps": expected[1],
+    }
+    assert attempt.settings == {"training.multi_scale": True}
+
+
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [((0.1, 0.3, 0.2), 2), ((0.3, 0.3), 1), ((float("nan"), 0.1), 2), ((float("nan"),) * 2, 1), ((), None)],
+)
+def test_the_best_epoch(values: Sequence[float], best: int | None) -> None:
+    found = best_epoch([epoch(index + 1, value) for index, value in enumerate(values)], "map_small")
+    assert (found and found.epoch) == best

@@ -1,0 +1,173 @@
+"""What may import what, what loads with what, and how large files and functions get."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "smallsight"
+FILES = sorted(SOURCE.rglob("*.py"))
+MOST_LINES, MOST_FUNCTION_LINES = 400, 50
+HELP_S = 0.5
+
+GROUND = ("errors", "rng", "boxes", "files", "yaml_files", "records", "attempts", "overrides")
+LAYERS: list[tuple[str, tuple[str, ...]]] = [
+    # module, what of ours it may import; the first row that fits counts
+    ("", ()),
+    ("errors", ()),
+    ("rng", ()),
+    ("files", ()),
+    ("boxes", ("errors",)),
+    ("yaml_files", ("errors",)),
+    ("records", ("boxes",)),
+    ("attempts", ("files",)),
+    ("overrides", ("errors", "yaml_files")),
+    ("config", ("errors", "yaml_files", "overrides")),
+    ("data", (*GROUND, "config", "data")),
+    ("augment", (*GROUND, "config", "augment")),
+    ("detectors", (*GROUND, "config", "detectors")),
+    ("evaluation", (*GROUND, "config", "evaluation", "detectors.base")),
+    (
+        "training",
+        (*GROUND, "config", "data", "augment", "evaluation", "detectors.base", "detectors.build", "training"),
+    ),
+    ("strategy", (*GROUND, "config", "strategy")),
+    ("report", (*GROUND, "config", "strategy", "report")),
+    ("terminal", (*GROUND, "config", "strategy", "report")),
+    ("session", (*GROUND, "config", "data", "evaluation", "training", "strategy", "report", "terminal")),
+    ("cli", (*GROUND, "config", "data", "training", "strategy", "report", "terminal", "session")),
+    ("__main__", ("cli",)),
+]
+VENDORS = {
+    # package, the files that may import it
+    "rfdetr": ("detectors/rfdetr.py",),
+    "pytorch_lightning": ("training/*.py",),
+    "torch": ("training/*.py", "detectors/*.py"),
+    "typer": ("cli.py",),
+    "rich": ("terminal.py", "session.py", "report/summary.py"),
+    "hotcoco": ("evaluation/*.py",),
+    "pycocotools": (),
+    "yaml": ("yaml_files.py",),
+    "sqlite3": ("strategy/journal.py",),
+}
+
+
+def name_of(file: Path) -> str:
+    """`data/coco.py` as `data.coco`; a package's `__init__` as the package, the topmost one as ""."""
+    parts = file.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(text: str) -> Iterator[str]:
+    """All absolute names that a file imports, those inside functions too."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"line {node.lineno}: a relative import; write the whole name"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def lies_in(module: str, package: str) -> bool:
+    return f"{module}.".startswith(f"{package}.")
+
+
+def violations(module: str, text: str) -> list[str]:
+    allowed = next((names for layer, names in LAYERS if module == layer or (layer and lies_in(module, layer))), None)
+    assert allowed is not None, f"{module}: belongs to no layer; add it to LAYERS"
+    ours = (name.removeprefix("smallsight.") for name in imports_of(text) if lies_in(name, "smallsight"))
+    return [f"{module} imports {name}" for name in ours if not any(lies_in(name, layer) for layer in allowed)]
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_imports_point_one_way(file: Path) -> None:
+    assert violations(name_of(file), file.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("import smallsight.data.coco", 1),
+        ("def f():\n    from smallsight.training import fit", 1),
+        ("import smallsight", 1),
+        ("from smallsight import cli, config", 1),
+        ("import numpy\nfrom smallsight.config import Config\nfrom smallsight.strategy import plan", 0),
+    ],
+)
+def test_the_rule_finds_an_import_that_points_the_wrong_way(text: str, count: int) -> None:
+    assert len(violations("strategy.tree", text)) == count
+
+
+@pytest.mark.parametrize("package", VENDORS)
+def test_each_vendor_is_talked_to_in_its_own_place(package: str) -> None:
+    elsewhere = (file for file in FILES if not any(file.match(pattern) for pattern in VENDORS[package]))
+    texts = ((name_of(file), file.read_text()) for file in elsewhere)
+    assert [
+        name for name, text in texts if package in text and any(lies_in(n, package) for n in imports_of(text))
+    ] == []
+
+
+def python(code: str) -> None:
+    """Run a few lines in a fresh interpreter."""
+    done = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [
+        ("smallsight.strategy.runner, smallsight.report.summary", "torch pytorch_lightning cv2 hotcoco matplotlib"),
+        ("smallsight.session", "torch pytorch_lightning matplotlib rfdetr"),
+        ("smallsight.config", "torch numpy cv2 scipy rich typer"),
+        ("smallsight.data.coco, smallsight.data.frames, smallsight.augment.pipeline", "torch pytorch_lightning scipy"),
+        ("smallsight.evaluation.ap, smallsight.evaluation.verdict", "torch cv2"),
+        ("smallsight.training.child, smallsight.training.failures", "torch pytorch_lightning"),
+        ("smallsight.cli", "torch numpy cv2 scipy pydantic yaml"),
+    ],
+)
+def test_heavy_packages_are_loaded_late(modules: str, absent: str) -> None:
+    python(f"import {modules}, sys; found = set({absent.split()}) & set(sys.modules); assert not found, found")
+
+
+def test_help_loads_no_heavy_package() -> None:
+    heavy = ["torch", "numpy", "cv2", "scipy", "pydantic", "pytorch_lightning"]
+    python(
+        "import sys, runpy; sys.argv = ['smallsight', '--help']\n"
+        "try: runpy.run_module('smallsight', run_name='__main__')\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "else: raise AssertionError('no exit')\n"
+        f"found = set({heavy}) & set(sys.modules); assert not found, found"
+    )
+
+
+def test_help_is_there_at_once() -> None:
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "smallsight", "--help"], capture_output=True, text=True, timeout=60
+        )
+        seconds.append(time.perf_counter() - began)
+        assert done.returncode == 0
+        assert "Usage" in done.stdout
+    assert min(seconds) < HELP_S
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_files_and_functions_stay_short(file: Path) -> None:
+    text = file.read_text()
+    assert len(text.splitlines()) <= MOST_LINES
+    functions = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    lines = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in functions}
+    assert {name: count for name, count in lines.items() if count > MOST_FUNCTION_LINES} == {}
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_files_begin_with_what_they_are_for(file: Path) -> None:
+    assert ast.get_docstring(ast.parse(file.read_text()))

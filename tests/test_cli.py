@@ -1,0 +1,261 @@
+"""The command line: what comes out, what is written, and one message where the input is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from builders import write_annotations, write_coco_folder
+from smallsight.attempts import AttemptResult, AttemptSpec
+from smallsight.cli import main
+from smallsight.data.coco import read_coco
+from smallsight.errors import Interrupted
+from smallsight.evaluation.detections_file import save_detections
+from smallsight.records import Detections, EpochRecord, Estimate
+
+CONFIG = """\
+training: {epochs: 2, resolution: 96}
+evaluation: {replicates: 100}
+dataset: {coco_train_path: data/train, coco_val_path: data/valid}
+"""
+STRATEGY = "phases: [{name: longer, epochs: 1}]\n"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Outcome]
+
+
+class FakeChild:
+    """Finds every ball at once and trains nothing."""
+
+    calls = 0
+
+    def __init__(self, on_progress: object) -> None:
+        pass
+
+    def __call__(self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool]) -> AttemptResult:
+        type(self).calls += 1
+        valid = read_coco(Path(spec.config["dataset"]["coco_val_path"]))
+        found = [
+            Detections(truth.boxes, np.full(len(truth), 0.9, dtype=np.float32), truth.labels) for truth in valid.truths
+        ]
+        for epoch in range(spec.first_epoch, spec.last_epoch + 1):
+            save_detections(spec.detections(epoch), found, [image.id for image in valid.images])
+            spec.best.write_text("weights")
+            metrics = {name: Estimate(0.5) for name in ("map_small", "map_50_95")}
+            on_epoch(EpochRecord(epoch, spec.phase, spec.attempt, metrics, seconds=1.0))
+        return AttemptResult()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with data, a configuration and a strategy."""
+    for seed, split in enumerate(("train", "valid")):
+        write_coco_folder(tmp_path / "data" / split, 3, (64, 48), seed=seed)
+    (tmp_path / "run.yaml").write_text(CONFIG)
+    (tmp_path / "strategy.yaml").write_text(STRATEGY)
+    (tmp_path / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NOT_SET", raising=False)
+    monkeypatch.setattr("smallsight.session.ChildTrainer", FakeChild)
+    FakeChild.calls = 0
+    return tmp_path
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    def call(*arguments: str) -> Outcome:
+        monkeypatch.setattr("sys.argv", ["smallsight", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        written = capsys.readouterr()
+        return Outcome(int(ended.value.code or 0), written.out, written.err)
+
+    return call
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def optimize(*more: str) -> list[str]:
+    return ["optimize", "--config", "run.yaml", "--strategy", "strategy.yaml", "--output-dir", "out", *more]
+
+
+WRONG: list[tuple[Sequence[str], str]] = [
+    (["optimize", "--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
+    (["train", "--config", "data"], "data: no such file"),
+    (optimize("training.epoch=3"), "training.epoch=: unknown key. Did you mean epochs?"),
+    (optimize("training.epochs"), "training.epochs: not an override; expected section.key=value"),
+    (optimize("training.epochs=many"), "training.epochs=: Input should be a valid integer"),
+    (optimize("dataset.coco_train_path=nowhere"), "nowhere: no such folder"),
+    (optimize("dataset.coco_val_path=${NOT_SET}/valid"), "the environment variable NOT_SET is not set"),
+    (optimize("dataset.coco_val_path="), "dataset.coco_val_path: not given"),
+    (optimize("dataset.category_name=puck"), "puck"),
+    (optimize("model.rfdetr_size=base", "model.detector=rfdetr"), "RF-DETR is not available in this version"),
+    (optimize("--budget", "ten"), "--budget: got 'ten', expected a time such as 90s, 20m or 8h."),
+    (optimize("--budget", "0s"), "--budget: got '0s'"),
+    (optimize("--budget", "nans"), "--budget: got 'nans'"),
+    (optimize("--strategy", "nowhere.yaml"), "nowhere.yaml: no such file"),
+    (optimize("--strategy", "run.yaml"), "run.yaml: "),
+    (optimize("--output-dir", "file"), "file: is no folder. Give another --output-dir."),
+    (optimize("--output-dir", "file/run"), "file/run: can't be written"),
+    (["optimize", "--config", "file", "--output-dir", "out"], "dataset.coco_train_path: not given"),
+    (["status", "data"], "data: no journal.sqlite, so no run"),
+    (["status", "file"], "file: no journal.sqlite, so no run"),
+    (["report", "data"], "data/training_evaluation_detailed.json: no such file"),
+    (["report", "nowhere"], "nowhere: no such file"),
+    (["report", "file"], "file"),
+    (["synth", "frames", "--size", "12"], "--size: got '12', expected WxH in px"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG)
+def test_wrong_input_is_told_in_one_line_and_changes_nothing(
+    project: Path, cli: Cli, arguments: Sequence[str], message: str
+) -> None:
+    before = content_of(project)
+    outcome = cli(*arguments)
+    assert outcome.code == 2 and outcome.out == ""
+    assert outcome.err.startswith("Error: ") and outcome.err.count("\n") == 1
+    assert message in outcome.err
+    assert content_of(project) == before
+
+
+def test_a_run_folder_is_not_touched_by_a_call_that_does_not_fit(project: Path, cli: Cli) -> None:
+    assert cli(*optimize()).code == 0
+    before = content_of(project)
+    for arguments, message in (
+        (optimize("training.learning_rate=0.5"), "out: holds a run with training.learning_rate 0.002; now 0.5."),
+        (["train", "--config", "run.yaml", "--output-dir", "out"], "out: holds a run of `smallsight optimize`."),
+        (["optimize", "--config", "run.yaml", "--output-dir", "out"], "out: holds a run with "),
+        (optimize("--budget", "soon"), "--budget"),
+        (optimize("dataset.coco_train_path=nowhere"), "now"),
+    ):
+        outcome = cli(*arguments)
+        assert (outcome.code, outcome.err.count("\n")) == (2, 1) and message in outcome.err
+        assert content_of(project) == before
+
+
+def test_a_checkpoint_that_is_not_there(project: Path, cli: Cli) -> None:
+    outcome = cli(*optimize("--resume", "nowhere.pth"))
+    assert outcome.code == 2 and outcome.err.startswith("Error: nowhere.pth: no such file")
+    assert not (project / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--colour"], ["optimize"], ["optimize", "--config"], ["optimise"], ["status"], ["synth", "--images", "x"]],
+)
+def test_a_wrong_option_is_a_usage_error(project: Path, cli: Cli, arguments: Sequence[str]) -> None:
+    outcome = cli(*arguments)
+    assert outcome.code == 2 and "Error" in outcome.err and "Traceback" not in outcome.err
+
+
+def test_a_plan_is_printed_and_nothing_is_written(project: Path, cli: Cli) -> None:
+    before = content_of(project)
+    outcome = cli("optimize", "--config", "run.yaml", "--dry-run", "--budget", "20m")
+    assert outcome.code == 0 and outcome.err == ""
+    assert outcome.out.startswith("small objects: map_small to 0.65 / 0.7 / 0.75 (stops at: minimum)")
+    assert "- Phase 2: multi-scale training: 10 epochs, up to " in outcome.out
+    assert "    when the target metric is below minimum and multi_scale completed\n" in outcome.out
+    assert content_of(project) == before
+
+
+def test_a_plan_as_json(project: Path, cli: Cli) -> None:
+    outcome = cli(*optimize("--dry-run", "--json", "--budget", "100s", "--resume", "any.pth"))
+    rows = json.loads(outcome.out)["phases"]
+    assert [(row["name"], row["epochs"], row["budget_s"]) for row in rows] == [
+        ("baseline", 0, 50.0),
+        ("longer", 1, 50.0),
+    ]
+
+
+def test_a_whole_run_as_json(project: Path, cli: Cli) -> None:
+    outcome = cli(*optimize("--json"))
+    assert outcome.code == 0
+    document = json.loads(outcome.out)
+    assert set(document["metrics"]) == {"1", "2", "3"}
+    assert json.loads((project / "out" / "training_evaluation_detailed.json").read_text()) == document
+    assert json.loads(cli("report", "out", "--json").out) == document
+    status = json.loads(cli("status", "out", "--json").out)
+    assert (status["state"], status["epoch"], status["champion"]) == ("finished", 3, 0.5)
+    assert json.loads((project / "out" / "status.json").read_text()) == status
+
+
+def test_a_finished_run_is_told_and_not_trained(project: Path, cli: Cli) -> None:
+    cli(*optimize())
+    calls, journal = FakeChild.calls, (project / "out" / "journal.sqlite").read_bytes()
+    outcome = cli(*optimize())
+    assert outcome.code == 0 and "Nothing is left to do in this run." in outcome.out
+    assert FakeChild.calls == calls and (project / "out" / "journal.sqlite").read_bytes() == journal
+
+
+def test_status_and_report_in_words(project: Path, cli: Cli) -> None:
+    cli("train", "--config", "run.yaml", "--output-dir", "out")
+    status = cli("status", "out").out
+    assert "phase       run\n" in status and "state       unfinished\n" in status
+    assert "map_small" in cli("report", "out").out
+    assert "these epochs are done already" in cli("train", "--config", "run.yaml", "--output-dir", "out").out
+
+
+def test_an_interruption_has_its_own_exit_code(project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(self: object, spec: object, on_epoch: object) -> AttemptResult:
+        raise Interrupted("stopped in epoch 1")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeChild, "__call__", stopped)
+        outcome = cli(*optimize())
+    assert outcome.code == 3
+    assert outcome.err == "Interrupted: stopped in epoch 1. Run the same command again to go on.\n"
+    assert json.loads((project / "out" / "status.json").read_text())["state"] == "unfinished"
+    assert cli(*optimize()).code == 0
+
+
+def test_a_failed_run_has_its_own_exit_code(project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeChild, "__call__", lambda *_: AttemptResult("crashed", "bus error"))
+    outcome = cli("train", "--config", "run.yaml", "--output-dir", "out")
+    assert (outcome.code, outcome.err) == (1, "Error: run failed (crashed): bus error\n")
+
+
+def test_other_validation_images_are_refused_before_training(project: Path, cli: Cli) -> None:
+    cli("train", "--config", "run.yaml", "--output-dir", "out")
+    content = write_coco_folder(project / "data" / "valid", 2, (64, 48), seed=5)
+    write_annotations(project / "data" / "valid", content)
+    calls = FakeChild.calls
+    outcome = cli("train", "--config", "run.yaml", "--output-dir", "out", "training.epochs=3")
+    assert outcome.code == 2 and "made on other validation images than today's" in outcome.err
+    assert FakeChild.calls == calls
+
+
+def test_a_damaged_journal_is_told(project: Path, cli: Cli) -> None:
+    cli(*optimize())
+    (project / "out" / "journal.sqlite").write_text("not a database at all")
+    for arguments in (optimize(), ["status", "out"], ["report", "out"]):
+        outcome = cli(*arguments)
+        assert outcome.code == 2 and "journal.sqlite: the journal can't be used" in outcome.err
+
+
+def test_as_a_module(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "smallsight", "optimize", "--config", "nowhere.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "Error: nowhere.yaml: no such file. Give the path of a YAML file.\n"
