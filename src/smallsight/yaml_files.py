@@ -23,7 +23,7 @@ class _Loader(yaml.SafeLoader):
             raise yaml.YAMLError(f"nested deeper than {MAX_DEPTH} levels")
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not allowed")
-        if tag := getattr(self.peek_event(), "tag", None):
+        if tag := getattr(self.peek_event(), "tag", None):  # type: ignore[no-untyped-call]
             raise yaml.YAMLError(f"tags ({tag}) are not allowed")
         try:
             return super().compose_node(parent, index)
@@ -41,11 +41,16 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Safe dumper that quotes what `_Loader` would take for a number."""
+
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+        list("-+.0123456789"),
+    )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -81,4 +86,4 @@ def parse_yaml(text: bytes | str, where: str) -> Any:
 
 def to_yaml(content: Any) -> str:
     """Plain values as YAML, in the given order."""
-    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120))
+    return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))

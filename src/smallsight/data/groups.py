@@ -136,12 +136,13 @@ def find_groups(
     names = [image.path.relative_to(dataset.root).as_posix() for dataset in datasets for image in dataset.images]
     facts = [item for dataset in datasets for item in _columns_of(dataset)]
     found = group_images(names, facts, pattern, column)
+    known = frozenset(names)
     parts: list[tuple[str, ...]] = []
     start = 0
     for number, dataset in enumerate(datasets):
         part = found.groups[start : start + len(dataset)]
         if found.source.kind == "image" and len(datasets) > 1:
-            part = tuple(f"{number}/{group}" if group in names else group for group in part)
+            part = tuple(f"{number}/{group}" if group in known else group for group in part)
         parts.append(part)
         start += len(dataset)
     return tuple(parts), found.source

@@ -129,13 +129,18 @@ class Phase(Section):
         for dotted, factor in self.scale.items():
             value = values[dotted]
             scaled = value * factor
-            changed[dotted] = round(scaled) if isinstance(value, int) else float(f"{scaled:.6g}")
+            changed[dotted] = _whole(scaled) if isinstance(value, int) else float(f"{scaled:.6g}")
         return changed
 
     @property
     def missing(self) -> list[str]:
         """Keys of `set` that this version of smallsight can't act on yet."""
         return unavailable_keys(self.set)
+
+
+def _whole(value: float) -> int:
+    """Rounded to a multiple of 8 from 64 on, so that a scaled resolution is one that strides divide."""
+    return round(value / 8) * 8 if value >= 64 else round(value)
 
 
 class Baseline(Section):

@@ -19,7 +19,7 @@ from smallsight.strategy.folder import attempt_folder, champion_detections, refu
 from smallsight.strategy.journal import Journal
 from smallsight.strategy.plan import Plan, flatten, remaining_share
 from smallsight.strategy.state import Attempt, PhaseRun, State, fold
-from smallsight.strategy.tree import best_epoch, decide, end_phase_early, relief
+from smallsight.strategy.tree import best_epoch, decide, end_phase_early, epoch_seconds, relief
 from smallsight.yaml_files import to_yaml
 
 
@@ -159,8 +159,7 @@ class Run:
     def _budget_used_up(self) -> bool:
         """Whether there is no time left for another epoch like the latest ones."""
         left = self._seconds_left()
-        needed = max((record.seconds for record in self.state.records[-3:]), default=0.0)
-        return left is not None and (left <= 0 or left < needed)
+        return left is not None and (left <= 0 or left < epoch_seconds(self.state.records))
 
     def _seconds_left(self) -> float | None:
         budget = self.state.budget_s

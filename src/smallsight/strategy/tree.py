@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -149,10 +150,15 @@ def end_phase_early(
         seconds_left: of the phase's share of the budget; None without a budget.
     """
     if seconds_left is not None and records:
-        needed = max(record.seconds for record in records[-3:])
+        needed = epoch_seconds(records)
         if needed > seconds_left:
             return f"another epoch takes about {needed:.0f} s, {max(0.0, seconds_left):.0f} s are left for this phase"
     return _flat(records, plan) if end_on_plateau else None
+
+
+def epoch_seconds(records: Sequence[EpochRecord]) -> float:
+    """How long another epoch is likely to take: the median of the latest three; 0 before the first."""
+    return statistics.median(record.seconds for record in records[-3:]) if records else 0.0
 
 
 def relief(attempt: Attempt, config: Config) -> Mapping[str, Any] | None:
