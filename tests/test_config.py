@@ -15,11 +15,11 @@ from smallsight.config import (
     dataset_folder,
     load_config,
     training_scales,
-    unavailable_keys,
     with_settings,
 )
 from smallsight.errors import ConfigError
 from smallsight.overrides import parse_overrides
+from smallsight.unused_keys import unavailable_keys
 from smallsight.yaml_files import to_yaml
 
 EXISTING = """

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from smallsight.errors import ConfigError
 from smallsight.overrides import as_switch, parse_overrides, place, unwrap_train
+from smallsight.unused_keys import keys_without_effect
 from smallsight.yaml_files import read_yaml
 
 MULTI_SCALE_SPAN = (0.85, 1.2)
@@ -268,7 +269,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     for dotted, value in given.items():
         place(content, dotted, value)
     config = build_config(content, str(path), overridden=given)
-    return LoadedConfig(config, str(path), tuple(_without_effect(content, config, str(path))))
+    return LoadedConfig(config, str(path), tuple(keys_without_effect(content, config, str(path))))
 
 
 def build_config(content: Mapping[str, Any], source: str, *, overridden: Iterable[str] = ()) -> Config:
@@ -287,8 +288,11 @@ def with_settings(config: Config, settings: Mapping[str, Any], source: str) -> C
     """`config` with dotted keys replaced; `source` begins the message where one does not fit."""
     content = config.to_dict()
     for dotted, value in settings.items():
-        place(content, dotted, value)
-    return build_config(content, source, overridden=settings)
+        try:
+            place(content, dotted, value)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from error
+    return build_config(content, source)
 
 
 def raise_first(
@@ -303,7 +307,7 @@ def raise_first(
     names = [str(part) for part in item["loc"]]
     dotted = ".".join(names)
     blamed = any(f"{dotted}.".startswith(f"{key}.") or key.startswith(f"{dotted}.") for key in overridden)
-    where = f"{dotted}=" if blamed else f"{source}: {dotted}"
+    where = f"{dotted}=" if blamed else f"{source}: {dotted}" if dotted else source
     if item["type"] == "extra_forbidden":
         known = _known_keys(schema, names[:-1])
         near = difflib.get_close_matches(names[-1], known, n=1, cutoff=0.5)
@@ -315,61 +319,12 @@ def raise_first(
 
 
 def _known_keys(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """The keys that may stand at `path`; list indices on the way are passed over."""
     for name in path:
         info = schema.model_fields.get(name)
-        inner = info.annotation if info else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            continue
-        schema = inner
+        kinds = (info.annotation, *get_args(info.annotation)) if info else ()
+        schema = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), schema)
     return list(schema.model_fields)
-
-
-_NOT_BUILT = ("mosaic", "copy_paste", "motion_blur", "gaussian_blur", "iso_noise", "jpeg_compression")
-_UNAVAILABLE = (*(f"augmentation.{name}" for name in _NOT_BUILT), "training.small_object_loss_weight")
-_UNUSED = {
-    "dataset.category_id": "classes are taken by name from the annotation file",
-    "dataset.ball_class_id": "classes are taken by name from the annotation file",
-    "dataset.yolo_train_path": "only COCO folders are read so far",
-    "dataset.yolo_val_path": "only COCO folders are read so far",
-    "dataset.voc_train_path": "only COCO folders are read so far",
-    "dataset.voc_val_path": "only COCO folders are read so far",
-    "dataset.persistent_workers": "each epoch starts its own workers",
-    "model.num_classes": "the annotation file says how many classes there are",
-    "model.architecture": "the detector's size fixes it",
-    "model.backbone": "the detector's size fixes it",
-    "model.hidden_dim": "the detector's size fixes it",
-    "model.nheads": "the detector's size fixes it",
-    "model.num_encoder_layers": "the detector's size fixes it",
-    "model.num_decoder_layers": "the detector's size fixes it",
-}
-_UNUSED_BY_DETECTOR = {
-    "nano": ("rfdetr_size", "pretrained", "remap_mscoco_category"),
-    "rfdetr": ("width",),
-}
-
-
-def unavailable_keys(settings: Iterable[str]) -> list[str]:
-    """Those of the dotted keys that are understood but not built yet."""
-    return [key for key in settings if key.startswith(_UNAVAILABLE)]
-
-
-def _without_effect(content: Mapping[str, Any], config: Config, source: str) -> Iterable[str]:
-    """One warning for each key that the user gave and that changes nothing; null and false ask for nothing."""
-    reasons = dict(_UNUSED)
-    for name in _UNUSED_BY_DETECTOR[config.model.detector]:
-        reasons[f"model.{name}"] = f"the {config.model.detector} detector does not use it"
-    if config.logging.mlflow:
-        reasons.update((f"logging.{name}", "it is not built yet") for name in Logging.model_fields)
-    for dotted, reason in reasons.items():
-        section, name = dotted.split(".")
-        value = (content.get(section) or {}).get(name)
-        if value is not None and value is not False:
-            yield f"{source}: {dotted} has no effect: {reason}."
-    for name in _NOT_BUILT:
-        if getattr(config.augmentation, name).enabled:
-            yield f"{source}: augmentation.{name} has no effect: it is not built yet."
-    if config.training.small_object_loss_weight != 1:
-        yield f"{source}: training.small_object_loss_weight has no effect: it is not built yet."
 
 
 def dataset_folder(config: Config, which: Literal["train", "val"]) -> Path:

@@ -64,7 +64,6 @@ def test_a_wrong_strategy(content: dict[str, Any], message: str) -> None:
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="config._known_keys does not look into a tuple of sections")
 @pytest.mark.parametrize(
     ("content", "hint"),
     [
@@ -79,7 +78,6 @@ def test_a_typo_within_a_phase(content: dict[str, Any], hint: str) -> None:
     assert hint in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="config.raise_first writes `: ` for an error of the whole file")
 def test_a_phase_name_problem_has_no_empty_place() -> None:
     with pytest.raises(ConfigError, match=r"^s\.yaml: (?!:)"):
         build_plan(phase(name="a"), "s.yaml")
@@ -109,7 +107,6 @@ def test_a_phase_that_does_not_fit_the_configuration(content: dict[str, Any], me
     assert message in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="config.with_settings leaves its `source` out")
 @pytest.mark.parametrize(
     "settings", [{"training.multiscale": True}, {"training.epochs": "many"}, {"training.epochs.x": 1}]
 )
