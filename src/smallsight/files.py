@@ -56,6 +56,12 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def remove_leftovers(folder: Path, pattern: str) -> None:
+    """Delete the temporary files below `folder` that a killed writer has left; `pattern` as for `Path.rglob`."""
+    for path in folder.rglob(pattern):
+        path.unlink(missing_ok=True)
+
+
 def copy_atomically(source: Path, path: Path) -> str:
     """Copy a file so that `path` is the old one or the whole new one; returns the copy's SHA-256."""
     with source.open("rb") as handle:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
 
-if TYPE_CHECKING:
-    from smallsight.config import Config
+from smallsight.config import LoadedConfig
 
 _NOT_BUILT = ("mosaic", "copy_paste", "motion_blur", "gaussian_blur", "iso_noise", "jpeg_compression")
 _UNAVAILABLE = (*(f"augmentation.{name}" for name in _NOT_BUILT), "training.small_object_loss_weight")
@@ -37,8 +35,9 @@ def unavailable_keys(settings: Iterable[str]) -> list[str]:
     return [key for key in settings if key.startswith(_UNAVAILABLE)]
 
 
-def keys_without_effect(content: Mapping[str, Any], config: Config, source: str) -> Iterator[str]:
+def keys_without_effect(loaded: LoadedConfig) -> Iterator[str]:
     """One warning for each key that the user gave and that changes nothing; null and false ask for nothing."""
+    config, source = loaded.config, loaded.source
     reasons = dict(_UNUSED)
     for name in _UNUSED_BY_DETECTOR[config.model.detector]:
         reasons[f"model.{name}"] = f"the {config.model.detector} detector does not use it"
@@ -46,7 +45,7 @@ def keys_without_effect(content: Mapping[str, Any], config: Config, source: str)
         reasons.update((f"logging.{name}", "it is not built yet") for name in type(config.logging).model_fields)
     for dotted, reason in reasons.items():
         section, name = dotted.split(".")
-        value = (content.get(section) or {}).get(name)
+        value = (loaded.content.get(section) or {}).get(name)
         if value is not None and value is not False:
             yield f"{source}: {dotted} has no effect: {reason}."
     for name in _NOT_BUILT:

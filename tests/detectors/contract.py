@@ -49,9 +49,19 @@ class DetectorContract(ABC):
     def test_no_loss_is_taken_in_ignored_boxes(self) -> None:
         """What lies in an ignored box must not matter: neither as an object nor as background."""
         detector = self.detector().eval()
-        whole = [[0.0, 0.0, float(self.side), float(self.side)]]
-        one = detector.losses(self.images(1), [target(whole, ignored=[True])])
-        assert float(torch.stack(list(one.values())).sum().detach()) == pytest.approx(0.0, abs=1e-6)
+        whole = [[0.0, 0.0, float(self.side), float(self.side)]] * len(detector.class_names)
+        labels = list(range(len(detector.class_names)))
+        parts = detector.losses(self.images(1), [target(whole, labels, [True] * len(whole))])
+        assert float(torch.stack(list(parts.values())).sum().detach()) == pytest.approx(0.0, abs=1e-6)
+
+    def test_an_ignored_box_hides_no_object_of_another_class(self) -> None:
+        """A ball in front of a player who is cut by the frame must still be learnt."""
+        detector = self.detector().eval()
+        ball, player = [20.0, 20.0, 26.0, 27.0], [0.0, 0.0, float(self.side), float(self.side)]
+        alone = detector.losses(self.images(1), [target([player], [1], [True])])
+        both = detector.losses(self.images(1), [target([ball, player], [0, 1], [False, True])])
+        total = [float(torch.stack(list(parts.values())).sum().detach()) for parts in (alone, both)]
+        assert total[1] > total[0]
 
     def test_detections_are_sorted_and_inside_the_original_image(self) -> None:
         detector = self.detector().eval()

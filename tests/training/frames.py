@@ -56,11 +56,18 @@ def write_data(folder: Path) -> Path:
 
 
 def attempt_spec(
-    run: Path, config: Config | dict[str, Any], *, first: int = 1, last: int = 2, start: Start = "scratch", path: str = ""
+    run: Path,
+    config: Config | dict[str, Any],
+    *,
+    first: int = 1,
+    last: int = 2,
+    start: Start = "scratch",
+    path: str = "",
 ) -> AttemptSpec:
     """An attempt at a phase `demo` in the folder `run`."""
     resolved = config if isinstance(config, Config) else build_config(config, "test")
     return AttemptSpec(
+        run_id="test",
         run_folder=str(run),
         folder=str(run / "phases" / "01_demo" / "attempt_1"),
         phase="demo",

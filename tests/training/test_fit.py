@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -9,14 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from training.frames import attempt_spec, tiny_settings, write_data
 
-from smallsight.errors import CheckpointError, Interrupted
+from smallsight.errors import CheckpointError, ConfigError, Interrupted
 from smallsight.evaluation.detections_file import load_detections
 from smallsight.training import loader
 from smallsight.training.checkpoint import load_checkpoint
 from smallsight.training.fit import run_attempt
 from smallsight.training.module import NotANumber, TrainingModule
+from training.frames import attempt_spec, tiny_settings, write_data
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice; ours is tested where it arises
 
@@ -174,7 +175,43 @@ def test_a_warm_restart_changes_rate_resolution_and_scales(data: Path, tmp_path:
     (record,) = channel.records
     assert (record["epoch"], record["resolution"]) == (3, 112)
     assert record["learning_rate"] == pytest.approx(0.0015)
-    assert load_checkpoint(spec.checkpoint)["optimizer"]["state"][0]["step"] > 6, "the optimizer's state is carried over"
+    assert load_checkpoint(spec.checkpoint)["optimizer"]["state"][0]["step"] > 6, (
+        "the optimizer's state is carried over"
+    )
+
+
+def test_a_checkpoint_of_another_run_is_not_continued(data: Path, tmp_path: Path) -> None:
+    """Each run begins with the same phase and attempt: only the run's id tells them apart."""
+    spec = attempt_spec(tmp_path, tiny_settings(data))
+    run_attempt(spec, Recorder())
+    channel = Recorder()
+    run_attempt(dataclasses.replace(spec, run_id="another", first_epoch=3, last_epoch=3), channel)
+    assert [record["epoch"] for record in channel.records] == [3]
+
+
+def test_a_stop_in_the_first_epoch_keeps_the_number_of_the_epoch_before(data: Path, tmp_path: Path) -> None:
+    spec = attempt_spec(tmp_path, tiny_settings(data), first=41, last=42)
+    with pytest.raises(Interrupted):
+        run_attempt(spec, Recorder(lambda: True))
+    assert load_checkpoint(spec.checkpoint)["epoch"] == 40
+
+
+def test_hard_negatives_are_carried_over_within_a_run(data: Path, tmp_path: Path) -> None:
+    first = attempt_spec(tmp_path, tiny_settings(data))
+    run_attempt(first, Recorder())
+    found = load_checkpoint(first.best)["hard_xy"]
+    changes = {"phase": "next", "first_epoch": 3, "last_epoch": 3, "start": "warm", "start_path": str(first.best)}
+    same, other = dataclasses.replace(first, **changes), dataclasses.replace(first, run_id="other", **changes)
+    assert found
+    run_attempt(same, Recorder())
+    assert load_checkpoint(same.checkpoint)["hard_xy"].keys() == found.keys()
+    run_attempt(other, Recorder())
+    assert not load_checkpoint(other.checkpoint)["hard_xy"]
+
+
+def test_a_device_that_is_not_there_is_the_users_error(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"training\.device: cuda:9"):
+        run_attempt(attempt_spec(tmp_path, tiny_settings(data, device="cuda:9")), Recorder())
 
 
 def test_a_checkpoint_of_other_classes_is_refused(data: Path, tmp_path: Path) -> None:

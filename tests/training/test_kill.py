@@ -1,4 +1,4 @@
-"""`kill -9` of the whole process tree at any moment, then the same command again: the run ends as if nothing had been."""
+"""`kill -9` of the whole process tree, then the same command again: the run ends as if nothing had been."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import psutil
 import pytest
 import torch
 import yaml
-from training.frames import tiny_settings, write_data
 
 from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED
 from smallsight.rng import keyed_generator
 from smallsight.session import read_state
 from smallsight.strategy.state import State
 from smallsight.training.checkpoint import load_checkpoint
+from training.frames import tiny_settings, write_data
 
 STRATEGY = {
     "target": {"stop_at": "never"},

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from smallsight.training.loader import epoch_order
-from smallsight.training.module import LossMeter, rate_factor
+from smallsight.training.module import LossMeter, accumulation_share, rate_factor
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,8 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     assert epoch_order(7, 1, 50, 1) == epoch_order(7, 1, 50, 1)
     assert epoch_order(7, 1, 50, 1) != epoch_order(7, 2, 50, 1)
     assert epoch_order(7, 1, 50, 1) != epoch_order(8, 1, 50, 1)
+
+
+@pytest.mark.parametrize(("batch", "expected"), [(0, 1.0), (3, 1.0), (4, 2.0), (5, 2.0)])
+def test_the_last_shorter_group_of_batches_is_a_mean_too(batch: int, expected: float) -> None:
+    assert accumulation_share(batch, 6, 4) == expected

@@ -20,7 +20,7 @@ class Target:
     Attributes:
         boxes: (N, 4) float32, xyxy, px, model frame.
         labels: (N,) int64, class indices from 0.
-        ignored: (N,) bool; no loss is taken inside these boxes.
+        ignored: (N,) bool; inside these boxes no loss is taken for their class, except at objects that count.
     """
 
     boxes: Tensor

@@ -143,15 +143,15 @@ def _decode(boxes: Tensor, x: Tensor, y: Tensor, stride: int) -> Tensor:
 
 def _losses(logits: Tensor, boxes: Tensor, targets: Sequence[Target], stride: int) -> dict[str, Tensor]:
     heat = torch.zeros_like(logits)
-    keep = torch.ones_like(logits[:, :1])
+    keep = torch.ones_like(logits)
     found: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
     objects = 0
     for index, target in enumerate(targets):
         if len(target.boxes) == 0:
             continue
         bump = _bumps(target.boxes / stride, logits.shape[-2:])
-        _mask_ignored(keep[index, 0], target.boxes[target.ignored] / stride)
         real = ~target.ignored
+        _mask(keep[index], target.boxes[~real] / stride, target.labels[~real])
         objects += int(real.sum())
         for label in set(target.labels[real].tolist()):
             heat[index, label] = bump[real & (target.labels == label)].amax(0)
@@ -160,6 +160,7 @@ def _losses(logits: Tensor, boxes: Tensor, targets: Sequence[Target], stride: in
             ys, xs = torch.nonzero(best >= CENTRE_SHARE, as_tuple=True)
             at = torch.full_like(xs, index)
             found.append((at, ys, xs, best[ys, xs], target.boxes[real][owner[ys, xs]]))
+    keep[heat == 1] = 1
     loss_heat = _focal(logits, heat, keep) / max(1, objects)
     if not found:
         return {"heatmap": loss_heat, "box": boxes.sum() * 0.0}
@@ -183,9 +184,10 @@ def _bumps(boxes: Tensor, size_hw: torch.Size) -> Tensor:
     return along_y[:, :, None] * along_x[:, None, :]
 
 
-def _mask_ignored(keep: Tensor, boxes: Tensor) -> None:
-    for x1, y1, x2, y2 in boxes.tolist():
-        keep[max(0, math.floor(y1)) : math.ceil(y2), max(0, math.floor(x1)) : math.ceil(x2)] = 0
+def _mask(keep: Tensor, boxes: Tensor, labels: Tensor) -> None:
+    """Set `keep` (classes, H, W) to 0 inside the boxes (N, 4), cells, each in the map of its class."""
+    for (x1, y1, x2, y2), label in zip(boxes.tolist(), labels.tolist(), strict=True):
+        keep[label, max(0, math.floor(y1)) : math.ceil(y2), max(0, math.floor(x1)) : math.ceil(x2)] = 0
 
 
 def _focal(logits: Tensor, heat: Tensor, keep: Tensor) -> Tensor:

@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import pickle
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +24,26 @@ FORMAT = "smallsight 1"
 REQUIRED = ("detector", "class_names", "resolution", "epoch", "model", "ema_model")
 
 
-@dataclass(frozen=True)
-class Saved:
-    """A file that was written, with its hash."""
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    zipfile.BadZipFile,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OSError,
+)
+"""What `torch.load` raises for files that are no checkpoints."""
 
-    path: Path
-    sha256: str
 
-
-def lightweight_name(epoch: int) -> str:
-    """File name of an epoch's lightweight checkpoint."""
-    return f"checkpoint_epoch_{epoch}_lightweight.pth"
-
-
-def save_checkpoint(path: Path, content: Mapping[str, Any]) -> Saved:
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content` to `path`; the old file stays until the new one is on the disk."""
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **content}, buffer)
     data = buffer.getbuffer()
     write_atomically(path, lambda handle: handle.write(data))
-    return Saved(path, hashlib.sha256(data).hexdigest())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -60,7 +58,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, OSError) as error:
+    except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: can't be read as a checkpoint ({reason}). Is the file whole?") from error
     missing = [key for key in REQUIRED if not isinstance(content, dict) or key not in content]

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from smallsight.data.coco import read_coco
+from smallsight.data.coco import detections_to_coco, read_coco
 from smallsight.data.frames import FrameStore
 from smallsight.detectors.build import detector_from_description
 from smallsight.evaluation.ap import evaluate
 from smallsight.evaluation.bootstrap import with_intervals
+from smallsight.files import write_text_atomically
 from smallsight.records import to_json
 from smallsight.training.checkpoint import load_checkpoint, load_weights
+from smallsight.training.device import resolve_device
 from smallsight.training.predict import predict
 
 
-def measure(checkpoint: Path, data: Path, *, resolution: int | None, max_dets: int, raw: bool) -> dict[str, Any]:
+def measure(
+    checkpoint: Path,
+    data: Path,
+    *,
+    resolution: int | None,
+    max_dets: int,
+    raw: bool,
+    device: str = "auto",
+    results: Path | None = None,
+) -> dict[str, Any]:
     """The same figures as during training.
 
     Args:
@@ -24,6 +36,8 @@ def measure(checkpoint: Path, data: Path, *, resolution: int | None, max_dets: i
         resolution: px; the checkpoint's own where None.
         max_dets: detections per image that count.
         raw: the trained weights instead of their average.
+        device: as `training.device`.
+        results: where to write the detections as COCO results, with the annotation file's own ids.
     Returns:
         Plain JSON values; `metrics` by name with value, low, high and n.
     Raises:
@@ -34,7 +48,9 @@ def measure(checkpoint: Path, data: Path, *, resolution: int | None, max_dets: i
     load_weights(detector, content["model" if raw else "ema_model"], checkpoint)
     dataset = read_coco(data, class_names=detector.class_names)
     px = resolution or int(content["resolution"])
-    found = predict(detector, FrameStore(dataset), px).detections
+    found = predict(detector.to(resolve_device(device)), FrameStore(dataset), px).detections
+    if results is not None:
+        write_text_atomically(results, json.dumps(detections_to_coco(dataset, found)))
     evaluation = evaluate(dataset.truths, found, len(dataset.class_names), max_dets=max_dets)
     return {
         "checkpoint": str(checkpoint),

@@ -51,6 +51,18 @@ def rate_factor(step: int, total_steps: int, warmup_steps: int, schedule: str) -
     return ramp * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, total_steps))))
 
 
+def accumulation_share(batch: int, batches: int, accumulate: int) -> float:
+    """What a batch's loss is multiplied with, so that the epoch's last, shorter group of batches is a mean as well.
+
+    Args:
+        batch: position in the epoch, from 0.
+        batches: batches of the epoch.
+        accumulate: batches per optimizer step; the loss is divided by it afterwards.
+    """
+    first = batch - batch % accumulate
+    return accumulate / min(accumulate, batches - first)
+
+
 class TrainingModule(pl.LightningModule):
     """Detector, averaged detector (EMA), optimizer and learning rate of one attempt.
 
@@ -58,11 +70,17 @@ class TrainingModule(pl.LightningModule):
         detector: trained in place.
         settings: learning rate, averaging, schedule.
         total_steps: optimizer steps of the whole attempt, for schedules that decay.
-        batches_of: gives the loader of the n-th epoch of this process, from 0.
+        batches: batches of an epoch.
+        loader: gives the loader of the epoch that begins.
     """
 
     def __init__(
-        self, detector: Detector, settings: Training, total_steps: int, batches_of: Callable[[int], DataLoader[Sample]]
+        self,
+        detector: Detector,
+        settings: Training,
+        total_steps: int,
+        batches: int,
+        loader: Callable[[], DataLoader[Sample]],
     ) -> None:
         super().__init__()
         self.detector = detector
@@ -74,10 +92,11 @@ class TrainingModule(pl.LightningModule):
         self.ema_updates = 0
         self.optimizer: torch.optim.Optimizer | None = None
         self.optimizer_state: dict[str, Any] | None = None
-        self._batches_of = batches_of
+        self._batches = batches
+        self._loader = loader
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        return self._batches_of(self.current_epoch)
+        return self._loader()
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         images, targets = batch
@@ -117,8 +136,9 @@ class TrainingModule(pl.LightningModule):
         if not bool(torch.isfinite(total)):
             shown = ", ".join(f"{name} {float(part.detach())}" for name, part in parts.items())
             raise NotANumber(f"the loss is not a number: {shown}. Lower training.learning_rate.")
+        share = accumulation_share(self.meter.batches, self._batches, self.settings.grad_accum_steps)
         self.meter.add(parts)
-        return total
+        return total * share
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)

@@ -1,0 +1,115 @@
+"""The end of an epoch: evaluate, look for hard negatives, write the epoch's files, report.
+
+What was trained is saved first; the outcome follows in the order detections, lightweight file, `best.pth`,
+`checkpoint.pth`, report. `checkpoint.pth` carries the attempt's records, so a crash between any two of them loses
+nothing and counts nothing twice.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+
+from smallsight.config import Config
+from smallsight.data.coco import Dataset
+from smallsight.evaluation.ap import evaluate
+from smallsight.evaluation.bootstrap import with_intervals
+from smallsight.evaluation.detections_file import save_detections
+from smallsight.files import copy_atomically
+from smallsight.records import Detections, EpochRecord, Estimate, to_json
+from smallsight.rng import keyed_generator
+from smallsight.training.checkpoint import save_checkpoint
+from smallsight.training.device import peak_memory_mb
+from smallsight.training.module import LossMeter
+from smallsight.training.predict import hard_points, predict
+from smallsight.training.state import TrainingState
+
+
+def finish_epoch(state: TrainingState, began: float) -> bool:
+    """Evaluate and report the epoch just trained; whether to train another one.
+
+    Args:
+        state: after the last batch of its epoch.
+        began: when the epoch began, on the monotonic clock, s.
+    Raises:
+        Interrupted: a stop was requested; what was trained is saved.
+    """
+    state.save(state.spec.checkpoint, batches_done=state.batches, seconds=time.monotonic() - began)
+    _conclude(state, state.epoch, began)
+    return state.channel.ask_to_go_on()
+
+
+def evaluate_start(state: TrainingState) -> None:
+    """Evaluate the weights as they came, as the epoch before the first."""
+    _conclude(state, state.spec.first_epoch - 1, time.monotonic())
+
+
+def _conclude(state: TrainingState, epoch: int, began: float) -> None:
+    config, spec, means = state.config, state.spec, state.module.meter.means()
+    trained_s = time.monotonic() - began
+    state.channel.tell({"event": "evaluating", "epoch": epoch})
+    found = predict(
+        state.module.ema,
+        state.valid,
+        config.training.resolution,
+        batch_size=config.evaluation.batch_size,
+        with_losses=True,
+        stop_requested=state.channel.stop_requested,
+    )
+    save_detections(spec.detections(epoch), found.detections, [image.id for image in state.valid.dataset.images])
+    metrics = _metrics(config, state.valid.dataset, found.detections)
+    if spec.first_epoch <= epoch < spec.last_epoch:
+        _look_for_hard_negatives(state, epoch)
+    record = EpochRecord(
+        epoch=epoch,
+        phase=spec.phase,
+        attempt=spec.attempt,
+        metrics=metrics,
+        train_loss=sum(means.values()) if means else math.nan,
+        val_loss=found.loss,
+        loss_parts=means,
+        learning_rate=state.module.learning_rate if means else math.nan,
+        seconds=time.monotonic() - began,
+        images_per_second=state.samples / trained_s if means else math.nan,
+        peak_memory_mb=peak_memory_mb(),
+        resolution=config.training.resolution,
+    )
+    _keep(state, record)
+    state.channel.tell({"event": "epoch", "record": to_json(record)})
+
+
+def _metrics(config: Config, dataset: Dataset, detections: list[Detections]) -> Mapping[str, Estimate]:
+    settings = config.evaluation
+    classes = len(dataset.class_names)
+    evaluation = evaluate(
+        dataset.truths, detections, classes, max_dets=settings.max_dets, centre_hit_px=settings.centre_hit_px
+    )
+    return with_intervals(evaluation, replicates=settings.replicates)
+
+
+def _look_for_hard_negatives(state: TrainingState, epoch: int) -> None:
+    """Remember the false alarms on a few training frames, chosen by the epoch."""
+    sampling = state.config.sampling
+    count = min(sampling.hard_negative_frames, len(state.train))
+    if not count or not sampling.hard_negative_share:
+        return
+    generator = keyed_generator("hard", state.config.training.seed, epoch)
+    chosen = [int(index) for index in generator.choice(len(state.train), size=count, replace=False)]
+    state.hard_xy.update(hard_points(state.module.ema, state.train, chosen, state.config.training.resolution))
+
+
+def _keep(state: TrainingState, record: EpochRecord) -> None:
+    """Write the epoch's files and move on to the next epoch."""
+    spec = state.spec
+    value = record.value(spec.target_metric)
+    is_best = not state.records or value > max(r.value(spec.target_metric) for r in state.records)
+    state.records.append(record)
+    state.epoch, state.skip_batches, state.seconds_before = record.epoch + 1, 0, 0.0
+    state.module.meter = LossMeter()
+    save_checkpoint(spec.lightweight(record.epoch), state.weights(record.epoch))
+    if is_best:
+        state.save(spec.best)
+        copy_atomically(spec.best, spec.checkpoint)
+    else:
+        state.save(spec.checkpoint)

@@ -1,0 +1,169 @@
+"""The state of an attempt: datasets, detector, records, its place in the epoch; how it is restored and saved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import DataLoader
+
+from smallsight.attempts import AttemptSpec
+from smallsight.augment.pipeline import CropChain, Points
+from smallsight.config import Config, build_config, dataset_folder, training_scales
+from smallsight.data.coco import read_coco
+from smallsight.data.frames import FrameStore
+from smallsight.detectors.build import build_detector
+from smallsight.records import EpochRecord, Sample, epoch_record_from_json, to_json
+from smallsight.training.checkpoint import check_classes, load_checkpoint, load_weights, save_checkpoint
+from smallsight.training.device import resolve_device
+from smallsight.training.loader import epoch_loader
+from smallsight.training.module import TrainingModule
+
+VALID_CACHE_SHARE = 0.3
+"""Share of the memory for decoded frames that the validation set gets."""
+UPDATES_OF_A_LONG_TRAINING = 10_000
+"""Taken for the average (EMA) of a lightweight file, so that it moves at its full inertia."""
+
+
+class Channel(Protocol):
+    """How an attempt speaks with whoever runs it."""
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Report something; returns at once."""
+
+    def ask_to_go_on(self) -> bool:
+        """After a reported epoch: wait for the answer whether to train another one."""
+
+    def stop_requested(self) -> bool:
+        """Whether the attempt shall save its state and end now."""
+
+    def listen_to_signals(self) -> None:
+        """Take SIGTERM and SIGINT as stop requests, whoever else had claimed them."""
+
+
+class TrainingState:
+    """What an attempt works on and what a restart needs.
+
+    Attributes:
+        epoch: the epoch in training, or the next one.
+        skip_batches: how many of its batches were trained before a restart.
+        seconds_before: how long it took until then.
+        hard_xy: by training frame, centres (K, 2) px, image frame, of the detector's false alarms.
+    """
+
+    def __init__(self, spec: AttemptSpec, channel: Channel) -> None:
+        self.spec, self.channel = spec, channel
+        self.config: Config = build_config(spec.config, f"{spec.folder}/attempt.json")
+        if self.config.training.threads:
+            torch.set_num_threads(self.config.training.threads)
+        self.device = resolve_device(self.config.training.device)
+        self.train, self.valid = _frames(self.config)
+        self.detector = build_detector(self.config, self.train.dataset.class_names, spec.folder).to(self.device)
+        self.records: list[EpochRecord] = []
+        self.hard_xy: dict[int, Points] = {}
+        self.epoch = spec.first_epoch
+        self.skip_batches = 0
+        self.seconds_before = 0.0
+        self.module = self._module()
+        self._restore()
+
+    @property
+    def samples(self) -> int:
+        """Training samples of an epoch."""
+        return len(self.train) * self.config.sampling.crops_per_image
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch."""
+        return math.ceil(self.samples / self.config.training.batch_size)
+
+    def _module(self) -> TrainingModule:
+        training = self.config.training
+        steps = math.ceil(self.batches / training.grad_accum_steps)
+        epochs = max(0, self.spec.last_epoch - self.spec.first_epoch + 1)
+        return TrainingModule(self.detector, training, steps * epochs, self.batches, self._loader)
+
+    def _loader(self) -> DataLoader[Sample]:
+        scales = training_scales(self.config, self.detector.resolution_step)
+        chain = CropChain(self.config.sampling, self.config.augmentation, scales)
+        return epoch_loader(self.train, chain, self.config, self.epoch, self.hard_xy, self.skip_batches)
+
+    def _restore(self) -> None:
+        """Continue this very attempt where its checkpoint is there; else start as told."""
+        spec, module = self.spec, self.module
+        own = (spec.run_id, spec.phase, spec.attempt)
+        if spec.checkpoint.is_file():
+            content = load_checkpoint(spec.checkpoint)
+            if (content.get("run_id"), content.get("phase"), content.get("attempt")) == own:
+                self._load(content, spec.checkpoint)
+                module.steps_done = content["steps_done"]
+                self.records = [epoch_record_from_json(item) for item in content["records"]]
+                self.epoch, self.skip_batches = content["next_epoch"], content["skip_batches"]
+                module.meter.sums, module.meter.batches = dict(content["meter_sums"]), content["skip_batches"]
+                self.seconds_before = content["seconds_before"]
+                return
+        if spec.start == "warm":
+            self._load(load_checkpoint(Path(spec.start_path)), Path(spec.start_path))
+
+    def _load(self, content: Mapping[str, Any], path: Path) -> None:
+        check_classes(path, content, self.detector.class_names)
+        load_weights(self.module.detector, content["model"], path)
+        load_weights(self.module.ema, content["ema_model"], path)
+        self.module.ema_updates = int(content.get("ema_updates", UPDATES_OF_A_LONG_TRAINING))
+        self.module.optimizer_state = content.get("optimizer")
+        if content.get("run_id") == self.spec.run_id:
+            self.hard_xy = {int(key): value.numpy() for key, value in content["hard_xy"].items()}
+
+    def save(self, path: Path, *, batches_done: int = 0, seconds: float = 0.0) -> None:
+        """Write everything needed to go on exactly.
+
+        Args:
+            path: the file.
+            batches_done: of the epoch in training; 0 between two epochs.
+            seconds: that it has taken so far.
+        """
+        module = self.module
+        done = self.records[-1].epoch if self.records else self.spec.first_epoch - 1
+        content = {
+            **self.weights(done),
+            "run_id": self.spec.run_id,
+            "phase": self.spec.phase,
+            "attempt": self.spec.attempt,
+            "optimizer": module.optimizer.state_dict() if module.optimizer else module.optimizer_state,
+            "ema_updates": module.ema_updates,
+            "steps_done": module.steps_done,
+            "next_epoch": self.epoch,
+            "skip_batches": batches_done,
+            "seconds_before": seconds,
+            "meter_sums": dict(module.meter.sums) if batches_done else {},
+            "hard_xy": {str(key): torch.from_numpy(value) for key, value in self.hard_xy.items()},
+            "records": [to_json(record) for record in self.records],
+        }
+        save_checkpoint(path, content)
+
+    def weights(self, epoch: int) -> dict[str, Any]:
+        """What a lightweight file holds."""
+        metrics = self.records[-1].metrics if self.records else {}
+        return {
+            "detector": dict(self.detector.description()),
+            "class_names": list(self.detector.class_names),
+            "resolution": self.config.training.resolution,
+            "epoch": epoch,
+            "model": self.module.detector.state_dict(),
+            "ema_model": self.module.ema.state_dict(),
+            "metrics": {name: to_json(item) for name, item in metrics.items()},
+        }
+
+
+def _frames(config: Config) -> tuple[FrameStore, FrameStore]:
+    names = [config.dataset.category_name] if config.dataset.category_name else None
+    train = read_coco(dataset_folder(config, "train"), class_names=names)
+    valid = read_coco(dataset_folder(config, "val"), class_names=train.class_names)
+    budget = config.dataset.cache_mb
+    return (
+        FrameStore(train, budget_mb=budget * (1 - VALID_CACHE_SHARE)),
+        FrameStore(valid, budget_mb=budget * VALID_CACHE_SHARE),
+    )
