@@ -9,13 +9,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, get_args
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from smallsight.errors import ConfigError
 from smallsight.overrides import as_switch, parse_overrides, place, unwrap_train
-from smallsight.unused_keys import keys_without_effect
 from smallsight.yaml_files import read_yaml
 
 MULTI_SCALE_SPAN = (0.85, 1.2)
@@ -24,6 +23,23 @@ EXPANDED_SPAN = (0.75, 1.25)
 
 _Probability = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[int, Field(ge=1)]
+
+
+_Quality = Annotated[int, Field(ge=1, le=100)]
+
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Pair = TypeVar("_Pair", tuple[int, int], tuple[float, float])
+
+
+def _ascending(pair: _Pair) -> _Pair:
+    if pair[0] > pair[1]:
+        raise ValueError("the lower end comes first")
+    return pair
+
+
+def _from_zero(value: object) -> object:
+    return (0.0, value) if isinstance(value, (int, float)) else value
 
 
 class Section(BaseModel):
@@ -66,22 +82,25 @@ class MotionBlur(Switch):
     max_kernel_size: _Positive = 7
 
 
-class GaussianBlur(MotionBlur):
-    """Blur the same in all directions (not built yet)."""
+class GaussianBlur(Switch):
+    """Blur the same in all directions; the kernel's side is drawn from 3 to `max_kernel_size` px."""
+
+    enabled: bool = False
+    max_kernel_size: Annotated[int, Field(ge=3, le=31)] = 5
 
 
 class IsoNoise(Switch):
-    """Sensor noise (not built yet)."""
+    """Sensor noise; `noise_level`: its standard deviation is drawn from there, a share of white (one number: from 0)."""
 
     enabled: bool = False
-    noise_level: Any = None
+    noise_level: Annotated[tuple[_Share, _Share], BeforeValidator(_from_zero), AfterValidator(_ascending)] = (0.0, 0.04)
 
 
 class Jpeg(Switch):
-    """Compression (not built yet)."""
+    """JPEG compression; the quality is drawn from `quality_range`, both ends included."""
 
     enabled: bool = False
-    quality_range: tuple[int, int] = (60, 95)
+    quality_range: Annotated[tuple[_Quality, _Quality], AfterValidator(_ascending)] = (40, 95)
 
 
 class ColorJitter(Switch):
@@ -249,11 +268,11 @@ class Config(Section):
 
 @dataclass(frozen=True)
 class LoadedConfig:
-    """A configuration, the name of its file, and a warning for each key that has no effect."""
+    """A configuration, the name of its file, and what was given in it and laid over it."""
 
     config: Config
     source: str
-    warnings: tuple[str, ...]
+    content: Mapping[str, Any]
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
@@ -269,7 +288,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     for dotted, value in given.items():
         place(content, dotted, value)
     config = build_config(content, str(path), overridden=given)
-    return LoadedConfig(config, str(path), tuple(keys_without_effect(content, config, str(path))))
+    return LoadedConfig(config, str(path), content)
 
 
 def build_config(content: Mapping[str, Any], source: str, *, overridden: Iterable[str] = ()) -> Config:
@@ -325,6 +344,25 @@ def _known_keys(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
         kinds = (info.annotation, *get_args(info.annotation)) if info else ()
         schema = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), schema)
     return list(schema.model_fields)
+
+
+def refuse_unavailable(config: Config, source: str) -> None:
+    """Stop early where the configured detector is not built yet.
+
+    Raises:
+        ConfigError: the configuration names RF-DETR.
+    """
+    if config.model.detector == "rfdetr":
+        raise ConfigError(
+            f"{source}: model.detector: RF-DETR is not available in this version of smallsight; "
+            f"got rfdetr (size {config.model.rfdetr_size}), expected nano. "
+            "Try the strategy on the embedded detector with configs/demo.yaml."
+        )
+
+
+def start_file(config: Config, given: Path | None) -> Path | None:
+    """The checkpoint to start from: the one given on the command line, else the configuration's, else none."""
+    return given or (Path(config.checkpoint.resume_from) if config.checkpoint.resume_from else None)
 
 
 def dataset_folder(config: Config, which: Literal["train", "val"]) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from smallsight.config import LoadedConfig
 
-_NOT_BUILT = ("mosaic", "copy_paste", "motion_blur", "gaussian_blur", "iso_noise", "jpeg_compression")
+_NOT_BUILT = ("mosaic", "copy_paste", "motion_blur")
 _UNAVAILABLE = (*(f"augmentation.{name}" for name in _NOT_BUILT), "training.small_object_loss_weight")
 _UNUSED = {
     "dataset.category_id": "classes are taken by name from the annotation file",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallsight.augment.photometric import jitter_colour
-from smallsight.config import ColorJitter
+from smallsight.augment.photometric import add_noise, blur, compress, degrade, jitter_colour
+from smallsight.config import Augmentation, ColorJitter, build_config
+from smallsight.records import Image
 from smallsight.rng import keyed_generator
 
 PICTURE = keyed_generator("picture").integers(60, 190, size=(24, 32, 3)).astype(np.uint8)
@@ -121,3 +123,43 @@ def test_the_number_of_draws_does_not_depend_on_the_settings() -> None:
         jitter_colour(PICTURE, settings, generator)
         after.append(generator.random())
     assert len(set(after)) == 1
+
+
+def _noisy() -> Image:
+    return keyed_generator("noisy").integers(60, 200, size=(64, 64, 3)).astype(np.uint8)
+
+
+def test_blur_takes_contrast_away_and_keeps_the_mean() -> None:
+    image = _noisy()
+    blurred = [blur(image, kernel) for kernel in (3, 5, 7)]
+    deviations = [float(one.std()) for one in (image, *blurred)]
+    assert deviations == sorted(deviations, reverse=True)
+    assert all(abs(float(one.mean()) - float(image.mean())) < 1 for one in blurred)
+
+
+def test_noise_has_the_deviation_asked_for() -> None:
+    grey = np.full((128, 128, 3), 128, dtype=np.uint8)
+    found = add_noise(grey, 0.04, keyed_generator("noise"))
+    assert abs(float(found.std()) - 0.04 * 255) < 0.5
+    np.testing.assert_array_equal(add_noise(grey, 0.0, keyed_generator("noise")), grey)
+
+
+def test_compression_loses_more_at_a_lower_quality_and_keeps_the_channels() -> None:
+    image = cv2.GaussianBlur(_noisy(), (9, 9), 0)
+    image[:, :, 0] //= 2
+    losses = [float(np.abs(compress(image, quality).astype(int) - image).mean()) for quality in (95, 50, 10)]
+    assert losses == sorted(losses) and losses[0] < 3
+
+
+def test_everything_off_changes_nothing() -> None:
+    off = Augmentation(color_jitter=ColorJitter(enabled=False))
+    np.testing.assert_array_equal(degrade(_noisy(), off, keyed_generator("off")), _noisy())
+
+
+def test_degrade_depends_on_the_key_alone() -> None:
+    on = build_config(
+        {"augmentation": {"gaussian_blur": 0.5, "iso_noise": 0.5, "jpeg_compression": 0.5}}, "test"
+    ).augmentation
+    for key in range(8):
+        first, second = (degrade(_noisy(), on, keyed_generator("same", key)) for _ in range(2))
+        np.testing.assert_array_equal(first, second)

@@ -1,4 +1,4 @@
-"""Exposure and colour: what differs between matches, cameras and evenings."""
+"""Exposure, colour, sharpness, noise and compression: what differs between matches, cameras and evenings."""
 
 from __future__ import annotations
 
@@ -6,13 +6,53 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from smallsight.config import ColorJitter
+from smallsight.config import Augmentation, ColorJitter
 from smallsight.records import Image
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
 _Matrix = npt.NDArray[np.float64]
+
+
+def degrade(image: Image, settings: Augmentation, generator: np.random.Generator) -> Image:
+    """Colour, blur, noise and compression, each with its own probability, in the order in which a camera adds them.
+
+    Args:
+        image: uint8 (H, W, 3) RGB.
+        settings: `color_jitter`, `gaussian_blur`, `iso_noise` and `jpeg_compression` of it.
+        generator: where the draws come from.
+    Returns:
+        uint8 (H, W, 3) RGB.
+    """
+    if generator.random() < settings.color_jitter.chance:
+        image = jitter_colour(image, settings.color_jitter, generator)
+    if generator.random() < settings.gaussian_blur.chance:
+        image = blur(image, 2 * int(generator.integers(1, (settings.gaussian_blur.max_kernel_size - 1) // 2 + 1)) + 1)
+    if generator.random() < settings.iso_noise.chance:
+        image = add_noise(image, generator.uniform(*settings.iso_noise.noise_level), generator)
+    if generator.random() < settings.jpeg_compression.chance:
+        low, high = settings.jpeg_compression.quality_range
+        image = compress(image, int(generator.integers(low, high + 1)))
+    return image
+
+
+def blur(image: Image, kernel_px: int) -> Image:
+    """Gaussian blur with an odd kernel; OpenCV takes sigma = 0.15 kernel + 0.35."""
+    return np.asarray(cv2.GaussianBlur(image, (kernel_px, kernel_px), 0), dtype=np.uint8)
+
+
+def add_noise(image: Image, deviation: float, generator: np.random.Generator) -> Image:
+    """Normal noise on each value, its standard deviation as a share of white."""
+    noise = generator.standard_normal(image.shape, dtype=np.float32) * np.float32(255 * deviation)
+    return np.asarray(np.clip(np.rint(image + noise), 0, 255), dtype=np.uint8)
+
+
+def compress(image: Image, quality: int) -> Image:
+    """What JPEG of this quality (1 to 100) leaves of an RGB image."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), dtype=np.uint8)
 
 
 def jitter_colour(image: Image, settings: ColorJitter, generator: np.random.Generator) -> Image:

@@ -1,4 +1,4 @@
-"""The chain of a training sample: choose a part of a frame, cut it at a scale, flip, colour."""
+"""The chain of a training sample: choose a part of a frame, cut it at a scale, flip, degrade."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smallsight.augment.geometry import cut, flip_horizontally
-from smallsight.augment.photometric import jitter_colour
+from smallsight.augment.photometric import degrade
 from smallsight.boxes import centres
 from smallsight.config import Augmentation, Sampling
 from smallsight.records import Sample
@@ -52,10 +52,7 @@ class CropChain:
         part = cut(sample, (corner[0], corner[1]), side_px, out_px)
         if generator.random() < self.augmentation.horizontal_flip.chance:
             part = flip_horizontally(part)
-        if generator.random() < self.augmentation.color_jitter.chance:
-            image = jitter_colour(part.image, self.augmentation.color_jitter, generator)
-            part = Sample(image, part.truth, part.image_id)
-        return part
+        return Sample(degrade(part.image, self.augmentation, generator), part.truth, part.image_id)
 
     def _point(self, sample: Sample, hard_xy: Points, generator: np.random.Generator) -> Points:
         """The point of interest: an object, a place where the detector was wrong, or anywhere."""
