@@ -90,7 +90,7 @@ class GaussianBlur(Switch):
 
 
 class IsoNoise(Switch):
-    """Sensor noise; `noise_level`: its standard deviation is drawn from there, a share of white (one number: from 0)."""
+    """Sensor noise; its standard deviation, a share of white, is drawn from `noise_level` (a bare number: from 0)."""
 
     enabled: bool = False
     noise_level: Annotated[tuple[_Share, _Share], BeforeValidator(_from_zero), AfterValidator(_ascending)] = (0.0, 0.04)
@@ -147,6 +147,7 @@ class Model(Section):
 
     detector: Literal["nano", "rfdetr"] = "nano"
     width: Annotated[float, Field(gt=0, le=8)] = 1.0
+    flip_average: bool = False
     rfdetr_size: Literal["nano", "small", "medium", "base", "large"] = "base"
     num_classes: _Positive | None = None
     pretrained: bool | str = False

@@ -26,7 +26,7 @@ _UNUSED = {
 }
 _UNUSED_BY_DETECTOR = {
     "nano": ("rfdetr_size", "pretrained", "remap_mscoco_category"),
-    "rfdetr": ("width",),
+    "rfdetr": ("width", "flip_average"),
 }
 
 

@@ -15,6 +15,19 @@ class TestNano(DetectorContract):
         return NanoDetector(("ball", "player"), width=0.5)
 
 
+class TestNanoWithFlipAverage(DetectorContract):
+    def detector(self) -> Detector:
+        torch.manual_seed(0)
+        return NanoDetector(("ball", "player"), width=0.5, flip_average=True)
+
+    def test_a_mirrored_image_gives_mirrored_detections(self) -> None:
+        detector, size = self.detector().eval(), [(self.side, self.side)]
+        plain, mirrored = (detector.detect(images, size)[0] for images in (self.images(1), self.images(1).flip(3)))
+        turned = mirrored.boxes[:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1]) + np.array([self.side, 0, self.side, 0])
+        np.testing.assert_allclose(np.sort(plain.scores), np.sort(mirrored.scores), atol=1e-5)
+        np.testing.assert_allclose(np.sort(plain.boxes, axis=0), np.sort(turned, axis=0), atol=1e-2)
+
+
 def test_it_is_small() -> None:
     assert count_parameters(NanoDetector(("ball",))) < 450_000
 

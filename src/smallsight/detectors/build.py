@@ -33,7 +33,7 @@ def build_detector(config: Config, class_names: Sequence[str], source: str) -> D
         ConfigError: see `refuse_unavailable`.
     """
     refuse_unavailable(config, source)
-    return _nano(class_names, config.model.width, config.training.seed)
+    return _nano(class_names, config.model.width, config.model.flip_average, config.training.seed)
 
 
 def detector_from_description(description: Mapping[str, Any], where: str) -> Detector:
@@ -44,12 +44,12 @@ def detector_from_description(description: Mapping[str, Any], where: str) -> Det
     """
     if description.get("detector") != "nano":
         raise CheckpointError(f"{where}: holds a {description.get('detector')!r} detector; this version knows: nano.")
-    return _nano(description["class_names"], float(description["width"]), 0)
+    return _nano(description["class_names"], float(description["width"]), bool(description["flip_average"]), 0)
 
 
-def _nano(class_names: Sequence[str], width: float, seed: int) -> Detector:
+def _nano(class_names: Sequence[str], width: float, flip_average: bool, seed: int) -> Detector:
     from smallsight.detectors.nano import NanoDetector
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return NanoDetector(class_names, width=width)
+        return NanoDetector(class_names, width=width, flip_average=flip_average)

@@ -56,16 +56,18 @@ class NanoDetector(Detector):
     Args:
         class_names: one heatmap each.
         width: multiplies the number of channels.
+        flip_average: detect on the mean of the maps of an image and of its mirror image; twice the time.
     """
 
     resolution_step = 16
     keeps_aspect = True
     stride = 2
 
-    def __init__(self, class_names: Sequence[str], *, width: float = 1.0) -> None:
+    def __init__(self, class_names: Sequence[str], *, width: float = 1.0, flip_average: bool = False) -> None:
         super().__init__()
         self.class_names = tuple(class_names)
         self.width = width
+        self.flip_average = flip_average
         c2, c4, c8, c16 = (max(8, round(c * width / 8) * 8) for c in WIDTHS)
         self.down2 = _conv(3, c2, stride=2)
         self.down4 = nn.Sequential(_conv(c2, c4, stride=2), _Residual(c4))
@@ -84,7 +86,12 @@ class NanoDetector(Detector):
         self.to(memory_format=torch.channels_last)
 
     def description(self) -> Mapping[str, Any]:
-        return {"detector": "nano", "class_names": list(self.class_names), "width": self.width}
+        return {
+            "detector": "nano",
+            "class_names": list(self.class_names),
+            "width": self.width,
+            "flip_average": self.flip_average,
+        }
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         matrices = [p for p in self.parameters() if p.ndim > 1]
@@ -120,14 +127,22 @@ class NanoDetector(Detector):
         return _losses(logits, boxes, targets, self.stride)
 
     def detect(self, images: Tensor, sizes_wh: Sequence[tuple[int, int]]) -> list[Detections]:
-        logits, boxes = self(images)
-        return _peaks(logits, boxes, self.stride, sizes_wh)
+        return _peaks(*self._averaged(images, *self(images)), self.stride, sizes_wh)
 
     def detect_with_losses(
         self, images: Tensor, targets: Sequence[Target], sizes_wh: Sequence[tuple[int, int]]
     ) -> tuple[list[Detections], dict[str, Tensor]]:
         logits, boxes = self(images)
-        return _peaks(logits, boxes, self.stride, sizes_wh), _losses(logits, boxes, targets, self.stride)
+        losses = _losses(logits, boxes, targets, self.stride)
+        return _peaks(*self._averaged(images, logits, boxes), self.stride, sizes_wh), losses
+
+    def _averaged(self, images: Tensor, logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """The maps of `images`, averaged with those of their mirror images where that is asked for."""
+        if not self.flip_average:
+            return logits, boxes
+        mirrored_logits, mirrored_boxes = (maps.flip(3) for maps in self(images.flip(3)))
+        turn = mirrored_boxes.new_tensor([-1.0, 1.0, 1.0, 1.0]).view(1, 4, 1, 1)
+        return (logits + mirrored_logits) / 2, (boxes + mirrored_boxes * turn) / 2
 
 
 def _double(x: Tensor) -> Tensor:
