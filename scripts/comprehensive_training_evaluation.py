@@ -1,8 +1,8 @@
 """Evaluate a training run: `python scripts/comprehensive_training_evaluation.py [configs/X.yaml | HISTORY.json | RUN]`.
 
 Given a configuration, it reads the run in the configuration's output folder; given nothing, the run in `models`, or the
-history in `training_evaluation_detailed.json`. It prints the report and leaves `training_evaluation_detailed.json` in the
-working directory, where the monitoring snippet looks for it.
+history in `training_evaluation_detailed.json`. It prints the report and leaves it in
+`training_evaluation_detailed.json` in the working directory, where the monitoring snippet looks for it.
 """
 
 import shutil
@@ -12,8 +12,8 @@ from pathlib import Path
 from smallsight.cli import errors_as_messages
 from smallsight.config import load_config
 from smallsight.errors import HistoryError
-from smallsight.report.document import REPORT_FILE
-from smallsight.session import JOURNAL, run_folder, show_report
+from smallsight.report.document import REPORT_FILE, write_report
+from smallsight.session import JOURNAL, history_of, run_folder, show_report
 
 
 def source(arguments: list[str]) -> Path:
@@ -33,6 +33,9 @@ if __name__ == "__main__":
     with errors_as_messages():
         found = source(sys.argv[1:])
         show_report(found, as_json=False)
-        written = found / REPORT_FILE
-        if found.is_dir() and written.resolve() != Path(REPORT_FILE).resolve():
-            shutil.copyfile(written, REPORT_FILE)
+        report = found / REPORT_FILE if found.is_dir() else found
+        if report.resolve() != Path(REPORT_FILE).resolve():
+            if found.is_dir() and report.is_file():
+                shutil.copyfile(report, REPORT_FILE)
+            else:
+                write_report(Path(), history_of(found))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +29,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("attempts", ("files",)),
     ("overrides", ("errors", "yaml_files")),
     ("config", ("errors", "yaml_files", "overrides")),
+    ("unused_keys", ("config",)),
     ("data", (*GROUND, "config", "data")),
     ("augment", (*GROUND, "config", "augment")),
     ("detectors", (*GROUND, "config", "detectors")),
@@ -37,10 +38,10 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
         "training",
         (*GROUND, "config", "data", "augment", "evaluation", "detectors.base", "detectors.build", "training"),
     ),
-    ("strategy", (*GROUND, "config", "strategy")),
+    ("strategy", (*GROUND, "config", "unused_keys", "strategy")),
     ("report", (*GROUND, "config", "strategy", "report")),
     ("terminal", (*GROUND, "config", "strategy", "report")),
-    ("session", (*GROUND, "config", "data", "evaluation", "training", "strategy", "report", "terminal")),
+    ("session", (*GROUND, "config", "unused_keys", "data", "evaluation", "training", "strategy", "report", "terminal")),
     ("cli", (*GROUND, "config", "data", "training", "strategy", "report", "terminal", "session")),
     ("__main__", ("cli",)),
 ]
@@ -147,16 +148,22 @@ def test_help_loads_no_heavy_package() -> None:
 
 
 def test_help_is_there_at_once() -> None:
+    """By processor time, the best of five: the machine may have other work."""
     seconds = []
     for _ in range(5):
-        began = time.perf_counter()
+        before = _processor_s()
         done = subprocess.run(
             [sys.executable, "-m", "smallsight", "--help"], capture_output=True, text=True, timeout=60
         )
-        seconds.append(time.perf_counter() - began)
+        seconds.append(_processor_s() - before)
         assert done.returncode == 0
         assert "Usage" in done.stdout
     assert min(seconds) < HELP_S
+
+
+def _processor_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)

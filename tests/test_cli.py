@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -125,6 +126,8 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (["report", "nowhere"], "nowhere: no such file"),
     (["report", "file"], "file"),
     (["synth", "frames", "--size", "12"], "--size: got '12', expected WxH in px"),
+    (["synth", "/proc/x", "--images", "9"], "Check the path and its permissions."),
+    (["synth", "file/x", "--images", "9"], "Check the path and its permissions."),
 ]
 
 
@@ -212,8 +215,10 @@ def test_a_finished_run_is_told_and_not_trained(project: Path, cli: Cli) -> None
 def test_status_and_report_in_words(project: Path, cli: Cli) -> None:
     cli("train", "--config", "run.yaml", "--output-dir", "out")
     status = cli("status", "out").out
-    assert "phase       run\n" in status and "state       unfinished\n" in status
-    assert "map_small" in cli("report", "out").out
+    assert "phase           run\n" in status and "state           finished\n" in status
+    assert "champion_epoch  1\n" in status
+    told = cli("report", "out").out
+    assert "map_small" in told and "baseline" in told and "Resume" not in told
     assert "these epochs are done already" in cli("train", "--config", "run.yaml", "--output-dir", "out").out
 
 
@@ -233,7 +238,8 @@ def test_an_interruption_has_its_own_exit_code(project: Path, cli: Cli, monkeypa
 def test_a_failed_run_has_its_own_exit_code(project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeChild, "__call__", lambda *_: AttemptResult("crashed", "bus error"))
     outcome = cli("train", "--config", "run.yaml", "--output-dir", "out")
-    assert (outcome.code, outcome.err) == (1, "Error: run failed (crashed): bus error\n")
+    log = "out/phases/01_run/attempt_2/worker.log"
+    assert (outcome.code, outcome.err) == (1, f"Error: run failed (crashed): bus error; see {log}\n")
 
 
 def test_other_validation_images_are_refused_before_training(project: Path, cli: Cli) -> None:
@@ -242,7 +248,9 @@ def test_other_validation_images_are_refused_before_training(project: Path, cli:
     write_annotations(project / "data" / "valid", content)
     calls = FakeChild.calls
     outcome = cli("train", "--config", "run.yaml", "--output-dir", "out", "training.epochs=3")
-    assert outcome.code == 2 and "made on other validation images than today's" in outcome.err
+    assert outcome.code == 2 and outcome.err.startswith(
+        "Error: data/valid/_annotations.coco.json: is not the file that"
+    )
     assert FakeChild.calls == calls
 
 
@@ -259,3 +267,46 @@ def test_as_a_module(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "Error: nowhere.yaml: no such file. Give the path of a YAML file.\n"
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_a_strategy_refuses_data_that_have_changed(project: Path, cli: Cli, split: str) -> None:
+    cli(*optimize())
+    before = content_of(project / "out")
+    file = project / "data" / split / "_annotations.coco.json"
+    content = json.loads(file.read_text())
+    content["annotations"][0]["bbox"][2] -= 0.5
+    file.write_text(json.dumps(content))
+    outcome = cli(*optimize())
+    assert outcome.code == 2
+    assert outcome.err.startswith(
+        f"Error: data/{split}/_annotations.coco.json: is not the file that the run in out began"
+    )
+    assert "use another --output-dir" in outcome.err and content_of(project / "out") == before
+
+
+def test_images_that_are_new_to_a_folder_are_looked_into(project: Path, cli: Cli) -> None:
+    cli("train", "--config", "run.yaml", "--output-dir", "out")
+    write_coco_folder(project / "data" / "train", 3, (64, 48), seed=9)
+    broken = project / "data" / "train" / "frame_001.jpg"
+    broken.write_bytes(broken.read_bytes()[:40])
+    calls = FakeChild.calls
+    outcome = cli("train", "--config", "run.yaml", "--output-dir", "out")
+    assert outcome.code == 2 and "frame_001.jpg" in outcome.err and FakeChild.calls == calls
+
+
+def test_a_full_disk_is_told_without_a_traceback(project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "out/report")
+
+    monkeypatch.setattr("smallsight.session.write_report", full)
+    outcome = cli(*optimize())
+    assert (outcome.code, outcome.err) == (
+        1,
+        "Error: out/report: No space left on device. Mend that, then run the same command again.\n",
+    )
+
+
+def test_the_plan_knows_a_checkpoint_of_the_configuration(project: Path, cli: Cli) -> None:
+    outcome = cli(*optimize("--dry-run", "--json", "checkpoint.resume_from=any.pth"))
+    assert json.loads(outcome.out)["phases"][0]["epochs"] == 0

@@ -114,3 +114,13 @@ def test_the_training_script_answers_rfdetr_with_exactly_what_is_missing(tmp_pat
     done = script("train_ball.py", *arguments, cwd=tmp_path)
     assert done.returncode == 2 and "RF-DETR is not available in this version" in done.stderr
     assert not (tmp_path / "models").exists()
+
+
+def test_the_evaluation_script_leaves_a_given_historys_report_here(tmp_path: Path) -> None:
+    (tmp_path / "recorded").mkdir()
+    given = tmp_path / "recorded" / "history.json"
+    given.write_text(json.dumps({"metrics": {"20": {"map_small": 0.5}, "21": {"map_small": 0.51}}}))
+    done = script("comprehensive_training_evaluation.py", str(given), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    data = json.loads((tmp_path / "training_evaluation_detailed.json").read_text())
+    assert data["metrics"]["21"]["map_small"] == 0.51

@@ -119,3 +119,21 @@ def test_progress_fits_its_terminal(width: int) -> None:
     assert "[red]phase[/] epoch 7" in words and "[red]as it is[/]" in words
     if width == 200:
         assert "epoch 7/10" in shown and "3/12" in shown and "[red]box[/] 0.500  lr 2.0e-03  1.5 GB" in shown
+
+
+def test_the_time_left_is_reckoned_anew_in_each_epoch() -> None:
+    screen = Screen(is_terminal=True, width=200)
+    with Terminal(screen.console, "map_small") as terminal:
+        (task,) = terminal._progress.tasks
+        now = 0.0
+        terminal._progress.get_time = lambda: now
+        for epoch in (1, 2):
+            for batch in range(1, 13):
+                now += 1.0
+                terminal.progress({**STEP, "epoch": epoch, "batch": batch})
+                if batch == 6:
+                    assert task.time_remaining == 6.0 and not task.finished
+            terminal.progress({"event": "evaluating", "epoch": epoch})
+            now += 30.0
+        terminal.progress({**STEP, "epoch": 2, "batch": 1})
+        assert task.completed == 1, "an attempt that begins the same epoch again begins the bar again"

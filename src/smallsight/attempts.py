@@ -18,16 +18,18 @@ class AttemptSpec:
     """One attempt of one phase.
 
     Attributes:
+        run_id: tells this run's files from another run's that lie in the same place.
         run_folder: the run.
         folder: this attempt's own folder in it.
-        phase, attempt: which one; a `checkpoint.pth` of the same two is continued exactly.
+        phase, attempt: which one; a `checkpoint.pth` of the same run, phase and attempt is continued exactly.
         config: the whole configuration as resolved for this phase.
-        first_epoch, last_epoch: numbers, both included; none to train where last < first.
-        evaluated_epoch: where nothing is trained, the number under which the start is evaluated.
+        first_epoch, last_epoch: numbers, both included. Where last < first nothing is trained, and the start is
+            evaluated as epoch `first_epoch - 1`.
         start: from scratch, or warm from `start_path`.
         target_metric: decides which epoch of the attempt is its best.
     """
 
+    run_id: str
     run_folder: str
     folder: str
     phase: str
@@ -37,7 +39,6 @@ class AttemptSpec:
     last_epoch: int
     start: Start
     start_path: str = ""
-    evaluated_epoch: int = 0
     target_metric: str = "map_small"
 
     def save(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import signal
 import sys
@@ -13,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from smallsight.errors import ConfigError, Interrupted, SmallsightError
+from smallsight.errors import EXIT_FAILED, EXIT_USAGE, ConfigError, Interrupted, SmallsightError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,6 +30,7 @@ Overrides = Annotated[
 ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file that describes data, detector and training.")]
 OutputDir = Annotated[Path | None, typer.Option("--output-dir", help="Run folder; an interrupted run in it goes on.")]
 Resume = Annotated[Path | None, typer.Option("--resume", help="Checkpoint to start from.")]
+_WRONG_PATH = (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -132,7 +134,7 @@ def status(
         typer.echo(json.dumps(content, indent=1))
         return
     for key, value in content.items():
-        typer.echo(f"{key:<12}{'-' if value is None else value}")
+        typer.echo(f"{key:<16}{'-' if value is None else value}")
 
 
 def _finish(outcome: Any, as_json: bool) -> None:
@@ -169,6 +171,11 @@ def errors_as_messages() -> Iterator[None]:
     except SmallsightError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        wrong_path = isinstance(error, _WRONG_PATH) or error.errno == errno.EROFS
+        remedy = "Check the path and its permissions." if wrong_path else "Mend that, then run the same command again."
+        typer.echo(f"Error: {error.filename or 'a file'}: {error.strerror or error}. {remedy}", err=True)
+        sys.exit(EXIT_USAGE if wrong_path else EXIT_FAILED)
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

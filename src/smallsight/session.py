@@ -17,27 +17,36 @@ from typing import Any
 
 from rich.console import Console
 
-from smallsight.config import Config, LoadedConfig, dataset_folder, load_config
-from smallsight.data.coco import Dataset, read_coco
+from smallsight.config import Config, LoadedConfig, dataset_folder, load_config, refuse_unavailable, start_file
+from smallsight.data.coco import ANNOTATION_FILE, Dataset, read_coco
 from smallsight.data.frames import decode
 from smallsight.errors import ConfigError, DatasetError, Interrupted, RunFolderError
 from smallsight.evaluation.ap import evaluate, metric_definitions
 from smallsight.evaluation.detections_file import load_detections
 from smallsight.evaluation.verdict import judge
-from smallsight.files import write_text_atomically
-from smallsight.records import Detections, Verdict, to_json
+from smallsight.files import sha256_of, write_text_atomically
+from smallsight.records import Detections, Verdict
 from smallsight.report.analysis import analyse
 from smallsight.report.document import REPORT_FILE, to_document, write_report
 from smallsight.report.history import History, read_history
 from smallsight.report.story import tell
 from smallsight.report.summary import print_summary
-from smallsight.strategy.folder import champion_detections, hold, refuse_other_settings
+from smallsight.strategy.describe import plan_as_rows, plan_as_text
+from smallsight.strategy.folder import (
+    Origin,
+    champion_detections,
+    hold,
+    refuse_other_annotations,
+    refuse_other_settings,
+    refuse_other_start,
+)
 from smallsight.strategy.journal import Journal
-from smallsight.strategy.plan import BASELINE, Plan, check_plan, load_plan
+from smallsight.strategy.plan import Plan, check_plan, load_plan
 from smallsight.strategy.runner import Means, Run
 from smallsight.strategy.state import State, fold
 from smallsight.terminal import Terminal
 from smallsight.training.child import ChildTrainer
+from smallsight.unused_keys import keys_without_effect
 
 JOURNAL = "journal.sqlite"
 DEFAULT_STRATEGY = "small_objects.yaml"
@@ -53,8 +62,7 @@ class Inputs:
     plan: Plan
     valid: Dataset
     folder: Path
-    resume: str
-    resumed_epoch: int
+    origin: Origin
     warnings: tuple[str, ...]
 
 
@@ -77,7 +85,7 @@ def optimize(
     check_plan(plan, loaded.config, str(strategy_path or DEFAULT_STRATEGY))
     inputs = _inputs(loaded, plan, output_dir, resume, "optimize")
     with _session(inputs, quiet=quiet) as (run, console):
-        run.begin(inputs.config, plan, "optimize", inputs.resume, inputs.resumed_epoch)
+        run.begin(inputs.config, plan, "optimize", inputs.origin)
         if run.state.finished:
             console.print("Nothing is left to do in this run.", soft_wrap=True)
         state = run.optimize(inputs.config, plan, budget_s)
@@ -96,8 +104,8 @@ def train_one_phase(
     inputs = _inputs(loaded, plan, output_dir, resume, "train")
     name = "".join(c if c.isalnum() else "_" for c in config_path.stem.lower())
     with _session(inputs, quiet=quiet) as (run, console):
-        run.begin(inputs.config, plan, "train", "", 0)
-        state = run.train_as_configured(name, inputs.config, plan, inputs.resume, inputs.resumed_epoch)
+        run.begin(inputs.config, plan, "train", Origin())
+        state = run.train_as_configured(name, inputs.config, plan, inputs.origin)
         return _conclude(inputs.folder, state, console, quiet=quiet)
 
 
@@ -110,22 +118,44 @@ def _plan(path: Path | None) -> Plan:
 
 def _inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resume: Path | None, kind: str) -> Inputs:
     config, source = loaded.config, loaded.source
-    _refuse_unavailable(config, source)
-    start = resume or (Path(config.checkpoint.resume_from) if config.checkpoint.resume_from else None)
+    refuse_unavailable(config, source)
+    start = start_file(config, resume)
     folder = output_dir or run_folder(loaded)
     if folder.exists() and not folder.is_dir():
         raise RunFolderError(f"{folder}: is no folder. Give another --output-dir.")
     state = read_state(folder) if (folder / JOURNAL).is_file() else State()
     if state.created and kind == "optimize":
         refuse_other_settings(folder, state, config, plan, kind)
-    train, valid = _datasets(config, plan, decode_all=not state.created)
+        refuse_other_start(folder, state, str(start or ""))
+    train, valid = _datasets(config, plan)
+    annotations = _annotations(folder, state, train, valid)
     if state.champion and not state.finished:
         detections_on(valid, champion_detections(folder, state))  # its images must be today's, or nothing can be judged
     resumed_epoch = 0
     if start is not None and not (state.created and kind == "optimize"):
         resumed_epoch = _resumed_epoch(start, train)
-    given = str(start) if start else ""
-    return Inputs(config, source, plan, valid, folder, given, resumed_epoch, loaded.warnings)
+    origin = Origin(str(start or ""), resumed_epoch, annotations)
+    return Inputs(config, source, plan, valid, folder, origin, tuple(keys_without_effect(loaded)))
+
+
+def _annotations(folder: Path, state: State, train: Dataset, valid: Dataset) -> dict[str, str]:
+    """SHA-256 of both annotation files; the images of one that is new to the run folder are all looked into."""
+    datasets = {"train": train, "valid": valid}
+    files = {split: dataset.root / ANNOTATION_FILE for split, dataset in datasets.items()}
+    now = {split: sha256_of(file) for split, file in files.items()}
+    if state.created:
+        refuse_other_annotations(folder, state, now, files)
+    known = {sha256 for run in state.runs for sha256 in run.annotations.values()}
+    for split, dataset in datasets.items():
+        if now[split] not in known:
+            _decode_all(dataset)
+    return now
+
+
+def _decode_all(dataset: Dataset) -> None:
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(lambda entry: decode(entry).nbytes, dataset.images):
+            pass
 
 
 def run_folder(loaded: LoadedConfig) -> Path:
@@ -134,16 +164,7 @@ def run_folder(loaded: LoadedConfig) -> Path:
     return Path(config.output.output_dir or config.checkpoint.save_dir or f"runs/{Path(loaded.source).stem}")
 
 
-def _refuse_unavailable(config: Config, source: str) -> None:
-    if config.model.detector == "rfdetr":
-        raise ConfigError(
-            f"{source}: model.detector: RF-DETR is not available in this version of smallsight; "
-            f"got rfdetr (size {config.model.rfdetr_size}), expected nano. "
-            "Try the strategy on the embedded detector with configs/demo.yaml."
-        )
-
-
-def _datasets(config: Config, plan: Plan, *, decode_all: bool) -> tuple[Dataset, Dataset]:
+def _datasets(config: Config, plan: Plan) -> tuple[Dataset, Dataset]:
     names = [config.dataset.category_name] if config.dataset.category_name else None
     train = read_coco(dataset_folder(config, "train"), class_names=names)
     valid = read_coco(dataset_folder(config, "val"), class_names=train.class_names)
@@ -158,11 +179,6 @@ def _datasets(config: Config, plan: Plan, *, decode_all: bool) -> tuple[Dataset,
         raise DatasetError(
             f"{valid.root}: no object is smaller than 32x32 px, so map_small is not defined. Set target.metric."
         )
-    if decode_all:
-        with ThreadPoolExecutor() as pool:
-            for dataset in (train, valid):
-                for _ in pool.map(lambda entry: decode(entry).nbytes, dataset.images):
-                    pass
     return train, valid
 
 
@@ -253,7 +269,7 @@ def summary_of(state: State) -> dict[str, Any]:
     metric = state.plan.get("target", {}).get("metric", "map_small")
     run = state.runs[-1] if state.runs else None
     return {
-        "state": "finished" if state.finished else "unfinished",
+        "state": "finished" if state.done else "unfinished",
         "phase": run.name if run else None,
         "epoch": state.last_epoch,
         "metric": metric,
@@ -335,55 +351,9 @@ def describe_plan(
     """
     config, plan = load_config(config_path, overrides).config, _plan(strategy_path)
     check_plan(plan, config, str(strategy_path or DEFAULT_STRATEGY))
-    rows = _plan_rows(config, plan, resume, budget_s)
-    if as_json:
-        return json.dumps({"plan": plan.to_dict(), "phases": rows}, indent=1)
-    t = plan.target
-    lines = [
-        f"{plan.name}: {t.metric} to {t.minimum:g} / {t.success:g} / {t.optimal:g} (stops at: {t.stop_at}); "
-        f"guard: {plan.guard.metric} may drop by {plan.guard.max_drop:g}"
-    ]
-    for row in rows:
-        changes = ", ".join(f"{key}={value}" for key, value in row["settings"].items()) or "no change of settings"
-        share = "" if row["budget_s"] is None else f", up to {row['budget_s']:.0f} s if all phases run"
-        lines.append(f"- {row['title']}: {row['epochs']} epochs{share}; {changes}")
-        if row["when"]:
-            lines.append(f"    when {row['when']}")
-        if row["missing"]:
-            lines.append(f"    not available yet: {', '.join(row['missing'])}")
-    return "\n".join(lines)
-
-
-def _plan_rows(config: Config, plan: Plan, resume: Path | None, budget_s: float | None) -> list[dict[str, Any]]:
-    shares = [plan.baseline.budget_share, *(p.budget_share for p in plan.phases if not p.missing)]
-    unit = None if budget_s is None else budget_s / sum(shares)
-    epochs = 0 if resume else plan.baseline.epochs or config.training.epochs
-    rows: list[dict[str, Any]] = [
-        {
-            "name": BASELINE,
-            "title": "Baseline: evaluate the checkpoint" if resume else "Baseline: train from scratch",
-            "epochs": epochs,
-            "settings": {},
-            "when": "",
-            "missing": [],
-            "expected_gain": None,
-            "budget_s": unit and unit * plan.baseline.budget_share,
-        }
-    ]
-    for phase in plan.phases:
-        rows.append(
-            {
-                "name": phase.name,
-                "title": phase.title or phase.name,
-                "epochs": phase.epochs,
-                "settings": phase.settings(config),
-                "when": phase.when.sentence(),
-                "missing": phase.missing,
-                "expected_gain": to_json(phase.expected_gain),
-                "budget_s": None if unit is None or phase.missing else unit * phase.budget_share,
-            }
-        )
-    return rows
+    resumes = start_file(config, resume) is not None
+    rows = plan_as_rows(plan, config, resumes=resumes, budget_s=budget_s)
+    return json.dumps({"plan": plan.to_dict(), "phases": rows}, indent=1) if as_json else plan_as_text(plan, rows)
 
 
 def evaluate_checkpoint(

@@ -32,6 +32,7 @@ class Terminal:
             disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("", total=1, visible=False, figures="")
+        self._shown: tuple[object, object] = (None, None)
 
     def __enter__(self) -> Terminal:
         self._progress.start()
@@ -73,6 +74,11 @@ class Terminal:
             self._progress.update(self._task, description=f"epoch {event['epoch']}: evaluating", figures="")
         elif event["event"] == "step":
             losses = " ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
+            goes_back = event["batch"] < self._progress.tasks[self._task].completed
+            if goes_back or self._shown != (event["epoch"], event["batches"]):
+                # Else the speed, and with it the time left, would be reckoned over the evaluation between two epochs.
+                self._shown = (event["epoch"], event["batches"])
+                self._progress.reset(self._task, total=event["batches"], completed=event["batch"])
             self._progress.update(
                 self._task,
                 visible=True,

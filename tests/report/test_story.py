@@ -64,7 +64,7 @@ def test_a_finished_run() -> None:
     state = state_of(run_of("a", 3, "improved", ended_early="it was flat"), finished="Nothing is left.")
     history = tell(Path("runs/x"), state)
     assert [(p.name, p.title, p.outcome, p.start_epoch, p.end_epoch) for p in history.phases] == [
-        (BASELINE, BASELINE, "improved", 1, 2),
+        (BASELINE, BASELINE, "baseline", 1, 2),
         ("a", "Phase A", "improved", 3, 4),
         ("b", "b", "skipped", 0, 0),
         ("c", "c", "not_available", 0, 0),
@@ -72,7 +72,7 @@ def test_a_finished_run() -> None:
     assert [phase.reason for phase in history.phases] == [
         "the start of the run.",
         "improved, said the bootstrap. It ended early: it was flat.",
-        "its conditions don't hold",
+        "a did not fail",
         "not available: augmentation.of_tomorrow",
     ]
     assert history.phases[1].expected_gain == (0.01, 0.02) and history.phases[1].seconds == 60.0
@@ -117,5 +117,60 @@ def test_a_single_phase_has_no_others(tmp_path: Path) -> None:
     state = replace(state_of(), kind="train", plan=Plan().to_dict(), runs=(run_of("resume_20_epochs", 1),))
     told = tell(tmp_path, state).phases
     assert [(phase.name, phase.outcome, phase.reason) for phase in told] == [
-        ("resume_20_epochs", "improved", "the start of the run.")
+        ("resume_20_epochs", "baseline", "first phase of this folder; not compared.")
     ]
+
+
+def test_what_has_not_run_yet_is_pending() -> None:
+    told = tell(Path("x"), state_of()).phases
+    assert [(phase.name, phase.outcome) for phase in told[1:]] == [
+        ("a", "pending"),
+        ("b", "pending"),
+        ("c", "not_available"),
+    ]
+
+
+def test_after_the_target_the_rest_is_skipped_for_that_reason() -> None:
+    state = state_of(finished="Target reached.")
+    best = replace(state.champion, record=EpochRecord(2, "a", 1, {"map_small": Estimate(0.61)}))  # type: ignore[type-var]
+    told = tell(Path("x"), replace(state, champion=best)).phases[1]
+    assert (told.outcome, told.reason) == (
+        "skipped",
+        "the target was reached before: map_small 0.610 >= 0.6 (minimum level)",
+    )
+
+
+def test_the_floor_of_the_guard() -> None:
+    assert tell(Path("x"), state_of()).target.guard_floor == pytest.approx(0.6 - 0.002)
+    assert tell(Path("x"), replace(state_of(), baseline=None)).target.guard_floor is None
+
+
+def test_a_single_phase_that_is_done_is_not_to_be_resumed(tmp_path: Path) -> None:
+    run = run_of("resume_20_epochs", 1)
+    state = replace(state_of(), kind="train", plan=Plan().to_dict(), runs=(run,))
+    history = tell(tmp_path, state)
+    first = analyse(history).recommendations[0]
+    assert history.finished and "Resume" not in first and first.startswith("Train on until the trend shows")
+
+
+def test_a_single_phase_that_failed_is_to_be_mended(tmp_path: Path) -> None:
+    run = run_of("resume_20_epochs", 1, status="failed", failure="crashed", message="bus error")
+    history = tell(tmp_path, replace(state_of(), kind="train", plan=Plan().to_dict(), runs=(run,)))
+    assert not history.finished and analyse(history).recommendations[0] == (
+        "Mend what stopped phase resume_20_epochs, then run the same command again: it failed (crashed): bus error."
+    )
+
+
+def test_a_phase_that_is_to_be_tried_again(tmp_path: Path) -> None:
+    run = replace(run_of("a", 3, status="failed", failure="crashed", message="bus error"), closed=False)
+    told = tell(tmp_path, state_of(run)).phases[1]
+    assert (told.outcome, told.reason) == ("running", "failed (crashed): bus error; it is to be tried again")
+
+
+def test_the_configuration_of_a_single_phase_is_no_list_of_changes(tmp_path: Path) -> None:
+    """Else the report prints all of it, and takes every setting for one that a phase has tried already."""
+    run = run_of("resume_20_epochs", 1)
+    run = replace(run, decision=replace(run.decision, settings={"training.multi_scale": False}))
+    history = tell(tmp_path, replace(state_of(), kind="train", plan=Plan().to_dict(), runs=(run,)))
+    assert [dict(decision.settings) for decision in history.decisions] == [{}]
+    assert "training.multi_scale" in [issue.key for issue in analyse(history).issues]

@@ -11,7 +11,7 @@ from typing import Any
 from smallsight.attempts import AttemptResult, AttemptSpec
 from smallsight.config import Config
 from smallsight.records import Decision, EpochRecord, Estimate, Verdict, epoch_record_from_json, to_json
-from smallsight.strategy.folder import hold
+from smallsight.strategy.folder import Origin, hold
 from smallsight.strategy.journal import Journal
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.runner import Means, Run
@@ -62,6 +62,7 @@ class FakeTrainer:
     epoch_s: float = 10.0
     specs: list[AttemptSpec] = field(default_factory=list)
     started_from: list[str] = field(default_factory=list)
+    guard: Mapping[str, float] = field(default_factory=dict)
 
     def __call__(self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool]) -> AttemptResult:
         self.fuse.pass_on()
@@ -73,7 +74,7 @@ class FakeTrainer:
             return AttemptResult()
         attempts = self.script[spec.phase]
         figures = attempts[min(spec.attempt, len(attempts)) - 1]
-        epochs = range(spec.first_epoch, spec.last_epoch + 1) or [spec.evaluated_epoch]
+        epochs = range(spec.first_epoch, spec.last_epoch + 1) or [spec.first_epoch - 1]
         for epoch, figure in zip(epochs, figures, strict=False):
             if any(record.epoch == epoch for record in records):
                 continue
@@ -92,13 +93,13 @@ class FakeTrainer:
         if not spec.checkpoint.is_file():
             return []
         saved = json.loads(spec.checkpoint.read_text())
-        if (saved["phase"], saved["attempt"]) != (spec.phase, spec.attempt):
+        if (saved["run_id"], saved["phase"], saved["attempt"]) != (spec.run_id, spec.phase, spec.attempt):
             return []
         return [epoch_record_from_json(item) for item in saved["records"]]
 
     def _trained(self, spec: AttemptSpec, epoch: int, figure: float) -> EpochRecord:
         self.on_seconds(self.epoch_s)
-        metrics = {"map_small": Estimate(figure), "map_50_95": Estimate(0.7)}
+        metrics = {"map_small": Estimate(figure), "map_50_95": Estimate(self.guard.get(spec.phase, 0.7))}
         resolution = spec.config["training"]["resolution"]
         return EpochRecord(epoch, spec.phase, spec.attempt, metrics, seconds=self.epoch_s, resolution=resolution)
 
@@ -110,7 +111,8 @@ class FakeTrainer:
         detections.write_text(str(figures[-1]))
         if figures[-1] > max(figures[:-1], default=-1.0):
             spec.best.write_text(f"{spec.phase} {spec.attempt} epoch {last.epoch}")
-        state = {"phase": spec.phase, "attempt": spec.attempt, "records": [to_json(record) for record in records]}
+        state = {"run_id": spec.run_id, "phase": spec.phase, "attempt": spec.attempt}
+        state["records"] = [to_json(record) for record in records]
         spec.checkpoint.write_text(json.dumps(state))
 
 
@@ -142,6 +144,7 @@ class Lab:
     on_seconds: Callable[[float], None] = lambda seconds: None
     resume: str = ""
     resumed_epoch: int = 0
+    annotations: Mapping[str, str] = field(default_factory=dict)
     watcher: Watcher = field(default_factory=Watcher)
     published: list[State] = field(default_factory=list)
     compared: list[tuple[str, str]] = field(default_factory=list)
@@ -153,7 +156,7 @@ class Lab:
         """As `session.optimize`."""
         return self._with_run(
             lambda run: (
-                run.begin(self.config, self.plan, "optimize", self.resume, self.resumed_epoch),
+                run.begin(self.config, self.plan, "optimize", self._origin(self.resume, self.resumed_epoch)),
                 run.optimize(self.config, self.plan, budget_s),
             )[-1]
         )
@@ -162,10 +165,13 @@ class Lab:
         """As `session.train_one_phase`."""
         return self._with_run(
             lambda run: (
-                run.begin(config, self.plan, "train", "", 0),
-                run.train_as_configured(name, config, self.plan, resume, resumed_epoch),
+                run.begin(config, self.plan, "train", Origin()),
+                run.train_as_configured(name, config, self.plan, self._origin(resume, resumed_epoch)),
             )[-1]
         )
+
+    def _origin(self, resume: str, resumed_epoch: int) -> Origin:
+        return Origin(resume, resumed_epoch, self.annotations)
 
     def _with_run(self, act: Callable[[Run], State]) -> State:
         with hold(self.folder), FragileJournal(self.folder / "journal.sqlite") as journal:
@@ -200,8 +206,8 @@ class Lab:
 
 
 def timeless(state: State) -> Any:
-    """The state without its times, to compare an interrupted run with an undisturbed one."""
-    return _without(to_json(state), ("elapsed_s", "began_s", "seconds"))
+    """The state without its times and its id, to compare an interrupted run with an undisturbed one."""
+    return _without(to_json(state), ("elapsed_s", "began_s", "seconds", "run_id"))
 
 
 def _without(value: Any, keys: Sequence[str]) -> Any:

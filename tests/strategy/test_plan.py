@@ -175,3 +175,15 @@ def test_a_share_is_a_share(shares: list[float], data: st.DataObject) -> None:
     done = data.draw(st.lists(st.sampled_from([BASELINE, *names])))
     assert 0 < remaining_share(plan, done, current) <= 1
     assert remaining_share(plan, [BASELINE, *names], names[-1]) == 1
+
+
+def test_only_a_resolution_is_rounded_to_what_strides_divide() -> None:
+    scale = {"training.resolution": 1.15, "training.epochs": 1.1, "training.warmup_steps": 0.5, "sampling.crop_px": 2}
+    config = Config.model_validate({"training": {"resolution": 48, "epochs": 90, "warmup_steps": 151}})
+    (only,) = build_plan({"phases": [{"name": "a", "scale": scale}]}, "s.yaml").phases
+    assert only.settings(config) == {
+        "training.resolution": 56,
+        "training.epochs": 99,
+        "training.warmup_steps": 76,
+        "sampling.crop_px": 384,
+    }

@@ -21,6 +21,7 @@ PLAN = Plan.model_validate(
             {"name": "better", "epochs": 1, "set": {"training.multi_scale": True}},
             {"name": "flat", "epochs": 3},
             {"name": "too_large", "epochs": 2, "scale": {"training.resolution": 1.5}},
+            {"name": "shaky", "epochs": 1},
         ],
     }
 )
@@ -29,6 +30,7 @@ SCRIPT: Script = {
     "better": [[0.6]],
     "flat": [[0.6, 0.6, 0.6]],
     "too_large": [["out_of_memory"], [0.61, "out_of_memory"]],
+    "shaky": [["crashed"], [0.6]],
 }
 
 
@@ -110,8 +112,15 @@ def test_the_undisturbed_strategy(tmp_path: Path) -> None:
         ("better", "completed", 1, 1),
         ("flat", "completed", 2, 1),
         ("too_large", "failed", 1, 2),
+        ("shaky", "completed", 1, 2),
     ]
-    assert [run.verdict and run.verdict.outcome for run in state.runs] == [None, "improved", "no_evidence", None]
+    assert [run.verdict and run.verdict.outcome for run in state.runs] == [
+        None,
+        "improved",
+        "no_evidence",
+        None,
+        "no_evidence",
+    ]
     assert lab.champion_file == "better 1 epoch 3" and state.finished
 
 

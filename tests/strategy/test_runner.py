@@ -134,10 +134,11 @@ def test_out_of_memory_twice_fails_the_phase_and_the_strategy_goes_on(lab: Calla
     assert run.trainer.started_from[-1] == "baseline 1 epoch 1"
     assert (decay.first_epoch, decay.config["training"]["batch_size"]) == (4, 4)
     assert decay.config["training"]["multi_scale"] is False
-    assert "Phase multi_scale failed (out_of_memory): out_of_memory in epoch 4" in run.watcher.lines
+    log = run.folder / "phases" / "02_multi_scale" / "attempt_2" / "worker.log"
+    assert f"Phase multi_scale failed (out_of_memory): out_of_memory in epoch 4; see {log}" in run.watcher.lines
 
 
-@pytest.mark.parametrize("failure", ["not_a_number", "crashed", "out_of_memory"])
+@pytest.mark.parametrize("failure", ["not_a_number", "out_of_memory"])
 def test_without_a_baseline_there_is_no_run(lab: Callable[..., Lab], failure: str) -> None:
     run = lab({"baseline": [[0.5, failure]]}, config=config_of(batch_size=1))
     message = f"The baseline failed .{failure} in epoch 2.*nothing to build on"
@@ -251,7 +252,7 @@ def test_other_settings_are_refused_by_name(lab: Callable[..., Lab], changed: di
 
 def test_settings_without_influence_on_the_figures_may_change(lab: Callable[..., Lab]) -> None:
     lab({"baseline": [[0.5, 0.66]]}).optimize()
-    lab({}, config=config_of(num_workers=2, threads=1)).optimize()
+    lab({}, config=config_of(num_workers=2, threads=1, device="cpu")).optimize()
 
 
 def test_another_kind_of_run_is_refused(lab: Callable[..., Lab]) -> None:
@@ -282,3 +283,157 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(RunFolderError, match="can't be written"), hold(folder):
             pass
+
+
+def test_a_crash_is_tried_once_more(lab: Callable[..., Lab]) -> None:
+    run = lab({"baseline": [["crashed"], [0.5, 0.6]], "multi_scale": [[0.61, "crashed"], [0.62, 0.66]]})
+    state = run.optimize()
+    assert [(phase.status, len(phase.attempts)) for phase in state.runs] == [("completed", 2), ("completed", 2)]
+    first, again = run.trainer.specs[2:]
+    assert (first.config, first.first_epoch) == (again.config, again.first_epoch)
+    assert [record.value("map_small") for record in state.records] == [0.5, 0.6, 0.62, 0.66]
+    assert "Phase baseline is tried again with the same settings." in run.watcher.lines
+
+
+def test_a_phase_that_crashes_twice_has_failed_and_the_tree_goes_on(lab: Callable[..., Lab]) -> None:
+    run = lab({"baseline": [[0.5, 0.6]], "multi_scale": [["crashed"]], "decay": [[0.6, 0.66]]})
+    state = run.optimize()
+    assert [(phase.name, phase.status, len(phase.attempts)) for phase in state.runs] == [
+        ("baseline", "completed", 1),
+        ("multi_scale", "failed", 2),
+        ("decay", "completed", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("script", "phase", "closed"),
+    [
+        ({"baseline": [["crashed"]] * 4 + [[0.5, 0.66]]}, "baseline", 0),
+        (
+            {"baseline": [[0.5, 0.6]], "multi_scale": [["crashed"]], "decay": [["crashed"]] * 4 + [[0.6, 0.66]]},
+            "decay",
+            2,
+        ),
+    ],
+)
+def test_crashes_without_end_use_up_no_phase(lab: Callable[..., Lab], script: Script, phase: str, closed: int) -> None:
+    run = lab(script)
+    log = run.folder / "phases" / f"{closed + 1:02d}_{phase}" / "attempt_2" / "worker.log"
+    with pytest.raises(TrainingError) as caught:
+        run.optimize()
+    assert str(caught.value).startswith(f"Phase {phase} crashed again: crashed in epoch") and str(log) in str(
+        caught.value
+    )
+    state = run.published[-1]
+    assert not state.finished and [p.closed for p in state.runs] == [True] * closed + [False]
+    with pytest.raises(TrainingError, match="attempt_4"):
+        run.optimize()
+    state = run.optimize()
+    assert state.finished.startswith("Target reached") and len(state.runs[-1].attempts) == 5
+    assert run.kinds().count("halted") == 2
+
+
+def test_an_open_phase_is_judged_when_the_budget_is_used_up(lab: Callable[..., Lab], clock: Clock) -> None:
+    script: Script = {"baseline": [[0.5, 0.5]], "multi_scale": [[0.6, 0.61]]}
+    run = lab(script, plan_of(baseline={"budget_share": 1e-3}), on_seconds=clock.pass_by)
+    watcher, run.watcher = run.watcher, _InterruptingAt(2)
+    with pytest.raises(Interrupted):
+        run.optimize(budget_s=100.0)
+    run.watcher = watcher
+    clock.pass_by(1e6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(run.trainer), "_trained", lambda *_: pytest.fail("no time is left to train"))
+        state = run.optimize(budget_s=20.0)
+    last = state.runs[-1]
+    assert (last.name, last.status, len(last.records)) == ("multi_scale", "completed", 1)
+    assert last.verdict and last.verdict.outcome == "improved" and run.champion_file == "multi_scale 1 epoch 2"
+    assert last.current and "are left for this phase" in last.current.ended_early and not state.finished
+
+
+class _InterruptingAt(Watcher):
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.at = epoch
+
+    def epoch(self, record: Any, best: float) -> None:
+        if record.epoch == self.at:
+            raise Interrupted("stopped")
+
+
+def test_a_budget_that_is_too_small_for_anything_is_an_error(lab: Callable[..., Lab], clock: Clock) -> None:
+    run = lab({"baseline": [[0.5, 0.66]]}, on_seconds=clock.pass_by)
+    trainer, run.trainer = run.trainer, lambda spec, on_epoch: _raise(Interrupted("stopped"))
+    with pytest.raises(Interrupted):
+        run.optimize(budget_s=30.0)
+    run.trainer = trainer
+    with pytest.raises(
+        TrainingError, match=r"The budget of 0 s ended before anything could be judged. Raise --budget."
+    ):
+        run.optimize(budget_s=0.0)
+    assert run.optimize(budget_s=100.0).finished
+
+
+def test_the_configured_first_epoch(lab: Callable[..., Lab], tmp_path: Path) -> None:
+    config = Config.model_validate({"training": {"epochs": 2}, "checkpoint": {"start_epoch": 50}})
+    assert [r.epoch for r in lab({"baseline": [[0.5, 0.66]]}, config=config).optimize().records] == [50, 51]
+
+
+@pytest.mark.parametrize(("resumed", "epochs"), [(39, [49, 50, 51]), (60, [60, 61, 62])])
+def test_the_configured_first_epoch_after_a_checkpoint(
+    lab: Callable[..., Lab], tmp_path: Path, resumed: int, epochs: list[int]
+) -> None:
+    given = tmp_path / "given.pth"
+    given.write_text("given")
+    config = Config.model_validate({"checkpoint": {"start_epoch": 50}})
+    script: Script = {"baseline": [[0.5]], "multi_scale": [[0.6, 0.66]]}
+    state = lab(script, config=config, resume=str(given), resumed_epoch=resumed).optimize()
+    assert [record.epoch for record in state.records] == epochs
+
+
+def test_another_start_is_refused(lab: Callable[..., Lab], tmp_path: Path) -> None:
+    given, other = tmp_path / "given.pth", tmp_path / "other.pth"
+    for path in (given, other):
+        path.write_text(path.name)
+    script: Script = {"baseline": [[0.66]]}
+    lab(script, resume=str(given)).optimize()
+    assert lab(script).optimize().finished and lab(script, resume=str(given)).optimize().finished
+    with pytest.raises(RunFolderError, match=r"holds a run that starts from .*given\.pth; now .*other\.pth"):
+        lab(script, resume=str(other)).optimize()
+
+
+def test_a_start_is_refused_where_the_run_began_without(lab: Callable[..., Lab]) -> None:
+    lab({"baseline": [[0.5, 0.66]]}).optimize()
+    with pytest.raises(RunFolderError, match=r"holds a run that starts from scratch; now other\.pth"):
+        lab({}, resume="other.pth").optimize()
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_text("another"), Path.unlink])
+def test_a_champion_that_is_not_what_it_was_is_not_built_on(
+    lab: Callable[..., Lab], damage: Callable[[Path], object], tmp_path: Path
+) -> None:
+    run = lab({"baseline": [[0.5, 0.6]], "multi_scale": [[0.6, 0.66]]})
+    watcher, run.watcher = run.watcher, _InterruptingAt(3)
+    with pytest.raises(Interrupted):
+        run.optimize()
+    run.watcher = watcher
+    best = run.folder / "checkpoint_best.pth"
+    damage(best)
+    trained = len(run.trainer.specs)
+    with pytest.raises(RunFolderError) as caught:
+        run.optimize()
+    assert str(caught.value).startswith(f"{best}: is ") and len(run.trainer.specs) == trained
+    origin = run.folder / "phases" / "01_baseline" / "attempt_1" / "best.pth"
+    assert f"Copy {origin} to its place" in str(caught.value)
+    best.write_text(origin.read_text())
+    assert run.optimize().finished
+
+
+def test_the_guard_is_not_worn_down_phase_by_phase(lab: Callable[..., Lab]) -> None:
+    script: Script = {"baseline": [[0.5, 0.5]], "multi_scale": [[0.6, 0.7]], "decay": [[0.6, 0.7]]}
+    run = lab(script, plan_of([PHASES[0], PHASES[2]]))
+    run.trainer.guard = {"multi_scale": 0.697, "decay": 0.6981}
+    state = run.optimize()
+    verdicts = {phase.name: phase.verdict for phase in state.runs if phase.verdict}
+    assert {name: verdict.outcome for name, verdict in verdicts.items()}["multi_scale"] == "no_evidence"
+    assert "map_50_95 0.697 is more than 0.002 below the baseline's 0.700" in verdicts["multi_scale"].reason
+    assert state.champion and state.champion.phase == "decay"

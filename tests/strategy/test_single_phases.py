@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from smallsight.config import Config
-from smallsight.errors import ConfigError, Interrupted, TrainingError
+from smallsight.errors import ConfigError, Interrupted, RunFolderError, TrainingError
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.runner import first_epoch
 from strategy.lab import Fuse, Killed, Lab, Script
@@ -126,9 +126,11 @@ def test_the_same_name_with_other_settings_starts_anew(tmp_path: Path) -> None:
 
 
 def test_a_failed_phase_is_told_and_can_be_tried_again(tmp_path: Path) -> None:
-    lab = lab_of(tmp_path, {"one": [["crashed"], [0.5, 0.6]]})
-    with pytest.raises(TrainingError, match=r"^one failed \(crashed\): crashed in epoch 1$"):
+    lab = lab_of(tmp_path, {"one": [["crashed"], ["crashed"], [0.5, 0.6]]})
+    message = r"^one failed \(crashed\): crashed in epoch 1; see .*attempt_2/worker\.log$"
+    with pytest.raises(TrainingError, match=message):
         lab.train("one", config_of(2))
+    assert len(lab.trainer.specs) == 2
     state = lab.train("one", config_of(2))
     assert [run.status for run in state.runs] == ["failed", "completed"] and state.champion
 
@@ -155,3 +157,64 @@ def test_a_stop_request_leaves_the_phase_open(tmp_path: Path) -> None:
     lab.trainer = trainer
     state = lab.train("one", config_of(2))
     assert len(state.runs) == 1 and [record.epoch for record in state.records] == [1, 2]
+
+
+def test_a_start_that_the_run_overwrites_is_kept(tmp_path: Path) -> None:
+    """The mission's own command: `--resume models/checkpoint.pth --output-dir models`."""
+    lab = lab_of(tmp_path, {"one": [["crashed"], [0.5, 0.6]]})
+    lab.folder.mkdir()
+    given = lab.folder / "checkpoint.pth"
+    given.write_text('{"run_id": "of old", "phase": "", "attempt": 1}')
+    _overwriting(lab)
+    lab.train("one", config_of(41), str(given), 39)
+    assert len(lab.trainer.specs) == 2 and set(lab.trainer.started_from) == {
+        '{"run_id": "of old", "phase": "", "attempt": 1}'
+    }
+    assert {spec.start_path for spec in lab.trainer.specs} == {str(lab.folder / "phases" / "01_one" / "start.pth")}
+
+
+def _overwriting(lab: Lab) -> None:
+    """Let each attempt write `checkpoint.pth` before it does anything else."""
+    carry_out = type(lab.trainer).__call__
+
+    class Overwriting(type(lab.trainer)):  # type: ignore[misc]
+        def __call__(self, spec: Any, on_epoch: Any) -> Any:
+            Path(spec.checkpoint).write_text('{"run_id": "", "phase": "", "attempt": 0}')
+            return carry_out(self, spec, on_epoch)
+
+    lab.trainer.__class__ = Overwriting
+
+
+def test_a_start_that_is_gone_is_told(tmp_path: Path) -> None:
+    lab = lab_of(tmp_path)
+    with pytest.raises(RunFolderError, match=r"nowhere\.pth: no such file, but phase one starts from it"):
+        lab.train("one", config_of(2), "nowhere.pth")
+
+
+def test_what_has_no_influence_does_not_make_another_phase(tmp_path: Path) -> None:
+    lab = lab_of(tmp_path)
+    _interrupted(lab, 9, "two", config_of(3))
+    state = lab.train("two", config_of(3, num_workers=4, device="cpu"))
+    assert [(run.status, len(run.attempts)) for run in state.runs] == [("completed", 1)]
+    last = lab.trainer.specs[-1].config["training"]
+    assert (last["num_workers"], last["device"]) == (4, "cpu")
+    lab.train("two", config_of(3, start_epoch=2))
+    assert len(lab.trainer.specs[-1].config) and lab.trainer.specs[-1].first_epoch == 2
+
+
+def test_other_data_make_another_phase(tmp_path: Path) -> None:
+    lab = lab_of(tmp_path, annotations={"train": "a", "valid": "v"})
+    lab.train("one", config_of(2))
+    lab.annotations = {"train": "b", "valid": "v"}
+    state = lab.train("one", config_of(2))
+    assert [dict(run.annotations) for run in state.runs] == [
+        {"train": "a", "valid": "v"},
+        {"train": "b", "valid": "v"},
+    ]
+
+
+def test_a_single_phase_is_done_when_it_is_closed(tmp_path: Path) -> None:
+    lab = lab_of(tmp_path)
+    _interrupted(lab, 13, "one", config_of(2))
+    assert not lab.published[-1].done
+    assert lab.train("one", config_of(2)).done

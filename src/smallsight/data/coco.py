@@ -78,12 +78,20 @@ def read_coco(folder: Path, *, class_names: Sequence[str] | None = None) -> Data
             annotation names an unknown image or category; a box has no size or leaves the image; a wanted class is
             not there.
     """
-    path = folder / ANNOTATION_FILE
+    return read_coco_file(folder / ANNOTATION_FILE, folder, class_names=class_names)
+
+
+def read_coco_file(path: Path, image_folder: Path, *, class_names: Sequence[str] | None = None) -> Dataset:
+    """Read one split from an annotation file of any name, whose images lie in `image_folder`, the root of the result.
+
+    Raises:
+        DatasetError: see `read_coco`.
+    """
     content = _load(path)
     categories = _categories(path, content)
     wanted = _wanted_classes(path, categories, class_names, content["annotations"])
-    images = _images(path, content["images"])
-    return _assemble(path, images, categories, wanted, content["annotations"])
+    images = _images(path, image_folder, content["images"])
+    return _assemble(path, image_folder, images, categories, wanted, content["annotations"])
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -166,15 +174,15 @@ def _wanted_classes(
     return wanted
 
 
-def _images(path: Path, items: Sequence[Mapping[str, Any]]) -> dict[int, ImageEntry]:
-    root = path.parent.resolve()
+def _images(path: Path, folder: Path, items: Sequence[Mapping[str, Any]]) -> dict[int, ImageEntry]:
+    root = folder.resolve()
     found: dict[int, ImageEntry] = {}
     for index, item in enumerate(items):
         key = _integer(f"{path}: images[{index}]: id", item.get("id"))
         where = f"{path}: image {key}"
         if key in found:
             raise DatasetError(f"{path}: image id {key} is used twice. Give each image its own id.")
-        file = _file(where, root, path.parent, item.get("file_name"))
+        file = _file(where, root, folder, item.get("file_name"))
         width, height = (_integer(f"{where}: {side}", item.get(side)) for side in ("width", "height"))
         if width <= 0 or height <= 0:
             raise DatasetError(f"{where}: size {width}x{height} px, expected more than 0. Write the image's true size.")
@@ -201,6 +209,7 @@ def _file(where: str, root: Path, folder: Path, name: object) -> Path:
 
 def _assemble(
     path: Path,
+    root: Path,
     images: Mapping[int, ImageEntry],
     categories: Mapping[int, tuple[str, str]],
     wanted: Mapping[int, int],
@@ -228,7 +237,7 @@ def _assemble(
             rows[image_id].append((box, wanted[category], _area(where, item, box), _is_crowd(where, item)))
     ids = sorted(wanted, key=lambda key: wanted[key])
     return Dataset(
-        root=path.parent,
+        root=root,
         images=tuple(images.values()),
         truths=tuple(_truth(rows[key], images[key].size_wh) for key in images),
         class_names=tuple(categories[key][0] for key in ids),

@@ -1,7 +1,7 @@
 """Which images belong together: frames of one match or clip, which no two splits may share.
 
-A group is found, in this order: by a pattern or a column that the user names; by the `match` of each image entry, else its
-`clip`, `video` or `sequence`; by the clip id in the file names; else each image is a group of its own.
+A group is found, in this order: by a pattern or a column that the user names; by the `match` of each image entry, else
+its `clip`, `video` or `sequence`; by the clip id in the file names; else each image is a group of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from smallsight.data.coco import ANNOTATION_FILE, Dataset
+from smallsight.data.formats.tree import name_in
 from smallsight.errors import DatasetError
 
 COLUMNS = ("match", "match_id", "game", "game_id", "clip", "clip_id", "video", "video_id", "sequence", "sequence_id")
@@ -133,7 +134,7 @@ def find_groups(
     Raises:
         DatasetError: see `group_images`.
     """
-    names = [image.path.relative_to(dataset.root).as_posix() for dataset in datasets for image in dataset.images]
+    names = [name_in(dataset.root, image.path) for dataset in datasets for image in dataset.images]
     facts = [item for dataset in datasets for item in _columns_of(dataset)]
     found = group_images(names, facts, pattern, column)
     known = frozenset(names)

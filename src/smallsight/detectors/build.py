@@ -7,23 +7,9 @@ from typing import Any
 
 import torch
 
-from smallsight.config import Config
+from smallsight.config import Config, refuse_unavailable
 from smallsight.detectors.base import Detector
-from smallsight.errors import CheckpointError, ConfigError
-
-
-def refuse_unavailable(config: Config, source: str) -> None:
-    """Stop early where the configured detector is not built yet.
-
-    Raises:
-        ConfigError: the configuration names RF-DETR.
-    """
-    if config.model.detector == "rfdetr":
-        raise ConfigError(
-            f"{source}: model.detector: RF-DETR is not available in this version of smallsight; "
-            f"got rfdetr (size {config.model.rfdetr_size}), expected nano. "
-            "Try the strategy on the embedded detector with configs/demo.yaml."
-        )
+from smallsight.errors import CheckpointError
 
 
 def build_detector(config: Config, class_names: Sequence[str], source: str) -> Detector:

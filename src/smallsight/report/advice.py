@@ -60,12 +60,16 @@ def warnings(analysis: Analysis) -> tuple[str, ...]:
 
 def _run_step(history: History, analysis: Analysis) -> str:
     """The next step of a run that a strategy leads; empty for a recorded file."""
-    if history.phases and history.phases[-1].outcome == "running":
-        phase = history.phases[-1]
+    phase = next((phase for phase in history.phases if phase.outcome == "running"), None)
+    if phase is not None:
         return f"Let phase {phase.name} run on: {_sentence(_reason_of(history, phase.name) or 'it has not ended')}"
     decision = history.decisions[-1] if history.decisions else None
-    if decision is None and not history.finished:
+    single = decision is not None and decision.action == "run" and history.finished
+    if single or (decision is None and not history.finished):
         return ""
+    if history.phases and history.phases[-1].outcome == "failed" and not history.finished:
+        last = history.phases[-1]
+        return f"Mend what stopped phase {last.name}, then run the same command again: it {_sentence(last.reason)}"
     if decision is not None and decision.action == "run" and not history.finished:
         if not _pending(history, decision):
             return "Resume the run: its next phase is not decided yet."
@@ -92,7 +96,8 @@ def _recorded_step(analysis: Analysis) -> str:
         return f"Train and record: no epoch with {analysis.metric} is recorded yet."
     rate, flat = analysis.rate_per_epoch, analysis.plateau
     if analysis.level_reached != "none":
-        return f"Use the checkpoint of epoch {analysis.latest.epoch}: {_standing(analysis)}."
+        use = analysis.current or analysis.latest
+        return f"Use the checkpoint of epoch {use.epoch}: {_standing(analysis)}."
     if analysis.overfitting.detected:
         return f"Stop and go back to an earlier checkpoint: {analysis.overfitting.reason}."
     if flat.by_slope:

@@ -19,7 +19,9 @@ from typing import Any, Literal, NoReturn
 from smallsight.errors import HistoryError
 from smallsight.records import Decision, EpochRecord, Estimate, Verdict
 
-PhaseOutcome = Literal["improved", "no_evidence", "regressed", "failed", "not_available", "skipped", "running"]
+PhaseOutcome = Literal[
+    "baseline", "improved", "no_evidence", "regressed", "failed", "running", "pending", "skipped", "not_available"
+]
 
 RECORDED_PHASE = "recorded"
 
@@ -59,7 +61,8 @@ class PhaseStory:
     Attributes:
         name, title: its key in the strategy, and its words.
         start_epoch, end_epoch: first and last epoch trained in it.
-        outcome: the verdict's, or why there is none.
+        outcome: the verdict's, or why there is none: `baseline` is what later phases are compared with, `pending` may
+            still be run, `skipped` was not before the run ended.
         expected_gain: lowest and highest gain of the target metric that the strategy expects.
         verdict: against the champion on the same images.
         reason: one sentence.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 from smallsight.config import build_config
+from smallsight.records import Decision
 from smallsight.report.history import History, PhaseOutcome, PhaseStory, Target
 from smallsight.strategy.plan import Plan, build_plan
 from smallsight.strategy.state import PhaseRun, State
@@ -14,29 +17,36 @@ from smallsight.strategy.tree import skipped
 def tell(folder: Path, state: State) -> History:
     """All that a report on this run is made from."""
     plan = build_plan(state.plan, "journal")
+    guarded = state.baseline.value(plan.guard.metric) - plan.guard.max_drop if state.baseline else math.nan
     target = Target(
         metric=plan.target.metric,
         minimum=plan.target.minimum,
         success=plan.target.success,
         optimal=plan.target.optimal,
         guard_metric=plan.guard.metric,
+        guard_floor=None if math.isnan(guarded) else guarded,
         rate_per_epoch=plan.target.rate_per_epoch,
     )
     return History(
         source=str(folder),
         records=state.records,
-        phases=(*(_story(run, plan) for run in state.runs), *_not_run(state, plan)),
-        decisions=tuple(run.decision for run in state.runs) + state.stops,
+        phases=(*(_story(run, plan, state) for run in state.runs), *_not_run(state, plan)),
+        decisions=tuple(_decision(run, state) for run in state.runs) + state.stops,
         baseline=state.baseline,
         champion=state.champion.record if state.champion else None,
         config=build_config(state.config, "journal").to_dict(),
         target=target,
         champion_path=str(folder / "checkpoint_best.pth") if state.champion else "",
-        finished=bool(state.finished),
+        finished=state.done,
     )
 
 
-def _story(run: PhaseRun, plan: Plan) -> PhaseStory:
+def _decision(run: PhaseRun, state: State) -> Decision:
+    """A phase's decision; a single phase's settings are its whole configuration, no change that was decided on."""
+    return replace(run.decision, settings={}) if state.kind == "train" else run.decision
+
+
+def _story(run: PhaseRun, plan: Plan, state: State) -> PhaseStory:
     phase = next((p for p in plan.phases if p.name == run.name), None)
     attempt = run.current
     return PhaseStory(
@@ -47,7 +57,7 @@ def _story(run: PhaseRun, plan: Plan) -> PhaseStory:
         outcome=_outcome(run),
         expected_gain=phase.expected_gain if phase else None,
         verdict=run.verdict,
-        reason=_reason(run),
+        reason=_reason(run, state),
         seconds=run.seconds,
     )
 
@@ -55,25 +65,29 @@ def _story(run: PhaseRun, plan: Plan) -> PhaseStory:
 def _outcome(run: PhaseRun) -> PhaseOutcome:
     if run.status != "completed":
         return run.status if run.status == "failed" else "running"
-    return run.verdict.outcome if run.verdict else "improved"
+    return run.verdict.outcome if run.verdict else "baseline"
 
 
-def _reason(run: PhaseRun) -> str:
+def _reason(run: PhaseRun, state: State) -> str:
     attempt = run.current
     if attempt is None:
         return "begun"
     if run.status == "failed":
         return f"failed ({attempt.failure}): {attempt.message}"
+    if attempt.status == "failed":
+        return f"failed ({attempt.failure}): {attempt.message}; it is to be tried again"
     early = f" It ended early: {attempt.ended_early}." if attempt.ended_early else ""
     if run.verdict:
         return run.verdict.reason + early
-    return ("the start of the run" if run.closed else "not judged yet") + "." + early
+    first = "first phase of this folder; not compared" if state.kind == "train" else "the start of the run"
+    return (first if run.closed else "not judged yet") + "." + early
 
 
 def _not_run(state: State, plan: Plan) -> list[PhaseStory]:
     stories = []
     for phase, why in skipped(state, plan):
-        outcome: PhaseOutcome = "not_available" if phase.missing else "skipped"
+        outcome: PhaseOutcome = "not_available" if phase.missing else "skipped" if state.done else "pending"
+        why = "its turn has not come" if outcome == "pending" else why
         expected = phase.expected_gain
         stories.append(PhaseStory(phase.name, phase.title or phase.name, 0, 0, outcome, expected, None, why))
     return stories

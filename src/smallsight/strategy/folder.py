@@ -4,31 +4,89 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from smallsight.config import Config, build_config
 from smallsight.errors import ConfigError, RunFolderError
+from smallsight.files import copy_atomically, sha256_of
 from smallsight.strategy.plan import Plan, build_plan, flatten
 from smallsight.strategy.state import Attempt, PhaseRun, State
 
-NOT_COMPARED = ("output", "logging", "checkpoint", "dataset.cache_mb", "training.num_workers", "training.threads")
+NOT_COMPARED = (
+    *("output.", "logging.", "checkpoint.", "dataset.cache_mb"),
+    *("training.num_workers", "training.threads", "training.device"),
+)
 """Configuration that may differ between two starts of the same run."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run, or a single phase, starts from.
+
+    Attributes:
+        resume: the checkpoint that the user gave; empty for none.
+        resumed_epoch: the epoch that it comes from.
+        annotations: SHA-256 of the annotation files, by split (`train`, `valid`).
+    """
+
+    resume: str = ""
+    resumed_epoch: int = 0
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def phase_folder(run_folder: Path, run: PhaseRun) -> Path:
+    """`phases/01_continue`."""
+    return run_folder / "phases" / f"{run.number:02d}_{run.name}"
 
 
 def attempt_folder(run_folder: Path, run: PhaseRun, attempt: Attempt) -> Path:
     """`phases/01_continue/attempt_1`."""
-    return run_folder / "phases" / f"{run.number:02d}_{run.name}" / f"attempt_{attempt.number}"
+    return phase_folder(run_folder, run) / f"attempt_{attempt.number}"
 
 
 def champion_detections(run_folder: Path, state: State) -> Path:
     """The file with what the champion found on the validation set."""
-    champion = state.champion
-    assert champion is not None
-    folder = run_folder / "phases" / f"{champion.phase_number:02d}_{champion.phase}" / f"attempt_{champion.attempt}"
-    return folder / "detections" / f"valid_epoch_{champion.record.epoch:03d}.npz"
+    assert state.champion is not None
+    return _champion_attempt(run_folder, state) / "detections" / f"valid_epoch_{state.champion.record.epoch:03d}.npz"
+
+
+def _champion_attempt(run_folder: Path, state: State) -> Path:
+    champion, run = state.champion, state.champion_run
+    assert champion is not None and run is not None
+    return phase_folder(run_folder, run) / f"attempt_{champion.attempt}"
+
+
+def champion_checkpoint(run_folder: Path, state: State) -> Path:
+    """`checkpoint_best.pth`, after a look at whether it still is what was crowned.
+
+    Raises:
+        RunFolderError: it is gone, or another file stands in its place.
+    """
+    assert state.champion is not None
+    path = run_folder / "checkpoint_best.pth"
+    if path.is_file() and sha256_of(path) == state.champion.sha256:
+        return path
+    wrong = "is not the file that the run wrote" if path.is_file() else "is gone"
+    origin = _champion_attempt(run_folder, state) / "best.pth"
+    raise RunFolderError(f"{path}: {wrong}. Copy {origin} to its place, or use another --output-dir.")
+
+
+def start_checkpoint(run_folder: Path, run: PhaseRun, given: Path) -> Path:
+    """The phase's own copy of the checkpoint that it starts from; the given one may be overwritten by the run itself.
+
+    Raises:
+        RunFolderError: there is no copy yet, and the given file is gone.
+    """
+    copy = phase_folder(run_folder, run) / "start.pth"
+    if not copy.is_file():
+        if not given.is_file():
+            raise RunFolderError(f"{given}: no such file, but phase {run.name} starts from it. Put it back.")
+        copy_atomically(given, copy)
+    return copy
 
 
 @contextmanager
@@ -72,10 +130,61 @@ def refuse_other_settings(folder: Path, state: State, config: Config, plan: Plan
     before = {**flatten(config_before.to_dict()), **_flat_plan(plan_before)}
     now = {**flatten(config.to_dict()), **_flat_plan(plan)}
     for key in sorted({*before, *now}):
-        if before.get(key) != now.get(key) and not key.startswith(NOT_COMPARED):
+        if before.get(key) != now.get(key) and is_compared(key):
             raise RunFolderError(
                 f"{folder}: holds a run with {key} {json.dumps(before.get(key))}; now {json.dumps(now.get(key))}. "
                 "Give the same settings to continue it, or use another --output-dir."
+            )
+
+
+def is_compared(key: str) -> bool:
+    """Whether two starts of the same run must agree in this key."""
+    return not key.startswith(NOT_COMPARED)
+
+
+def phase_settings(config: Config, resume: str) -> dict[str, Any]:
+    """What tells a single phase from another one: the configuration that matters and what it starts from."""
+    settings = {key: value for key, value in flatten(config.to_dict()).items() if is_compared(key)}
+    return {
+        **settings,
+        "checkpoint.resume_from": resume or None,
+        "checkpoint.start_epoch": config.checkpoint.start_epoch,
+    }
+
+
+def refuse_other_start(folder: Path, state: State, resume: str) -> None:
+    """Make sure that a strategy goes on from the checkpoint that it began with; none given means the same one.
+
+    Raises:
+        RunFolderError: another one was given.
+    """
+    if resume and (not state.resume or Path(resume).resolve() != Path(state.resume).resolve()):
+        before = f"starts from {state.resume}" if state.resume else "starts from scratch"
+        raise RunFolderError(f"{folder}: holds a run that {before}; now {resume}. Use another --output-dir.")
+
+
+def refuse_other_annotations(folder: Path, state: State, now: Mapping[str, str], files: Mapping[str, Path]) -> None:
+    """Make sure that figures of this folder may be compared with figures on today's data.
+
+    A strategy keeps both splits. Single phases may train on other data, but are judged on the same validation set.
+
+    Args:
+        now: SHA-256 of today's annotation files, by split.
+        files: where they lie.
+
+    Raises:
+        RunFolderError: an annotation file has changed.
+    """
+    if state.kind == "optimize":
+        before = list(state.annotations.items())
+    else:
+        runs = (state.champion_run, state.open_run)
+        before = [("valid", run.annotations["valid"]) for run in runs if run is not None]
+    for split, sha256 in before:
+        if sha256 != now.get(split):
+            raise RunFolderError(
+                f"{files[split]}: is not the file that the run in {folder} began with, so old and new figures can't be "
+                "compared. Put that file back, or use another --output-dir."
             )
 
 

@@ -128,9 +128,7 @@ class Phase(Section):
         """The configuration keys that this phase changes, with `scale` applied to the values in `config`."""
         changed, values = dict(self.set), flatten(config.to_dict())
         for dotted, factor in self.scale.items():
-            value = values[dotted]
-            scaled = value * factor
-            changed[dotted] = _whole(scaled) if isinstance(value, int) else float(f"{scaled:.6g}")
+            changed[dotted] = _scaled(dotted, values[dotted], factor)
         return changed
 
     @property
@@ -139,9 +137,15 @@ class Phase(Section):
         return unavailable_keys(self.set)
 
 
-def _whole(value: float) -> int:
-    """Rounded to a multiple of 8 from 64 on, so that a scaled resolution is one that strides divide."""
-    return round(value / 8) * 8 if value >= 64 else round(value)
+_RESOLUTION, _RESOLUTION_STEP = "training.resolution", 8
+
+
+def _scaled(dotted: str, value: float, factor: float) -> float:
+    """`value * factor`; whole where `value` is, and a resolution is one that strides divide."""
+    scaled = value * factor
+    if dotted == _RESOLUTION:
+        return round(scaled / _RESOLUTION_STEP) * _RESOLUTION_STEP
+    return round(scaled) if isinstance(value, int) else float(f"{scaled:.6g}")
 
 
 class Baseline(Section):

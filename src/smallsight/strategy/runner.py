@@ -5,6 +5,7 @@ It is started again after any interruption with the same call: the journal says 
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,28 @@ from smallsight.config import Config, with_settings
 from smallsight.errors import ConfigError, TrainingError
 from smallsight.files import copy_atomically, write_text_atomically
 from smallsight.records import Decision, EpochRecord, Verdict, to_json
-from smallsight.strategy.folder import attempt_folder, champion_detections, refuse_other_settings
+from smallsight.strategy.folder import (
+    Origin,
+    attempt_folder,
+    champion_checkpoint,
+    champion_detections,
+    phase_settings,
+    refuse_other_settings,
+    refuse_other_start,
+    start_checkpoint,
+)
 from smallsight.strategy.journal import Journal
-from smallsight.strategy.plan import Plan, flatten, remaining_share
+from smallsight.strategy.plan import Plan, remaining_share
 from smallsight.strategy.state import Attempt, PhaseRun, State, fold
-from smallsight.strategy.tree import best_epoch, decide, end_phase_early, epoch_seconds, relief
+from smallsight.strategy.tree import (
+    against_erosion,
+    best_epoch,
+    decide,
+    end_phase_early,
+    epoch_seconds,
+    must_halt,
+    next_try,
+)
 from smallsight.yaml_files import to_yaml
 
 
@@ -74,7 +92,7 @@ class Run:
         self.journal.append(kind, **content)
         self.state = fold(self.journal.events())
 
-    def begin(self, config: Config, plan: Plan, run_kind: str, resume: str, resumed_epoch: int) -> None:
+    def begin(self, config: Config, plan: Plan, run_kind: str, origin: Origin) -> None:
         """Write down what this run is, or make sure that it still is what it was.
 
         Raises:
@@ -83,6 +101,7 @@ class Run:
         if self.state.created:
             if run_kind == "optimize" or self.state.kind != run_kind:
                 refuse_other_settings(self.folder, self.state, config, plan, run_kind)
+                refuse_other_start(self.folder, self.state, origin.resume)
             return
         write_text_atomically(self.folder / "config.yaml", to_yaml(config.to_dict()))
         write_text_atomically(self.folder / "strategy.yaml", to_yaml(plan.to_dict()))
@@ -90,16 +109,19 @@ class Run:
             "created",
             config=config.to_dict(),
             plan=plan.to_dict(),
+            run_id=uuid.uuid4().hex,
             run_kind=run_kind,
-            resume=resume,
-            resumed_epoch=resumed_epoch,
+            resume=origin.resume,
+            resumed_epoch=origin.resumed_epoch,
+            annotations=dict(origin.annotations),
         )
 
     def optimize(self, config: Config, plan: Plan, budget_s: float | None) -> State:
         """Run the strategy to its end.
 
         Raises:
-            TrainingError: the baseline failed.
+            TrainingError: the baseline failed, phase after phase crashed, or the budget was too small for anything.
+            RunFolderError: the champion's file is not what it was.
             Interrupted: see `Trainer`.
         """
         if budget_s != self.state.budget_s:
@@ -107,7 +129,7 @@ class Run:
         while not self.state.finished:
             open_run = self.state.open_run
             decision = None if open_run else decide(self.state, plan, self._champion_config(config))
-            trains = decision.action == "run" if decision else open_run is not None and not open_run.awaits_verdict
+            trains = decision.action == "run" if decision else open_run is not None and not _has_something(open_run)
             if trains and self._budget_used_up():
                 self.means.watcher.note(f"The budget of {budget_s:.0f} s is used up; the champion stays as it is.")
                 break
@@ -118,38 +140,41 @@ class Run:
                 self._carry_out(open_run, config, plan)
                 self.means.publish(self.state)
         self.means.publish(self.state)
-        if self.state.champion is None and self.state.finished:
-            raise TrainingError(self.state.finished)
+        if self.state.champion is None:
+            too_small = f"The budget of {budget_s or 0:.0f} s ended before anything could be judged. Raise --budget."
+            raise TrainingError(self.state.finished or too_small)
         return self.state
 
-    def train_as_configured(self, name: str, config: Config, plan: Plan, resume: str, resumed_epoch: int) -> State:
-        """Run one phase as `config` says, or go on with it; its epochs follow `resumed_epoch`.
+    def train_as_configured(self, name: str, config: Config, plan: Plan, origin: Origin) -> State:
+        """Run one phase as `config` says, or go on with it; its epochs follow those of the checkpoint it starts from.
 
-        A phase that failed is tried anew; one that was interrupted and then passed over for another one, too.
+        It is the same phase where name, settings, start and data are. One that failed is tried anew; one that was
+        interrupted and then passed over for another one, too.
 
         Raises:
             ConfigError: no epoch is left to train.
             TrainingError: the phase failed.
             Interrupted: see `Trainer`.
         """
-        settings = {**flatten(config.to_dict()), "checkpoint.resume_from": resume or None}
-        same = [run for run in self.state.runs if run.name == name and run.decision.settings == settings]
+        settings, data = phase_settings(config, origin.resume), dict(origin.annotations)
+        asked = (name, settings, data)
+        same = [run for run in self.state.runs if (run.name, run.decision.settings, run.annotations) == asked]
         if same and same[-1].status == "completed":
             self.means.watcher.note(f"{name}: these epochs are done already.")
             self.means.publish(self.state)
             return self.state
         if not same or same[-1].status == "failed":
-            decision = _as_configured(name, config, settings, resume, first_epoch(config, resumed_epoch))
+            decision = _as_configured(name, config, settings, origin)
             if self.state.open_run is not None:
                 self._pass_over(self.state.open_run, plan)
-            self.write("decided", decision=to_json(decision))
-            self.means.watcher.decided(decision)
+            self.write("decided", decision=to_json(decision), annotations=data)
+            self.means.watcher.note(f"Next: {decision.reason}")
         while (run := self.state.open_run) is not None:
             self._carry_out(run, config, plan)
             self.means.publish(self.state)
         last = self.state.runs[-1]
         if last.status == "failed" and last.current is not None:
-            raise TrainingError(f"{name} failed ({last.current.failure}): {last.current.message}")
+            raise TrainingError(f"{name} failed ({last.current.failure}): {self._told(last)}")
         return self.state
 
     def _champion_config(self, config: Config) -> Config:
@@ -170,17 +195,40 @@ class Run:
         if attempt is None:
             attempt = self._start_attempt(run, {**self._inherited(), **run.decision.settings}, config)
         elif attempt.status == "failed":
-            again = relief(attempt, with_settings(config, attempt.settings, run.name))
+            again = next_try(run, with_settings(config, attempt.settings, run.name))
             if again is None:
-                self._close(run, None)
-                self.means.watcher.note(f"Phase {run.name} failed ({attempt.failure}): {attempt.message}")
+                self._give_up(run)
                 return
-            self.means.watcher.note(f"Phase {run.name} ran out of memory; trying again with batch 1, accumulated.")
+            how = "with batch 1, accumulated" if attempt.failure == "out_of_memory" else "with the same settings"
+            self.means.watcher.note(f"Phase {run.name} failed ({attempt.failure}): {self._told(run)}")
+            self.means.watcher.note(f"Phase {run.name} is tried again {how}.")
             attempt = self._start_attempt(run, again, config)
         elif run.awaits_verdict:
             self._judge(run, plan)
             return
         self._train(run, attempt, config, plan)
+
+    def _give_up(self, run: PhaseRun) -> None:
+        """Close a phase that failed, or end the run without using the phase up where that would help nobody.
+
+        Raises:
+            TrainingError: a person has to look.
+        """
+        assert run.current is not None
+        if self.state.kind == "optimize" and must_halt(self.state):
+            self.write("halted")
+            self.means.publish(self.state)
+            raise TrainingError(
+                f"Phase {run.name} crashed again: {self._told(run)}. Mend the cause, then run the same command again."
+            )
+        self._close(run, None)
+        self.means.watcher.note(f"Phase {run.name} failed ({run.current.failure}): {self._told(run)}")
+
+    def _told(self, run: PhaseRun) -> str:
+        """What is known of a failure, and where to read more."""
+        assert run.current is not None
+        log = str(attempt_folder(self.folder, run, run.current) / "worker.log")
+        return run.current.message if log in run.current.message else f"{run.current.message}; see {log}"
 
     def _inherited(self) -> Mapping[str, Any]:
         return self.state.champion.settings if self.state.champion else {}
@@ -200,6 +248,8 @@ class Run:
             first = run.attempts[0].first_epoch
         elif self.state.kind == "train":
             first = config.training.epochs - run.decision.epochs + 1
+        elif len(self.state.runs) == 1:
+            first = first_epoch(config, self.state.resumed_epoch)
         else:
             first = self.state.last_epoch + 1
         # Over all phases of this name, because a checkpoint of the same phase and attempt is continued.
@@ -212,8 +262,9 @@ class Run:
 
     def _train(self, run: PhaseRun, attempt: Attempt, config: Config, plan: Plan) -> None:
         resolved = with_settings(config, attempt.settings, f"phase {run.name}")
-        start = self._start_path(resolved)
+        start = self._start_path(run, resolved)
         spec = AttemptSpec(
+            run_id=self.state.run_id,
             run_folder=str(self.folder),
             folder=str(attempt_folder(self.folder, run, attempt)),
             phase=run.name,
@@ -223,7 +274,6 @@ class Run:
             last_epoch=attempt.last_epoch,
             start="warm" if start else "scratch",
             start_path=str(start or ""),
-            evaluated_epoch=self.state.resumed_epoch,
             target_metric=plan.target.metric,
         )
         deadline = self._deadline(run, plan)
@@ -235,12 +285,12 @@ class Run:
             message=result.message,
         )
 
-    def _start_path(self, config: Config) -> Path | None:
-        """The checkpoint that an attempt starts from: the champion, or what the user gave."""
+    def _start_path(self, run: PhaseRun, config: Config) -> Path | None:
+        """The checkpoint that an attempt starts from: the champion, or a copy of what the user gave."""
         if self.state.kind == "optimize" and self.state.champion is not None:
-            return self.folder / "checkpoint_best.pth"
+            return champion_checkpoint(self.folder, self.state)
         given = self.state.resume or (config.checkpoint.resume_from if self.state.kind == "train" else None)
-        return Path(given) if given else None
+        return start_checkpoint(self.folder, run, Path(given)) if given else None
 
     def _deadline(self, run: PhaseRun, plan: Plan) -> float | None:
         """When this phase's share of the budget ends, on the journal's clock."""
@@ -290,6 +340,7 @@ class Run:
                 folder / "detections" / f"valid_epoch_{best.epoch:03d}.npz",
                 champion_detections(self.folder, self.state),
             )
+            verdict = against_erosion(verdict, best, self.state.baseline, plan)
         crowned = None
         if verdict is None or verdict.outcome == "improved":
             sha256 = copy_atomically(folder / "best.pth", self.folder / "checkpoint_best.pth")
@@ -302,13 +353,18 @@ class Run:
         self.write("phase_closed", phase=run.name, verdict=to_json(verdict) if verdict else None, crowned=crowned)
 
 
-def _as_configured(name: str, config: Config, settings: Mapping[str, Any], resume: str, first: int) -> Decision:
-    last = config.training.epochs
+def _has_something(run: PhaseRun) -> bool:
+    """Whether an open phase has epochs to judge: it then ends at once, and does so also when the time is over."""
+    return run.awaits_verdict or (run.current is not None and run.current.status == "running" and bool(run.records))
+
+
+def _as_configured(name: str, config: Config, settings: Mapping[str, Any], origin: Origin) -> Decision:
+    first, last = first_epoch(config, origin.resumed_epoch), config.training.epochs
     if last < first:
         raise ConfigError(
             f"training.epochs: the last epoch is {last}, but {first - 1} are done already. Raise training.epochs."
         )
-    start = f"from {resume}" if resume else "from scratch"
+    start = f"from {origin.resume}" if origin.resume else "from scratch"
     return Decision("run", f"{name}: epochs {first} to {last}, {start}.", name, settings, last - first + 1)
 
 

@@ -40,7 +40,15 @@ class Attempt:
 
 @dataclass(frozen=True)
 class PhaseRun:
-    """A phase that was begun: its attempts, and what came of it."""
+    """A phase that was begun: its attempts, and what came of it.
+
+    Attributes:
+        name, number: in the strategy, and the place among the phases that were begun.
+        decision: why it was begun, and with which settings.
+        attempts: in order; the first `forgiven` of them were made before a person was called, and don't count as tries.
+        closed: whether it has ended; `verdict` is what it was found to bring, None where nothing was compared.
+        annotations: SHA-256 of the annotation files that it trains and is evaluated on, by split.
+    """
 
     name: str
     number: int
@@ -48,6 +56,8 @@ class PhaseRun:
     attempts: tuple[Attempt, ...] = ()
     closed: bool = False
     verdict: Verdict | None = None
+    forgiven: int = 0
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def current(self) -> Attempt | None:
@@ -65,6 +75,11 @@ class PhaseRun:
     def awaits_verdict(self) -> bool:
         """Whether its training is done, but not judged."""
         return not self.closed and self.current is not None and self.current.status == "completed"
+
+    @property
+    def crashes(self) -> int:
+        """Attempts that crashed and count."""
+        return sum(attempt.failure == "crashed" for attempt in self.attempts[self.forgiven :])
 
     @property
     def records(self) -> tuple[EpochRecord, ...]:
@@ -95,9 +110,11 @@ class State:
 
     config: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
+    run_id: str = ""
     kind: str = ""
     resume: str = ""
     resumed_epoch: int = 0
+    annotations: Mapping[str, str] = field(default_factory=dict)
     runs: tuple[PhaseRun, ...] = ()
     champion: Champion | None = None
     baseline: EpochRecord | None = None
@@ -118,14 +135,26 @@ class State:
 
     @property
     def records(self) -> tuple[EpochRecord, ...]:
-        """All epochs in order; where a failed attempt's epoch was done again, the later one."""
-        by_epoch = {record.epoch: record for run in self.runs for a in run.attempts for record in a.records}
+        """All epochs in order: of each phase its latest attempt's; the later phase's where two did the same one."""
+        by_epoch = {record.epoch: record for run in self.runs for record in run.records}
         return tuple(by_epoch[epoch] for epoch in sorted(by_epoch))
 
     @property
     def last_epoch(self) -> int:
-        """Number of the last epoch that was trained or came with the checkpoint."""
-        return max((record.epoch for record in self.records), default=self.resumed_epoch)
+        """Number of the last epoch that any attempt has trained, or that came with the checkpoint."""
+        attempts = (attempt for run in self.runs for attempt in run.attempts)
+        return max((record.epoch for attempt in attempts for record in attempt.records), default=self.resumed_epoch)
+
+    @property
+    def champion_run(self) -> PhaseRun | None:
+        """The phase that the champion comes from."""
+        return self.runs[self.champion.phase_number - 1] if self.champion else None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do: the strategy has come to its end, or the single phase has."""
+        single = self.kind == "train" and bool(self.runs) and self.runs[-1].status == "completed"
+        return bool(self.finished) or single
 
     def run(self, name: str) -> PhaseRun | None:
         """The phase of that name, if it was begun."""
@@ -152,9 +181,11 @@ def _created(state: State, content: Mapping[str, Any]) -> State:
         state,
         config=content["config"],
         plan=content["plan"],
+        run_id=content["run_id"],
         kind=content["run_kind"],
         resume=content["resume"],
         resumed_epoch=content["resumed_epoch"],
+        annotations=content["annotations"],
     )
 
 
@@ -166,7 +197,8 @@ def _decided(state: State, content: Mapping[str, Any]) -> State:
     decision = decision_from_json(content["decision"])
     if decision.action == "stop":
         return replace(state, finished=decision.reason, stops=(*state.stops, decision))
-    run = PhaseRun(decision.phase, len(state.runs) + 1, decision)
+    annotations = content.get("annotations", state.annotations)
+    run = PhaseRun(decision.phase, len(state.runs) + 1, decision, annotations=annotations)
     return replace(state, runs=(*state.runs, run), finished="")
 
 
@@ -206,6 +238,11 @@ def _attempt_ended(state: State, content: Mapping[str, Any]) -> State:
     )
 
 
+def _halted(state: State, content: Mapping[str, Any]) -> State:
+    """Nothing more was tried with the open phase: whoever starts the run again wants it tried anew."""
+    return _with_run(state, forgiven=len(state.runs[-1].attempts))
+
+
 def _phase_closed(state: State, content: Mapping[str, Any]) -> State:
     """End a phase, and crown it where it is the better one: a single event, so that no crash falls between the two."""
     verdict = verdict_from_json(content["verdict"]) if content["verdict"] else None
@@ -230,5 +267,6 @@ _CHANGES = {
     "epoch": _epoch,
     "ended_early": _ended_early,
     "attempt_ended": _attempt_ended,
+    "halted": _halted,
     "phase_closed": _phase_closed,
 }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from smallsight.config import Config
-from smallsight.records import Decision, EpochRecord
+from smallsight.records import Decision, EpochRecord, Verdict
 from smallsight.strategy.plan import BASELINE, Level, Phase, Plan, Target, When
-from smallsight.strategy.state import Attempt, State
+from smallsight.strategy.state import Attempt, PhaseRun, State
 from smallsight.strategy.trends import plateau
 
 
@@ -26,14 +27,9 @@ def decide(state: State, plan: Plan, config: Config) -> Decision:
     if state.champion is None:
         message = state.runs[-1].current.message if state.runs[-1].current else ""
         return Decision("stop", f"The baseline failed ({message}), so there is nothing to build on.")
-    value = state.target_value(plan.target.metric)
-    level = plan.target.level_reached(value)
-    if level and plan.target.stop_at != "never" and value >= getattr(plan.target, plan.target.stop_at):
-        wanted = getattr(plan.target, plan.target.stop_at)
-        return Decision(
-            "stop",
-            f"Target reached: {plan.target.metric} {value:.3f} >= {wanted:g} ({plan.target.stop_at} level).",
-        )
+    reached = _target_reached(state, plan.target)
+    if reached:
+        return Decision("stop", f"Target reached: {reached}.")
     for phase in plan.phases:
         if state.run(phase.name) or phase.missing:
             continue
@@ -49,7 +45,8 @@ def decide(state: State, plan: Plan, config: Config) -> Decision:
             )
     left = [f"{phase.name} ({why})" for phase, why in skipped(state, plan)]
     tail = f" Not run: {'; '.join(left)}." if left else ""
-    return Decision("stop", f"No phase is left whose conditions hold; {_distance(value, plan.target)}.{tail}")
+    distance = _distance(state.target_value(plan.target.metric), plan.target)
+    return Decision("stop", f"No phase is left whose conditions hold; {distance}.{tail}")
 
 
 def _baseline(state: State, plan: Plan, config: Config) -> Decision:
@@ -57,6 +54,14 @@ def _baseline(state: State, plan: Plan, config: Config) -> Decision:
         return Decision("run", f"Evaluate the checkpoint that the run starts from ({state.resume}).", BASELINE)
     epochs = plan.baseline.epochs or config.training.epochs
     return Decision("run", f"No checkpoint was given, so train a baseline: {epochs} epochs.", BASELINE, {}, epochs)
+
+
+def _target_reached(state: State, target: Target) -> str | None:
+    """How the champion stands at the level that ends a run, or None below it."""
+    if target.stop_at == "never":
+        return None
+    value, wanted = state.target_value(target.metric), float(getattr(target, target.stop_at))
+    return f"{target.metric} {value:.3f} >= {wanted:g} ({target.stop_at} level)" if value >= wanted else None
 
 
 def _distance(value: float, target: Target) -> str:
@@ -69,50 +74,58 @@ def _distance(value: float, target: Target) -> str:
 def skipped(state: State, plan: Plan) -> list[tuple[Phase, str]]:
     """The phases that were not run, each with the reason."""
     found = []
+    reached = _target_reached(state, plan.target)
     for phase in plan.phases:
-        if state.run(phase.name) is None:
-            why = "not available: " + ", ".join(phase.missing) if phase.missing else "its conditions don't hold"
-            found.append((phase, why))
+        if state.run(phase.name) is not None:
+            continue
+        if phase.missing:
+            why = "not available: " + ", ".join(phase.missing)
+        elif reached:
+            why = f"the target was reached before: {reached}"
+        else:
+            why = unmet(phase.when, state, plan) or "the run ended before"
+        found.append((phase, why))
     return found
 
 
 def holds(when: When, state: State, plan: Plan) -> str | None:
     """Why the conditions hold, as half a sentence (empty where there are none), or None where they don't."""
-    value = state.target_value(plan.target.metric)
-    metric = plan.target.metric
-    reasons: list[str] = []
+    checks = list(_checks(when, state, plan))
+    return " and ".join(words for _, words in checks if words) if all(met for met, _ in checks) else None
+
+
+def unmet(when: When, state: State, plan: Plan) -> str | None:
+    """The first condition that does not hold, as half a sentence, or None where all hold."""
+    return next((words for met, words in _checks(when, state, plan) if not met), None)
+
+
+def _checks(when: When, state: State, plan: Plan) -> Iterator[tuple[bool, str]]:
+    """Each condition: whether it holds, and how it stands."""
+    metric, value = plan.target.metric, state.target_value(plan.target.metric)
+    shown = f"{metric} {value:.3f}" if value == value else f"{metric}, which is not known,"
     if when.target_below is not None:
         limit = _number(when.target_below, plan.target)
-        if not value < limit:
-            return None
-        reasons.append(f"{metric} {value:.3f} is below {limit:g}")
+        yield value < limit, f"{shown} is {'' if value < limit else 'not '}below {limit:g}"
     if when.target_at_least is not None:
         limit = _number(when.target_at_least, plan.target)
-        if not value >= limit:
-            return None
-        reasons.append(f"{metric} {value:.3f} is at least {limit:g}")
+        yield value >= limit, f"{shown} is {'' if value >= limit else 'not '}at least {limit:g}"
     if when.plateau is not None:
         flat = last_plateau(state, plan)
-        if (flat is not None) != when.plateau:
-            return None
-        reasons.append(flat or f"{metric} is not flat")
-    for name, statuses, word in (
-        (when.completed, ("completed",), "completed"),
-        (when.failed, ("failed",), "failed"),
-        (when.ran, ("completed", "failed"), "was tried"),
+        yield (flat is not None) == when.plateau, flat or f"{metric} is not flat"
+    for name, statuses, word, otherwise in (
+        (when.completed, ("completed",), "completed", "did not complete"),
+        (when.failed, ("failed",), "failed", "did not fail"),
+        (when.ran, ("completed", "failed"), "was tried", "was not tried"),
     ):
-        if name is None:
-            continue
-        run = state.run(name)
-        if run is None or run.status not in statuses:
-            return None
-        reasons.append(f"{name} {word}" + (f" ({run.current.failure})" if word == "failed" and run.current else ""))
+        if name is not None:
+            run = state.run(name)
+            met = run is not None and run.status in statuses
+            kind = f" ({run.current.failure})" if met and word == "failed" and run and run.current else ""
+            yield met, f"{name} {word if met else otherwise}{kind}"
     if when.any_of:
         first = next((reason for w in when.any_of if (reason := holds(w, state, plan)) is not None), None)
-        if first is None:
-            return None
-        reasons.append(first)
-    return " and ".join(reason for reason in reasons if reason)
+        reasons = (unmet(w, state, plan) or "" for w in when.any_of)
+        yield first is not None, " and ".join(reasons) if first is None else first
 
 
 def _number(value: float | Level, target: Target) -> float:
@@ -161,6 +174,37 @@ def epoch_seconds(records: Sequence[EpochRecord]) -> float:
     return statistics.median(record.seconds for record in records[-3:]) if records else 0.0
 
 
+CRASHES_PER_PHASE = 2
+"""A crash may be a passing fault of the machine, so a phase is tried once more with the same settings."""
+
+
+def next_try(run: PhaseRun, config: Config) -> Mapping[str, Any] | None:
+    """The settings to try a failed phase again with, or None where nothing is left to try.
+
+    Args:
+        run: its latest attempt has failed.
+        config: with that attempt's settings.
+    """
+    attempt = run.current
+    assert attempt is not None
+    if attempt.failure == "crashed":
+        return attempt.settings if run.crashes < CRASHES_PER_PHASE else None
+    return relief(attempt, config)
+
+
+def must_halt(state: State) -> bool:
+    """Whether a person is needed: the open phase crashed for good, and so did the one before it, or it is the first.
+
+    One phase that crashes may be at fault itself, so the tree goes on without it. Two in a row, or a baseline, mean
+    that something else is broken; then no phase may be used up.
+    """
+    run = state.open_run
+    if run is None or run.current is None or run.current.failure != "crashed":
+        return False
+    before = state.runs[-2] if len(state.runs) > 1 else None
+    return before is None or (before.current is not None and before.current.failure == "crashed")
+
+
 def relief(attempt: Attempt, config: Config) -> Mapping[str, Any] | None:
     """The settings to try again with after out-of-memory, or None where nothing is left to try.
 
@@ -170,6 +214,23 @@ def relief(attempt: Attempt, config: Config) -> Mapping[str, Any] | None:
         return None
     effective = config.training.batch_size * config.training.grad_accum_steps
     return {**attempt.settings, "training.batch_size": 1, "training.grad_accum_steps": effective}
+
+
+def against_erosion(verdict: Verdict, candidate: EpochRecord, baseline: EpochRecord | None, plan: Plan) -> Verdict:
+    """Take back an "improved" where the guard metric lies too far below the baseline's.
+
+    A verdict looks at the champion alone, so each of many phases could take a little from the guard metric.
+    """
+    guard = plan.guard
+    before = baseline.value(guard.metric) if baseline else float("nan")
+    value = candidate.value(guard.metric)
+    if verdict.outcome != "improved" or not value < before - guard.max_drop:
+        return verdict
+    reason = (
+        f"{verdict.reason} But {guard.metric} {value:.3f} is more than {guard.max_drop:g} below the baseline's "
+        f"{before:.3f}, so the champion stays."
+    )
+    return replace(verdict, outcome="no_evidence", reason=reason)
 
 
 def best_epoch(records: Sequence[EpochRecord], metric: str) -> EpochRecord | None:

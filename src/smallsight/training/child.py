@@ -38,12 +38,16 @@ class ChildTrainer:
         self._on_progress = on_progress
 
     def __call__(self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool]) -> AttemptResult:
-        """See `strategy.runner.Trainer`."""
+        """See `strategy.runner.Trainer`.
+
+        A stop request always ends in `Interrupted`, also where the attempt had just come to its end: the next start
+        reports its epochs again and ends at once.
+        """
         path = spec.save()
         with _Child(path, spec.log) as child:
             last, failed = self._converse(child, on_epoch)
             code = child.wait()
-        if child.asked_to_stop and code != EXIT_DONE:
+        if child.asked_to_stop:
             raise Interrupted(str(last.get("message") or "stopped before the state could be saved"))
         return _result(code, last, failed, spec.log)
 
@@ -147,7 +151,7 @@ class _Child:
 
 
 def _result(code: int, last: Mapping[str, Any], failed: Mapping[str, Any], log: Path) -> AttemptResult:
-    if code == EXIT_DONE:
+    if code == EXIT_DONE or last.get("event") == "done":  # done is done, even if the process then hung or crashed
         return AttemptResult()
     message = str(failed.get("message", "")) or f"the training process ended with code {code}; see {log}"
     failure = classify(code, str(failed.get("exception", "")), message)

@@ -1,0 +1,197 @@
+"""COCO detection files under any name, and the writer of this project's own layout.
+
+Found are `_annotations.coco.json` in a folder or in `train/`, `valid/`, `test/`; else `instances_*.json` or other COCO
+files in `annotations/` or at the top, whose names say the split (`instances_val2017.json`). Images are looked for
+beside the file and in the usual folders (`images/`, `val2017/`, `images/val2017/`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from smallsight.data.coco import ANNOTATION_FILE, Dataset, read_coco_file
+from smallsight.data.formats.base import (
+    NO_SPLIT,
+    SPLITS,
+    LabelledBox,
+    LabelledImage,
+    LabelledSet,
+    split_name,
+)
+from smallsight.data.formats.image_header import read_header
+from smallsight.data.formats.tree import check_name, files_in, inside, name_in
+from smallsight.errors import DatasetError
+from smallsight.files import write_text_atomically
+
+_SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|training|val|valid|validation|test)(?![a-z])", re.IGNORECASE)
+_OWN_KEYS = frozenset(("id", "file_name", "width", "height", "license", "coco_url", "flickr_url", "date_captured"))
+_DECIMALS = 4
+
+
+def annotation_files(source: Path) -> dict[str, list[Path]]:
+    """The annotation files of a folder by split; empty where it has none.
+
+    Raises:
+        DatasetError: several files, and one of them names no split.
+    """
+    own = [folder / ANNOTATION_FILE for folder in (source, *sorted(source.glob("*"))) if folder.is_dir()]
+    own = [path for path in own if path.is_file() and (path.parent == source or split_name(path.parent.name))]
+    if own:
+        return {split_name(path.parent.name) if path.parent != source else NO_SPLIT: [path] for path in own}
+    folders = [folder for folder in (source / "annotations", source) if folder.is_dir()]
+    found = [path for folder in folders for path in files_in(folder, source, (".json",), recursive=False)]
+    named = [path for path in found if path.name.startswith("instances_")]
+    found = named or [path for path in found if _is_detection(path)]
+    if len(found) == 1 and not _split_of(found[0]):
+        return {NO_SPLIT: found}
+    splits: dict[str, list[Path]] = {}
+    for path in found:
+        if not _split_of(path):
+            names = ", ".join(item.name for item in found)
+            raise DatasetError(f"{path}: its name says no split, and there are several: {names}. Give the path of one.")
+        splits.setdefault(_split_of(path), []).append(path)
+    return splits
+
+
+def _split_of(path: Path) -> str:
+    found = _SPLIT_IN_NAME.search(path.stem)
+    return split_name(found[0]) if found else NO_SPLIT
+
+
+def _is_detection(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content)
+
+
+def read_coco_any(source: Path) -> LabelledSet:
+    """Read a COCO set.
+
+    Args:
+        source: a folder, or one annotation file.
+    Raises:
+        DatasetError: nothing to read is found; a file is missing, damaged or outside of the folder; see `read_coco`.
+    """
+    if source.is_file():
+        root = source.parent.parent if source.parent.name == "annotations" else source.parent
+        files = {NO_SPLIT: [source]}
+    else:
+        root, files = source, annotation_files(source)
+    if not files:
+        raise DatasetError(f"{source}: no COCO annotations in it. Give a folder with images and {ANNOTATION_FILE}.")
+    names: dict[str, None] = {}
+    splits: dict[str, tuple[LabelledImage, ...]] = {}
+    for split in (split for split in (*SPLITS, NO_SPLIT) if split in files):
+        images: list[LabelledImage] = []
+        for path in files[split]:
+            inside(path, root)
+            dataset = read_coco_file(path, _image_folder(path, root))
+            names |= dict.fromkeys(dataset.class_names)
+            images += _labelled(dataset, _facts(path))
+        splits[split] = tuple(images)
+    return LabelledSet(tuple(names), splits)
+
+
+def _image_folder(path: Path, root: Path) -> Path:
+    """The folder in which the names of an annotation file are found: all of the first ones, else most."""
+    words = [word for word in path.stem.split("_") if word]
+    tails = ["", "images", *words, *(f"images/{word}" for word in words), *(f"images/{s}" for s in _spellings(path))]
+    tails += _spellings(path)
+    bases = [path.parent, *([root] if root != path.parent else [])]
+    candidates = [folder for base in bases for tail in tails if (folder := base / tail).is_dir()]
+    try:
+        items = json.loads(path.read_bytes())["images"][:20]
+        names = [str(item["file_name"]) for item in items]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return path.parent  # the strict reader says what is wrong
+    best = max(candidates, key=lambda folder: sum(_there(folder, name) for name in names), default=path.parent)
+    return inside(best, root)
+
+
+def _spellings(path: Path) -> list[str]:
+    split = _split_of(path)
+    return [split, "val"] if split == "valid" else [split] if split else []
+
+
+def _there(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _facts(path: Path) -> dict[int, dict[str, Any]]:
+    """What the image entries say beyond their size, by image id; plain values alone."""
+    return {
+        int(item["id"]): {
+            key: value
+            for key, value in item.items()
+            if key not in _OWN_KEYS and isinstance(value, (str, int, float)) and value != ""
+        }
+        for item in json.loads(path.read_bytes())["images"]
+    }
+
+
+def _labelled(dataset: Dataset, facts: Mapping[int, dict[str, Any]]) -> Iterable[LabelledImage]:
+    for image, truth in zip(dataset.images, dataset.truths, strict=True):
+        stored = read_header(image.path).size_wh
+        if stored != image.size_wh:
+            raise DatasetError(
+                f"{image.path}: image {image.id}: the file has {stored[0]}x{stored[1]} px, the annotation says "
+                f"{image.size_wh[0]}x{image.size_wh[1]}. Write the image's true size, or turn the pixels as EXIF says."
+            )
+        boxes = tuple(
+            LabelledBox(dataset.class_names[label], (x1, y1, x2, y2), float(area), bool(ignored))
+            for (x1, y1, x2, y2), label, area, ignored in zip(
+                truth.boxes.tolist(), truth.labels, truth.areas, truth.ignored, strict=True
+            )
+        )
+        name = name_in(dataset.root, image.path)
+        check_name(dataset.root, name)
+        yield LabelledImage(image.path, name, image.size_wh, boxes, facts[image.id])
+
+
+def write_coco_own(folder: Path, class_names: Sequence[str], images: Sequence[LabelledImage]) -> None:
+    """Write `_annotations.coco.json` for images that lie in `folder` under their names; ids count from 1.
+
+    Raises:
+        OSError: the disk is full or not to be written.
+    """
+    ids = {name: index for index, name in enumerate(class_names, start=1)}
+    rows = [(number, image, box) for number, image in enumerate(images, start=1) for box in image.boxes]
+    content = {
+        "images": [
+            {
+                **image.facts,
+                "id": number,
+                "file_name": image.name,
+                "width": image.size_wh[0],
+                "height": image.size_wh[1],
+            }
+            for number, image in enumerate(images, start=1)
+        ],
+        "annotations": [
+            {
+                "id": index,
+                "image_id": number,
+                "category_id": ids[box.name],
+                "bbox": _xywh(box),
+                "area": round(box.area, _DECIMALS),
+                "iscrowd": int(box.ignored),
+            }
+            for index, (number, _, box) in enumerate(rows, start=1)
+        ],
+        "categories": [{"id": key, "name": name, "supercategory": ""} for name, key in ids.items()],
+    }
+    write_text_atomically(folder / ANNOTATION_FILE, json.dumps(content))
+
+
+def _xywh(box: LabelledBox) -> list[float]:
+    x1, y1, x2, y2 = box.xyxy
+    return [round(value, _DECIMALS) for value in (x1, y1, x2 - x1, y2 - y1)]

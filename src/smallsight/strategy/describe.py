@@ -1,0 +1,65 @@
+"""A strategy in words, before anything is run: its phases, their conditions, and their shares of the budget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smallsight.config import Config
+from smallsight.records import to_json
+from smallsight.strategy.plan import BASELINE, Plan
+
+
+def plan_as_rows(plan: Plan, config: Config, *, resumes: bool, budget_s: float | None) -> list[dict[str, Any]]:
+    """The baseline and each phase as plain values.
+
+    Args:
+        resumes: whether a checkpoint is given, so that the baseline is evaluated and not trained.
+        budget_s: is shared out as if every phase were run.
+    """
+    shares = [plan.baseline.budget_share, *(p.budget_share for p in plan.phases if not p.missing)]
+    unit = None if budget_s is None else budget_s / sum(shares)
+    epochs = 0 if resumes else plan.baseline.epochs or config.training.epochs
+    rows: list[dict[str, Any]] = [
+        {
+            "name": BASELINE,
+            "title": "Baseline: evaluate the checkpoint" if resumes else "Baseline: train from scratch",
+            "epochs": epochs,
+            "settings": {},
+            "when": "",
+            "missing": [],
+            "expected_gain": None,
+            "budget_s": unit and unit * plan.baseline.budget_share,
+        }
+    ]
+    for phase in plan.phases:
+        rows.append(
+            {
+                "name": phase.name,
+                "title": phase.title or phase.name,
+                "epochs": phase.epochs,
+                "settings": phase.settings(config),
+                "when": phase.when.sentence(),
+                "missing": phase.missing,
+                "expected_gain": to_json(phase.expected_gain),
+                "budget_s": None if unit is None or phase.missing else unit * phase.budget_share,
+            }
+        )
+    return rows
+
+
+def plan_as_text(plan: Plan, rows: list[dict[str, Any]]) -> str:
+    """The plan and its `plan_as_rows` as lines."""
+    t = plan.target
+    lines = [
+        f"{plan.name}: {t.metric} to {t.minimum:g} / {t.success:g} / {t.optimal:g} (stops at: {t.stop_at}); "
+        f"guard: {plan.guard.metric} may drop by {plan.guard.max_drop:g}"
+    ]
+    for row in rows:
+        changes = ", ".join(f"{key}={value}" for key, value in row["settings"].items()) or "no change of settings"
+        share = "" if row["budget_s"] is None else f", up to {row['budget_s']:.0f} s if all phases run"
+        lines.append(f"- {row['title']}: {row['epochs']} epochs{share}; {changes}")
+        if row["when"]:
+            lines.append(f"    when {row['when']}")
+        if row["missing"]:
+            lines.append(f"    not available yet: {', '.join(row['missing'])}")
+    return "\n".join(lines)
