@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from smallsight.config import (
     Config,
     build_config,
-    dataset_folder,
     load_config,
     training_scales,
     with_settings,
 )
+from smallsight.data.splits import split_folder
 from smallsight.errors import ConfigError
 from smallsight.overrides import parse_overrides
 from smallsight.unused_keys import keys_without_effect, unavailable_keys
@@ -135,7 +135,6 @@ def test_an_existing_file_gets_one_warning_for_each_key_without_effect(write: An
         ("model: {detector: rfdetr, width: 2, pretrained: true}", ["model.width"]),
         ("model: {detector: nano, width: 2, backbone: null, pretrained: false}", []),
         ("dataset: {persistent_workers: false, category_id: 0}", ["dataset.category_id"]),
-        ("dataset: {yolo_train_path: a, voc_val_path: b}", ["dataset.yolo_train_path", "dataset.voc_val_path"]),
         ("logging: {mlflow: false, mlflow_tracking_uri: x}", []),
         ("logging: {mlflow: true}", ["logging.mlflow"]),
         ("augmentation: {mosaic: {enabled: false, prob: 0.5}, copy_paste: 0}", []),
@@ -442,8 +441,8 @@ def test_dataset_paths_hold_environment_variables(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HOME", "/home/someone")
     paths = {"coco_train_path": "${SMALLSIGHT_TEST_DATA}/train", "coco_val_path": "~/$SMALLSIGHT_TEST_DATA/valid"}
     config = build_config({"dataset": paths}, "x")
-    assert dataset_folder(config, "train") == Path("/data/one/train")
-    assert dataset_folder(config, "val") == Path("/home/someone//data/one/valid")
+    assert split_folder(config, "train") == Path("/data/one/train")
+    assert split_folder(config, "val") == Path("/home/someone//data/one/valid")
 
 
 @pytest.mark.parametrize("spelling", ["$SMALLSIGHT_ABSENT/train", "${SMALLSIGHT_ABSENT}/train"])
@@ -451,7 +450,7 @@ def test_an_environment_variable_that_is_not_set_is_named(monkeypatch: pytest.Mo
     monkeypatch.delenv("SMALLSIGHT_ABSENT", raising=False)
     config = build_config({"dataset": {"coco_train_path": spelling}}, "x")
     with pytest.raises(ConfigError) as caught:
-        dataset_folder(config, "train")
+        split_folder(config, "train")
     expected = "dataset.coco_train_path: the environment variable SMALLSIGHT_ABSENT is not set. Set it, or pass "
     assert str(caught.value) == expected + "dataset.coco_train_path=FOLDER."
 
@@ -462,4 +461,4 @@ def test_a_dataset_that_is_not_given_is_asked_for(which: Any) -> None:
         with pytest.raises(
             ConfigError, match=rf"^dataset\.coco_{which}_path: not given\. Add it .* pass dataset\.coco"
         ):
-            dataset_folder(build_config({"dataset": dataset}, "x"), which)
+            split_folder(build_config({"dataset": dataset}, "x"), which)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -30,6 +30,11 @@ Overrides = Annotated[
 ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file that describes data, detector and training.")]
 OutputDir = Annotated[Path | None, typer.Option("--output-dir", help="Run folder; an interrupted run in it goes on.")]
 Resume = Annotated[Path | None, typer.Option("--resume", help="Checkpoint to start from.")]
+Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Folder, data.yaml or COCO file to read.")]
+Images = Annotated[str, typer.Option("--images", metavar="MODE", help="link, copy, or resize:W (W px wide).")]
+Pattern = Annotated[
+    str | None, typer.Option(metavar="REGEX", help="Finds the match or clip in a file name (its first group).")
+]
 _WRONG_PATH = (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -47,6 +52,103 @@ def synth(
 
     counts = write_dataset(out, SynthOptions(images, _size(size), seed, frames_per_clip))
     typer.echo(f"{out}: " + ", ".join(f"{count} {split}" for split, count in counts.items()) + " images.")
+
+
+@app.command()
+def convert(
+    sources: Sources,
+    out: Annotated[Path, typer.Argument(help="Folder to write, new or empty.")],
+    classes: Annotated[
+        list[str] | None, typer.Option("--class", metavar="NAME", help="Keep this class; can be given again.")
+    ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option("--rename", metavar="OLD=NEW", help="Rename a class; can be given again; goes before --class."),
+    ] = None,
+    drop_empty: Annotated[
+        bool, typer.Option("--drop-empty", help="Drop frames without objects; they are kept as negatives by default.")
+    ] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="Read several sources and write them as one.")] = False,
+    images: Images = "link",
+    source_format: Annotated[
+        Literal["auto", "coco", "yolo", "voc"], typer.Option("--from", help="Format of the sources.")
+    ] = "auto",
+    to: Annotated[Literal["coco", "yolo"], typer.Option(help="Format to write.")] = "coco",
+    voc_corners: Annotated[
+        Literal["pixels", "edges"],
+        typer.Option(help="VOC corners: first and last pixel from 1 (the standard), or edges from 0."),
+    ] = "pixels",
+) -> None:
+    """Read YOLO, Pascal VOC or COCO and write images with _annotations.coco.json (or YOLO). No input is changed."""
+    from smallsight.data.convert import ConvertOptions
+    from smallsight.data.convert import convert as run
+    from smallsight.data.formats.pixels import parse_image_mode
+
+    if len(sources) > 1 and not merge:
+        raise ConfigError(f"{sources[1]}: a second source. Pass --merge to write {len(sources)} sources as one.")
+    options = ConvertOptions(
+        kind=source_format,
+        to=to,
+        class_names=tuple(classes or ()),
+        rename=_renames(rename or []),
+        keep_empty=not drop_empty,
+        images=parse_image_mode(images),
+        voc_corners=voc_corners,
+    )
+    for line in run(sources, out, options).lines():
+        typer.echo(line)
+
+
+@app.command()
+def split(
+    data: Annotated[Path, typer.Argument(help="Folder with images and annotations; its own splits are put together.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write, new or empty; train/, valid/ and test/ come into it.")],
+    shares: Annotated[str, typer.Option(metavar="A,B,C", help="Shares of train, valid and test.")] = "0.7,0.15,0.15",
+    seed: Annotated[int, typer.Option(help="Same seed, same splits.")] = 0,
+    pattern: Pattern = None,
+    column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Key of the image entries that names the match or clip.")
+    ] = None,
+    images: Images = "link",
+) -> None:
+    """Split a set by match or clip, so that none is in two splits, balanced by object size."""
+    from smallsight.data.formats.pixels import parse_image_mode
+    from smallsight.data.split import SplitOptions, parse_shares
+    from smallsight.data.split import split as run
+
+    options = SplitOptions(parse_shares(shares), seed, pattern, column, parse_image_mode(images))
+    for line in run(data, out, options).lines():
+        typer.echo(line)
+
+
+@app.command()
+def doctor(
+    data: Annotated[Path, typer.Argument(help="Folder with train/, valid/ and test/, or one COCO folder.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Detector, resolution and class to examine for.")
+    ] = None,
+    resolution: Annotated[int | None, typer.Option(help="Input size, px; the configuration's by default.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with pictures.")] = None,
+    pattern: Pattern = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", help="A trained detector, to look for missing labels.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong with a dataset, and which resolution its objects need."""
+    from smallsight.config import Config, load_config
+    from smallsight.data.doctor.examine import Options
+    from smallsight.data.doctor.text import show
+
+    predict = None
+    if checkpoint is not None:
+        from smallsight.training.measure import predictor
+
+        predict = predictor(checkpoint)
+    settings = Config() if config is None else load_config(config).config
+    options = Options(settings, resolution, pattern=pattern, predict=predict)
+    if not show(data, options, html, as_json=as_json).sound:
+        raise typer.Exit(EXIT_USAGE)
 
 
 @app.command()
@@ -94,13 +196,19 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="Folder with images and _annotations.coco.json.")],
     resolution: Annotated[int | None, typer.Option(help="Input size, px; the checkpoint's own by default.")] = None,
     max_dets: Annotated[int, typer.Option(help="Detections per image that count.")] = 100,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    results: Annotated[
+        Path | None, typer.Option("--results", metavar="FILE", help="Write the detections as COCO results.")
+    ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Use the trained weights instead of their average (EMA).")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure a checkpoint on a COCO folder."""
-    from smallsight.session import evaluate_checkpoint
+    from smallsight.training.measure import measure
 
-    metrics = evaluate_checkpoint(checkpoint, data, resolution=resolution, max_dets=max_dets, raw=raw)
+    metrics = measure(
+        checkpoint, data, resolution=resolution, max_dets=max_dets, raw=raw, device=device, results=results
+    )
     if as_json:
         typer.echo(json.dumps(metrics, indent=1))
         return
@@ -140,6 +248,16 @@ def status(
 def _finish(outcome: Any, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(outcome, indent=1))
+
+
+def _renames(texts: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        old, equals, new = text.partition("=")
+        if not (old and equals and new):
+            raise ConfigError(f"--rename: got {text!r}, expected OLD=NEW, for example sports_ball=ball.")
+        pairs[old] = new
+    return pairs
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -364,23 +362,6 @@ def refuse_unavailable(config: Config, source: str) -> None:
 def start_file(config: Config, given: Path | None) -> Path | None:
     """The checkpoint to start from: the one given on the command line, else the configuration's, else none."""
     return given or (Path(config.checkpoint.resume_from) if config.checkpoint.resume_from else None)
-
-
-def dataset_folder(config: Config, which: Literal["train", "val"]) -> Path:
-    """The folder of a split, environment variables filled in.
-
-    Raises:
-        ConfigError: the configuration names none, or an environment variable is not set.
-    """
-    key = f"dataset.coco_{which}_path"
-    value = config.dataset.coco_train_path if which == "train" else config.dataset.coco_val_path
-    if not value:
-        raise ConfigError(f"{key}: not given. Add it to the configuration, or pass {key}=FOLDER.")
-    filled = os.path.expanduser(os.path.expandvars(value))  # noqa: PTH111 - before it is a path
-    left = re.search(r"\$\{?(\w+)\}?", filled)
-    if left:
-        raise ConfigError(f"{key}: the environment variable {left[1]} is not set. Set it, or pass {key}=FOLDER.")
-    return Path(filled)
 
 
 def training_scales(config: Config, step: int) -> tuple[int, ...]:

@@ -17,9 +17,10 @@ from typing import Any
 
 from rich.console import Console
 
-from smallsight.config import Config, LoadedConfig, dataset_folder, load_config, refuse_unavailable, start_file
-from smallsight.data.coco import ANNOTATION_FILE, Dataset, read_coco
+from smallsight.config import Config, LoadedConfig, load_config, refuse_unavailable, start_file
+from smallsight.data.coco import ANNOTATION_FILE, Dataset
 from smallsight.data.frames import decode
+from smallsight.data.splits import read_splits
 from smallsight.errors import ConfigError, DatasetError, Interrupted, RunFolderError
 from smallsight.evaluation.ap import evaluate, metric_definitions
 from smallsight.evaluation.detections_file import load_detections
@@ -165,9 +166,7 @@ def run_folder(loaded: LoadedConfig) -> Path:
 
 
 def _datasets(config: Config, plan: Plan) -> tuple[Dataset, Dataset]:
-    names = [config.dataset.category_name] if config.dataset.category_name else None
-    train = read_coco(dataset_folder(config, "train"), class_names=names)
-    valid = read_coco(dataset_folder(config, "val"), class_names=train.class_names)
+    train, valid = read_splits(config)
     for dataset in (train, valid):
         if not any(len(truth) for truth in dataset.truths):
             raise DatasetError(f"{dataset.root}: no object is annotated. Add annotations, or name another category.")
@@ -354,16 +353,3 @@ def describe_plan(
     resumes = start_file(config, resume) is not None
     rows = plan_as_rows(plan, config, resumes=resumes, budget_s=budget_s)
     return json.dumps({"plan": plan.to_dict(), "phases": rows}, indent=1) if as_json else plan_as_text(plan, rows)
-
-
-def evaluate_checkpoint(
-    checkpoint: Path, data: Path, *, resolution: int | None, max_dets: int, raw: bool
-) -> dict[str, Any]:
-    """Measure a checkpoint on one COCO folder; plain values.
-
-    Raises:
-        CheckpointError, DatasetError: either can't be used.
-    """
-    from smallsight.training.measure import measure
-
-    return measure(checkpoint, data, resolution=resolution, max_dets=max_dets, raw=raw)

@@ -11,10 +11,6 @@ _UNAVAILABLE = (*(f"augmentation.{name}" for name in _NOT_BUILT), "training.smal
 _UNUSED = {
     "dataset.category_id": "classes are taken by name from the annotation file",
     "dataset.ball_class_id": "classes are taken by name from the annotation file",
-    "dataset.yolo_train_path": "only COCO folders are read so far",
-    "dataset.yolo_val_path": "only COCO folders are read so far",
-    "dataset.voc_train_path": "only COCO folders are read so far",
-    "dataset.voc_val_path": "only COCO folders are read so far",
     "dataset.persistent_workers": "each epoch starts its own workers",
     "model.num_classes": "the annotation file says how many classes there are",
     "model.architecture": "the detector's size fixes it",

@@ -18,7 +18,6 @@ from smallsight.data.coco import (
     Dataset,
     ImageEntry,
     detections_to_coco,
-    object_sides_px,
     read_coco,
     write_coco,
 )
@@ -291,9 +290,6 @@ def test_boxes_that_are_kept(folder: Path, content: dict[str, Any], bbox: list[f
     truth = read_coco(folder).truths[1]
     assert truth.boxes.tolist() == [pytest.approx(box, abs=1e-5)]
     assert truth.areas.tolist() == [7.5]
-    assert object_sides_px(truth).tolist() == pytest.approx(
-        [math.sqrt((box[2] - box[0]) * (box[3] - box[1]))], rel=1e-3
-    )
 
 
 number = st.one_of(

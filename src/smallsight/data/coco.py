@@ -346,8 +346,3 @@ def detections_to_coco(dataset: Dataset, detections: Sequence[Detections]) -> li
         for image, found in zip(dataset.images, detections, strict=True)
         for box, score, label in zip(xyxy_to_xywh(found.boxes), found.scores, found.labels, strict=True)
     ]
-
-
-def object_sides_px(truth: Truth) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Side of the square with each box's area, (N,) px, image frame."""
-    return np.sqrt(area(as_boxes(truth.boxes)))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from smallsight.data.coco import detections_to_coco, read_coco
+import numpy as np
+
+from smallsight.data.coco import Dataset, detections_to_coco, read_coco
 from smallsight.data.frames import FrameStore
 from smallsight.detectors.build import detector_from_description
 from smallsight.evaluation.ap import evaluate
 from smallsight.evaluation.bootstrap import with_intervals
 from smallsight.files import write_text_atomically
-from smallsight.records import to_json
+from smallsight.records import Detections, to_json
 from smallsight.training.checkpoint import load_checkpoint, load_weights
 from smallsight.training.device import resolve_device
 from smallsight.training.predict import predict
@@ -60,3 +63,24 @@ def measure(
         "epoch": content["epoch"],
         "metrics": to_json(with_intervals(evaluation)),
     }
+
+
+def predictor(checkpoint: Path, *, device: str = "auto") -> Callable[[Dataset], list[Detections]]:
+    """What a checkpoint finds on a dataset; labels are those of the dataset, classes are matched by name.
+
+    Raises:
+        CheckpointError: the file can't be used.
+    """
+    content = load_checkpoint(checkpoint)
+    detector = detector_from_description(content["detector"], str(checkpoint)).eval()
+    load_weights(detector, content["ema_model"], checkpoint)
+    detector = detector.to(resolve_device(device))
+
+    def run(dataset: Dataset) -> list[Detections]:
+        index = {name: number for number, name in enumerate(dataset.class_names)}
+        to_own = np.array([index.get(name, -1) for name in detector.class_names], dtype=np.int64)
+        found = predict(detector, FrameStore(dataset), int(content["resolution"])).detections
+        own = [(item, to_own[item.labels]) for item in found]
+        return [Detections(d.boxes[n >= 0], d.scores[n >= 0], n[n >= 0]) for d, n in own]
+
+    return run

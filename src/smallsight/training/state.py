@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 
 from smallsight.attempts import AttemptSpec
 from smallsight.augment.pipeline import CropChain, Points
-from smallsight.config import Config, build_config, dataset_folder, training_scales
-from smallsight.data.coco import read_coco
+from smallsight.config import Config, build_config, training_scales
 from smallsight.data.frames import FrameStore
+from smallsight.data.splits import read_splits
 from smallsight.detectors.build import build_detector
 from smallsight.records import EpochRecord, Sample, epoch_record_from_json, to_json
 from smallsight.training.checkpoint import check_classes, load_checkpoint, load_weights, save_checkpoint
@@ -159,9 +159,7 @@ class TrainingState:
 
 
 def _frames(config: Config) -> tuple[FrameStore, FrameStore]:
-    names = [config.dataset.category_name] if config.dataset.category_name else None
-    train = read_coco(dataset_folder(config, "train"), class_names=names)
-    valid = read_coco(dataset_folder(config, "val"), class_names=train.class_names)
+    train, valid = read_splits(config)
     budget = config.dataset.cache_mb
     return (
         FrameStore(train, budget_mb=budget * (1 - VALID_CACHE_SHARE)),

@@ -41,13 +41,21 @@ class Where:
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault at one place: `message` holds the evidence, `remedy` what to do."""
+    """One fault at one place.
+
+    Attributes:
+        kind: key of `kinds.KINDS`.
+        message: the evidence.
+        remedy: what to do.
+        twin: the other place where two are alike.
+    """
 
     kind: str
     severity: Severity
     where: Where
     message: str
     remedy: str
+    twin: Where | None = None
 
 
 @dataclass(frozen=True)

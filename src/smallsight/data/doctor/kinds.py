@@ -76,9 +76,9 @@ _SETS = {
     "near_duplicate_within": Kind(
         "info", "Nearly equal images in a split", "Nothing for video; more varied frames teach more."
     ),
+    "leakage_clip": Kind("error", "Same clip or match in two splits", "Split again by clip or match."),
     "leakage_exact": Kind("error", "Same image in two splits", "Keep it in one split; split by clip or match."),
     "leakage_near": Kind("error", "Nearly equal images in two splits", "Split again by clip or match."),
-    "leakage_clip": Kind("error", "Same clip or match in two splits", "Split again by clip or match."),
     "domain_difference": Kind(
         "warning", "Splits look different", "Collect like for like, or read the figures as of another domain."
     ),
@@ -86,10 +86,12 @@ _SETS = {
 KINDS: Mapping[str, Kind] = MappingProxyType({**_FILES, **_ANNOTATIONS, **_BOXES, **_SETS})
 
 
-def finding(kind: str, where: Where, message: str, severity: Severity | None = None) -> Finding:
+def finding(
+    kind: str, where: Where, message: str, severity: Severity | None = None, twin: Where | None = None
+) -> Finding:
     """A finding of a known kind, with the kind's remedy, and its severity unless another is given."""
     known = KINDS[kind]
-    return Finding(kind, severity or known.severity, where, message, known.remedy)
+    return Finding(kind, severity or known.severity, where, message, known.remedy, twin)
 
 
 def grouped(findings: Iterable[Finding]) -> tuple[Group, ...]:
@@ -99,4 +101,7 @@ def grouped(findings: Iterable[Finding]) -> tuple[Group, ...]:
         rows.setdefault((item.severity, item.kind), []).append(item)
     order = {kind: number for number, kind in enumerate(KINDS)}
     keys = sorted(rows, key=lambda key: (SEVERITIES.index(key[0]), order[key[1]]))
-    return tuple(Group(kind, severity, KINDS[kind].title, KINDS[kind].remedy, tuple(rows[severity, kind])) for severity, kind in keys)
+    return tuple(
+        Group(kind, severity, KINDS[kind].title, KINDS[kind].remedy, tuple(rows[severity, kind]))
+        for severity, kind in keys
+    )

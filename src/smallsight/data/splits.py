@@ -1,0 +1,64 @@
+"""The training and validation set that a configuration names, in whatever format they lie."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+from smallsight.config import Config
+from smallsight.data.coco import Dataset, read_coco
+from smallsight.data.convert import cached_conversion
+from smallsight.errors import ConfigError
+
+Which = Literal["train", "val"]
+_SPLITS = {"train": "train", "val": "valid"}
+
+
+def read_splits(config: Config) -> tuple[Dataset, Dataset]:
+    """The training and the validation set, with the same classes.
+
+    Raises:
+        ConfigError: see `split_folder`.
+        DatasetError: see `read_coco`.
+    """
+    names = [config.dataset.category_name] if config.dataset.category_name else None
+    train = read_coco(split_folder(config, "train"), class_names=names)
+    return train, read_coco(split_folder(config, "val"), class_names=train.class_names)
+
+
+def split_folder(config: Config, which: Which) -> Path:
+    """The COCO folder of a split; YOLO and VOC folders are converted once per content and kept in the user's cache.
+
+    Raises:
+        ConfigError: the configuration names no folder or several, or an environment variable is not set.
+        DatasetError: a YOLO or VOC folder can't be converted.
+    """
+    keys = [f"{kind}_{which}_path" for kind in ("coco", "yolo", "voc")]
+    given = [key for key in keys if getattr(config.dataset, key)]
+    if not given:
+        raise ConfigError(
+            f"dataset.{keys[0]}: not given. Add it to the configuration, or pass dataset.{keys[0]}=FOLDER."
+        )
+    if len(given) > 1:
+        raise ConfigError(f"dataset.{given[1]}: beside dataset.{given[0]}; expected one of them. Leave one out.")
+    folder = _filled(f"dataset.{given[0]}", getattr(config.dataset, given[0]))
+    if given[0].startswith("coco"):
+        return folder
+    kind: Literal["yolo", "voc"] = "yolo" if given[0].startswith("yolo") else "voc"
+    return cached_conversion(folder, kind, cache_folder() / "converted", split=_SPLITS[which])
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/smallsight`, or `~/.cache/smallsight`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "smallsight"
+
+
+def _filled(key: str, value: str) -> Path:
+    """A path with `~` and environment variables filled in."""
+    filled = os.path.expanduser(os.path.expandvars(value))  # noqa: PTH111 - before it is a path
+    left = re.search(r"\$\{?(\w+)\}?", filled)
+    if left:
+        raise ConfigError(f"{key}: the environment variable {left[1]} is not set. Set it, or pass {key}=FOLDER.")
+    return Path(filled)

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from builders import write_coco_folder
+from smallsight.config import build_config
+from smallsight.data.convert import ConvertOptions, convert
+from smallsight.data.splits import read_splits, split_folder
+from smallsight.errors import ConfigError
+
+
+@pytest.fixture
+def yolo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("train", "valid"):
+        write_coco_folder(tmp_path / "coco" / name, 3)
+    convert([tmp_path / "coco"], tmp_path / "yolo", ConvertOptions(to="yolo"))
+    return tmp_path / "yolo"
+
+
+def test_a_yolo_set_is_read_as_the_coco_set_it_came_from(yolo: Path) -> None:
+    named = {"yolo_train_path": str(yolo / "data.yaml"), "yolo_val_path": str(yolo / "data.yaml")}
+    plain = {
+        f"coco_{key}_path": str(yolo.parent / "coco" / name) for key, name in (("train", "train"), ("val", "valid"))
+    }
+    sets = [read_splits(build_config({"dataset": paths}, "x")) for paths in (named, plain)]
+    for found, expected in zip(*sets, strict=True):
+        assert found.class_names == expected.class_names
+        by_name = {image.path.name: truth for image, truth in zip(found.images, found.truths, strict=True)}
+        for image, truth in zip(expected.images, expected.truths, strict=True):
+            np.testing.assert_allclose(by_name[image.path.name].boxes, truth.boxes, atol=0.01)
+
+
+def test_two_formats_for_one_split_are_refused() -> None:
+    config = build_config({"dataset": {"coco_train_path": "a", "yolo_train_path": "b"}}, "x")
+    with pytest.raises(ConfigError, match=r"dataset\.yolo_train_path: beside dataset\.coco_train_path"):
+        split_folder(config, "train")
