@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +23,7 @@ EXPANDED_SPAN = (0.75, 1.25)
 
 _Probability = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[int, Field(ge=1)]
-
-
 _Quality = Annotated[int, Field(ge=1, le=100)]
-
-
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Pair = TypeVar("_Pair", tuple[int, int], tuple[float, float])
 
@@ -214,6 +212,8 @@ class DatasetPaths(Section):
     prefetch_factor: _Positive | None = None
     persistent_workers: bool = False
     cache_mb: Annotated[float, Field(ge=0)] = 1000
+    cache_dir: str | None = None
+    cache_disk_mb: Annotated[float, Field(ge=0)] = 20_000
 
 
 class Evaluation(Section):
@@ -362,6 +362,19 @@ def refuse_unavailable(config: Config, source: str) -> None:
 def start_file(config: Config, given: Path | None) -> Path | None:
     """The checkpoint to start from: the one given on the command line, else the configuration's, else none."""
     return given or (Path(config.checkpoint.resume_from) if config.checkpoint.resume_from else None)
+
+
+def filled_path(key: str, value: str) -> Path:
+    """The path in `value`, given for `key`, with `~` and environment variables filled in.
+
+    Raises:
+        ConfigError: an environment variable is not set.
+    """
+    filled = os.path.expanduser(os.path.expandvars(value))  # noqa: PTH111 - before it is a path
+    left = re.search(r"\$\{?(\w+)\}?", filled)
+    if left:
+        raise ConfigError(f"{key}: the environment variable {left[1]} is not set. Set it, or pass {key}=FOLDER.")
+    return Path(filled)
 
 
 def training_scales(config: Config, step: int) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from smallsight.boxes import area, as_boxes, clip_to, xywh_to_xyxy, xyxy_to_xywh
+from smallsight.boxes import clip_to, xywh_to_xyxy, xyxy_to_xywh
 from smallsight.errors import DatasetError
 from smallsight.files import write_text_atomically
 from smallsight.records import Detections, Truth

@@ -1,4 +1,4 @@
-"""Decoded frames: from disk, or from a bounded store in memory."""
+"""Decoded frames: from their files, from a bounded store in memory, or from a cache on the disk."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from smallsight.data.coco import Dataset, ImageEntry
+from smallsight.data.frame_cache import FrameCache
 from smallsight.errors import DatasetError
 from smallsight.records import Image, Sample
 
@@ -38,10 +39,15 @@ def decode(entry: ImageEntry) -> Image:
 
 
 class FrameStore:
-    """The frames of a dataset by position; keeps decoded frames in memory up to `budget_mb`."""
+    """The frames of a dataset by position.
 
-    def __init__(self, dataset: Dataset, *, budget_mb: float = 0.0) -> None:
+    Decoded frames are kept in memory up to `budget_mb`, except for those that `disk` holds: of these the system keeps
+    what it has room for, once for all processes.
+    """
+
+    def __init__(self, dataset: Dataset, *, budget_mb: float = 0.0, disk: FrameCache | None = None) -> None:
         self.dataset = dataset
+        self._disk = disk
         self._free_bytes = budget_mb * 1e6
         self._kept: dict[int, Image] = {}
 
@@ -57,8 +63,8 @@ class FrameStore:
         entry = self.dataset.images[index]
         image = self._kept.get(index)
         if image is None:
-            image = decode(entry)
-            if image.nbytes <= self._free_bytes:
+            image, on_disk = self._disk.fetch(entry, decode) if self._disk else (decode(entry), False)
+            if not on_disk and image.nbytes <= self._free_bytes:
                 self._kept[index] = image
                 self._free_bytes -= image.nbytes
         return Sample(image, self.dataset.truths[index], entry.id)

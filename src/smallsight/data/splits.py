@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Literal
 
-from smallsight.config import Config
+from smallsight.config import Config, filled_path
 from smallsight.data.coco import Dataset, read_coco
 from smallsight.data.convert import cached_conversion
 from smallsight.errors import ConfigError
@@ -43,7 +42,7 @@ def split_folder(config: Config, which: Which) -> Path:
         )
     if len(given) > 1:
         raise ConfigError(f"dataset.{given[1]}: beside dataset.{given[0]}; expected one of them. Leave one out.")
-    folder = _filled(f"dataset.{given[0]}", getattr(config.dataset, given[0]))
+    folder = filled_path(f"dataset.{given[0]}", getattr(config.dataset, given[0]))
     if given[0].startswith("coco"):
         return folder
     kind: Literal["yolo", "voc"] = "yolo" if given[0].startswith("yolo") else "voc"
@@ -53,12 +52,3 @@ def split_folder(config: Config, which: Which) -> Path:
 def cache_folder() -> Path:
     """`$XDG_CACHE_HOME/smallsight`, or `~/.cache/smallsight`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "smallsight"
-
-
-def _filled(key: str, value: str) -> Path:
-    """A path with `~` and environment variables filled in."""
-    filled = os.path.expanduser(os.path.expandvars(value))  # noqa: PTH111 - before it is a path
-    left = re.search(r"\$\{?(\w+)\}?", filled)
-    if left:
-        raise ConfigError(f"{key}: the environment variable {left[1]} is not set. Set it, or pass {key}=FOLDER.")
-    return Path(filled)

@@ -17,7 +17,7 @@ from smallsight.strategy.plan import Plan, build_plan, flatten
 from smallsight.strategy.state import Attempt, PhaseRun, State
 
 NOT_COMPARED = (
-    *("output.", "logging.", "checkpoint.", "dataset.cache_mb"),
+    *("output.", "logging.", "checkpoint.", "dataset.cache_"),
     *("training.num_workers", "training.threads", "training.device"),
 )
 """Configuration that may differ between two starts of the same run."""

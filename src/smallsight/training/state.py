@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from smallsight.attempts import AttemptSpec
 from smallsight.augment.pipeline import CropChain, Points
 from smallsight.config import Config, build_config, training_scales
+from smallsight.data.frame_cache import open_cache
 from smallsight.data.frames import FrameStore
 from smallsight.data.splits import read_splits
 from smallsight.detectors.build import build_detector
@@ -160,8 +161,8 @@ class TrainingState:
 
 def _frames(config: Config) -> tuple[FrameStore, FrameStore]:
     train, valid = read_splits(config)
-    budget = config.dataset.cache_mb
+    budget, disk = config.dataset.cache_mb, open_cache(config)
     return (
-        FrameStore(train, budget_mb=budget * (1 - VALID_CACHE_SHARE)),
-        FrameStore(valid, budget_mb=budget * VALID_CACHE_SHARE),
+        FrameStore(train, budget_mb=budget * (1 - VALID_CACHE_SHARE), disk=disk),
+        FrameStore(valid, budget_mb=budget * VALID_CACHE_SHARE, disk=disk),
     )
