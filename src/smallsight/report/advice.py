@@ -113,7 +113,7 @@ def _recorded_step(analysis: Analysis) -> str:
 
 
 def _standing(analysis: Analysis) -> str:
-    level = analysis.levels[0]
+    level = next((level for level in reversed(analysis.levels) if level.reached), analysis.levels[0])
     if analysis.current is None:
         return f"{analysis.metric} is not known"
     value = f"{analysis.metric} is {analysis.current.value:.3f}"
