@@ -26,7 +26,7 @@ from smallsight.training.module import TrainingModule
 VALID_CACHE_SHARE = 0.3
 """Share of the memory for decoded frames that the validation set gets."""
 UPDATES_OF_A_LONG_TRAINING = 10_000
-"""Taken for the average (EMA) of a lightweight file, so that it moves at its full inertia."""
+"""Taken for the average (EMA) of a file that does not say how old it is, so that it moves at its full inertia."""
 
 
 class Channel(Protocol):
@@ -134,7 +134,6 @@ class TrainingState:
             "phase": self.spec.phase,
             "attempt": self.spec.attempt,
             "optimizer": module.optimizer.state_dict() if module.optimizer else module.optimizer_state,
-            "ema_updates": module.ema_updates,
             "steps_done": module.steps_done,
             "next_epoch": self.epoch,
             "skip_batches": batches_done,
@@ -155,6 +154,7 @@ class TrainingState:
             "epoch": epoch,
             "model": self.module.detector.state_dict(),
             "ema_model": self.module.ema.state_dict(),
+            "ema_updates": self.module.ema_updates,
             "metrics": {name: to_json(item) for name, item in metrics.items()},
         }
 
