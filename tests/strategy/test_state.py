@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from smallsight.config import Config
+from smallsight.errors import RunFolderError
 from smallsight.records import Decision, EpochRecord, Estimate, to_json
 from smallsight.strategy.journal import Event
 from smallsight.strategy.plan import Plan
@@ -110,3 +111,8 @@ def test_unknown_events_are_ignored() -> None:
     state = state_after(*known)
     assert state_after(("of_tomorrow", {"x": 1}), *known, step_s=0.0).runs == state.runs
     assert state_after(*known, ("interrupted", {})).elapsed_s == 3.0
+
+
+def test_a_journal_of_another_version_is_named() -> None:
+    with pytest.raises(RunFolderError, match=r"event 1 \(created\) has no .*another version"):
+        fold([Event(1, 0.0, 0.0, "created", {"config": {}})])

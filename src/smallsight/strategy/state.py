@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from smallsight.errors import RunFolderError
 from smallsight.records import (
     Decision,
     EpochRecord,
@@ -166,13 +167,22 @@ class State:
 
 
 def fold(events: Iterable[Event]) -> State:
-    """The state after these events."""
+    """The state after these events.
+
+    Raises:
+        RunFolderError: an event lacks something that this version writes.
+    """
     state = State()
     for event in events:
         state = replace(state, elapsed_s=event.elapsed_s)
         change = _CHANGES.get(event.kind)
-        if change is not None:
-            state = change(state, event.content)
+        try:
+            state = change(state, event.content) if change else state
+        except KeyError as error:
+            raise RunFolderError(
+                f"journal: event {event.number} ({event.kind}) has no {error}; it was written by another version. "
+                "Use another --output-dir."
+            ) from error
     return state
 
 
