@@ -64,7 +64,7 @@ class Journal:
         self._began = time.monotonic()
 
     def append(self, kind: str, **content: Any) -> Event:
-        """Write one event; it is on the disk when this returns.
+        """Write one event; it is on the disk when this returns, and it is returned as it will be read.
 
         Raises:
             RunFolderError: the journal can't be written.
@@ -77,7 +77,7 @@ class Journal:
             )
         except sqlite3.Error as error:
             raise _damaged(self.path, error) from error
-        return Event(int(cursor.lastrowid or 0), at, elapsed_s, kind, content)
+        return Event(int(cursor.lastrowid or 0), at, elapsed_s, kind, json.loads(text))
 
     @property
     def elapsed_s(self) -> float:

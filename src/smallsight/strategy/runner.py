@@ -89,8 +89,7 @@ class Run:
 
     def write(self, kind: str, **content: Any) -> None:
         """Append to the journal and bring the state up to date."""
-        self.journal.append(kind, **content)
-        self.state = fold(self.journal.events())
+        self.state = fold([self.journal.append(kind, **content)], self.state)
 
     def begin(self, config: Config, plan: Plan, run_kind: str, origin: Origin) -> None:
         """Write down what this run is, or make sure that it still is what it was.

@@ -166,13 +166,13 @@ class State:
         return self.champion.record.value(metric) if self.champion else math.nan
 
 
-def fold(events: Iterable[Event]) -> State:
-    """The state after these events.
+def fold(events: Iterable[Event], state: State | None = None) -> State:
+    """The state after these events, from `state` on (from nothing by default).
 
     Raises:
         RunFolderError: an event lacks something that this version writes.
     """
-    state = State()
+    state = state or State()
     for event in events:
         state = replace(state, elapsed_s=event.elapsed_s)
         change = _CHANGES.get(event.kind)

@@ -11,6 +11,7 @@ import numpy as np
 
 from smallsight.data.coco import Dataset, detections_to_coco, read_coco
 from smallsight.data.frames import FrameStore
+from smallsight.detectors.base import Detector
 from smallsight.detectors.build import detector_from_description
 from smallsight.evaluation.ap import evaluate
 from smallsight.evaluation.bootstrap import with_intervals
@@ -46,12 +47,10 @@ def measure(
     Raises:
         CheckpointError, DatasetError: either can't be used.
     """
-    content = load_checkpoint(checkpoint)
-    detector = detector_from_description(content["detector"], str(checkpoint)).eval()
-    load_weights(detector, content["model" if raw else "ema_model"], checkpoint)
+    content, detector = _load(checkpoint, device, raw=raw)
     dataset = read_coco(data, class_names=detector.class_names)
     px = resolution or int(content["resolution"])
-    found = predict(detector.to(resolve_device(device)), FrameStore(dataset), px).detections
+    found = predict(detector, FrameStore(dataset), px).detections
     if results is not None:
         write_text_atomically(results, json.dumps(detections_to_coco(dataset, found)))
     evaluation = evaluate(dataset.truths, found, len(dataset.class_names), max_dets=max_dets)
@@ -65,16 +64,21 @@ def measure(
     }
 
 
+def _load(checkpoint: Path, device: str, *, raw: bool) -> tuple[dict[str, Any], Detector]:
+    """A checkpoint's content, and its detector ready to detect."""
+    content = load_checkpoint(checkpoint)
+    detector = detector_from_description(content["detector"], str(checkpoint)).eval()
+    load_weights(detector, content["model" if raw else "ema_model"], checkpoint)
+    return content, detector.to(resolve_device(device))
+
+
 def predictor(checkpoint: Path, *, device: str = "auto") -> Callable[[Dataset], list[Detections]]:
     """What a checkpoint finds on a dataset; labels are those of the dataset, classes are matched by name.
 
     Raises:
         CheckpointError: the file can't be used.
     """
-    content = load_checkpoint(checkpoint)
-    detector = detector_from_description(content["detector"], str(checkpoint)).eval()
-    load_weights(detector, content["ema_model"], checkpoint)
-    detector = detector.to(resolve_device(device))
+    content, detector = _load(checkpoint, device, raw=False)
 
     def run(dataset: Dataset) -> list[Detections]:
         index = {name: number for number, name in enumerate(dataset.class_names)}
