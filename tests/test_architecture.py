@@ -16,7 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 MOST_LINES, MOST_FUNCTION_LINES = 400, 50
 HELP_S = 0.5
 
-GROUND = ("errors", "rng", "boxes", "files", "yaml_files", "records", "attempts", "overrides")
+GROUND = ("errors", "rng", "boxes", "files", "yaml_files", "records", "attempts", "overrides", "sections")
 LAYERS: list[tuple[str, tuple[str, ...]]] = [
     # module, what of ours it may import; the first row that fits counts
     ("", ()),
@@ -28,7 +28,8 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("records", ("boxes",)),
     ("attempts", ("files",)),
     ("overrides", ("errors", "yaml_files")),
-    ("config", ("errors", "yaml_files", "overrides")),
+    ("sections", ("overrides",)),
+    ("config", ("errors", "yaml_files", "overrides", "sections")),
     ("unused_keys", ("config",)),
     ("data", (*GROUND, "config", "data")),
     ("augment", (*GROUND, "config", "augment")),

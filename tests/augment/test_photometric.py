@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallsight.augment.photometric import add_noise, blur, compress, degrade, jitter_colour
-from smallsight.config import Augmentation, ColorJitter, build_config
+from smallsight.config import build_config
 from smallsight.records import Image
 from smallsight.rng import keyed_generator
+from smallsight.sections import Augmentation, ColorJitter
 
 PICTURE = keyed_generator("picture").integers(60, 190, size=(24, 32, 3)).astype(np.uint8)
 

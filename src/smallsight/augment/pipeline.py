@@ -11,8 +11,8 @@ import numpy.typing as npt
 from smallsight.augment.geometry import cut, flip_horizontally
 from smallsight.augment.photometric import degrade
 from smallsight.boxes import centres
-from smallsight.config import Augmentation, Sampling
 from smallsight.records import Sample
+from smallsight.sections import Augmentation, Sampling
 
 SPREAD = 0.4
 """The point of interest lies within this share of the side from the middle of the part."""

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from smallsight.config import Config, Section, raise_first, with_settings
+from smallsight.config import Config, raise_first, with_settings
 from smallsight.errors import ConfigError
+from smallsight.sections import Section
 from smallsight.unused_keys import unavailable_keys
 from smallsight.yaml_files import read_yaml
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from smallsight.config import Training
 from smallsight.detectors.base import Detector, Target
 from smallsight.errors import TrainingError
 from smallsight.records import Sample
+from smallsight.sections import Training
 from smallsight.training.loader import Batch
 
 BETAS = (0.9, 0.99)

@@ -12,12 +12,13 @@ import pytest
 
 from builders import write_coco_folder
 from data.doctor.faults import FEW, MANY, TABLE, Planted, box, no_utf8
-from smallsight.config import Config, DatasetPaths
+from smallsight.config import Config
 from smallsight.data.coco import read_coco
 from smallsight.data.doctor.examine import Examination, Options, examine
 from smallsight.data.doctor.kinds import KINDS
 from smallsight.errors import DatasetError
 from smallsight.records import Detections
+from smallsight.sections import DatasetPaths
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,235 @@
+"""The keys of a configuration, section by section: what each means, its default and its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from smallsight.overrides import as_switch, unwrap_train
+
+_Probability = Annotated[float, Field(ge=0, le=1)]
+_Positive = Annotated[int, Field(ge=1)]
+_Quality = Annotated[int, Field(ge=1, le=100)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Pair = TypeVar("_Pair", tuple[int, int], tuple[float, float])
+
+
+def _ascending(pair: _Pair) -> _Pair:
+    if pair[0] > pair[1]:
+        raise ValueError("the lower end comes first")
+    return pair
+
+
+def _from_zero(value: object) -> object:
+    return (0.0, value) if isinstance(value, (int, float)) else value
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values don't change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Switch(Section):
+    """An augmentation that is on with a probability."""
+
+    enabled: bool = True
+    prob: _Probability = 0.5
+
+    @property
+    def chance(self) -> float:
+        """Probability that it is applied to a sample."""
+        return self.prob if self.enabled else 0.0
+
+
+class Mosaic(Switch):
+    """Several images in one (not built yet)."""
+
+    enabled: bool = False
+    min_bbox_size: Annotated[float, Field(ge=0)] = 5
+    border_margin: Annotated[float, Field(ge=0)] = 10
+
+
+class CopyPaste(Switch):
+    """Objects pasted into other images (not built yet)."""
+
+    enabled: bool = False
+    max_pastes: _Positive = 3
+
+
+class MotionBlur(Switch):
+    """Blur along a direction (not built yet)."""
+
+    enabled: bool = False
+    max_kernel_size: _Positive = 7
+
+
+class GaussianBlur(Switch):
+    """Blur the same in all directions; the kernel's side is drawn from 3 to `max_kernel_size` px."""
+
+    enabled: bool = False
+    max_kernel_size: Annotated[int, Field(ge=3, le=31)] = 5
+
+
+class IsoNoise(Switch):
+    """Sensor noise; its standard deviation, a share of white, is drawn from `noise_level` (a bare number: from 0)."""
+
+    enabled: bool = False
+    noise_level: Annotated[tuple[_Share, _Share], BeforeValidator(_from_zero), AfterValidator(_ascending)] = (0.0, 0.04)
+
+
+class Jpeg(Switch):
+    """JPEG compression; the quality is drawn from `quality_range`, both ends included."""
+
+    enabled: bool = False
+    quality_range: Annotated[tuple[_Quality, _Quality], AfterValidator(_ascending)] = (40, 95)
+
+
+class ColorJitter(Switch):
+    """Exposure and colour.
+
+    `brightness` moves all pixels by up to that share of half the range; `contrast`, `saturation` and `cast` (each
+    channel on its own) multiply by 1 - x to 1 + x; `hue` turns by up to that share of the circle.
+    """
+
+    prob: _Probability = 0.8
+    brightness: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    saturation: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    cast: Annotated[float, Field(ge=0, lt=1)] = 0.2
+
+
+_OnOff = BeforeValidator(as_switch)
+
+
+class Augmentation(Section):
+    """Changes of the training samples; the validation images are never changed."""
+
+    horizontal_flip: Annotated[Switch, _OnOff] = Switch()
+    color_jitter: Annotated[ColorJitter, _OnOff] = ColorJitter()
+    mosaic: Annotated[Mosaic, _OnOff] = Mosaic()
+    copy_paste: Annotated[CopyPaste, _OnOff] = CopyPaste()
+    motion_blur: Annotated[MotionBlur, _OnOff] = MotionBlur()
+    gaussian_blur: Annotated[GaussianBlur, _OnOff] = GaussianBlur()
+    iso_noise: Annotated[IsoNoise, _OnOff] = IsoNoise()
+    jpeg_compression: Annotated[Jpeg, _OnOff] = Jpeg()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unwrap_train(cls, value: Any) -> Any:
+        value = unwrap_train(value)
+        if isinstance(value, Mapping) and "train" in value:
+            raise ValueError(f"train: expected augmentations by name, got {value['train']!r}")
+        return value
+
+
+class Model(Section):
+    """The detector. Keys from `architecture` on have no effect and are accepted from older files."""
+
+    detector: Literal["nano", "rfdetr"] = "nano"
+    width: Annotated[float, Field(gt=0, le=8)] = 1.0
+    flip_average: bool = False
+    rfdetr_size: Literal["nano", "small", "medium", "base", "large"] = "base"
+    num_classes: _Positive | None = None
+    pretrained: bool | str = False
+    remap_mscoco_category: bool = False
+    architecture: str | None = None
+    backbone: str | None = None
+    hidden_dim: int | None = None
+    nheads: int | None = None
+    num_encoder_layers: int | None = None
+    num_decoder_layers: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _detector_from_size(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "rfdetr_size" in value and "detector" not in value:
+            return {"detector": "rfdetr", **value}
+        return value
+
+
+class Training(Section):
+    """How a phase trains. `epochs` is the number of the last epoch, not a count."""
+
+    batch_size: _Positive = 16
+    learning_rate: Annotated[float, Field(gt=0)] = 0.002
+    epochs: _Positive = 10
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0001
+    gradient_clip: Annotated[float, Field(ge=0)] = 5.0
+    grad_accum_steps: _Positive = 1
+    resolution: Annotated[int, Field(ge=32, le=8192)] = 640
+    num_workers: Annotated[int, Field(ge=0)] = 0
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
+    mixed_precision: bool = False
+    multi_scale: bool = False
+    expanded_scales: bool = False
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0)] = 50
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
+    small_object_loss_weight: Annotated[float, Field(ge=1)] = 1.0
+    seed: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0)] = 0
+
+
+class Sampling(Section):
+    """Which parts of the frames are trained on, for detectors that learn on crops."""
+
+    crop_px: Annotated[int, Field(ge=32, multiple_of=32)] = 192
+    crops_per_image: _Positive = 2
+    object_share: _Probability = 0.5
+    hard_negative_share: _Probability = 0.25
+    hard_negative_frames: Annotated[int, Field(ge=0)] = 64
+
+
+class DatasetPaths(Section):
+    """Where the images are. Paths may hold environment variables; a relative one starts at the working directory."""
+
+    coco_train_path: str | None = None
+    coco_val_path: str | None = None
+    yolo_train_path: str | None = None
+    yolo_val_path: str | None = None
+    voc_train_path: str | None = None
+    voc_val_path: str | None = None
+    category_name: str | None = None
+    category_id: int | None = None
+    ball_class_id: int | None = None
+    pin_memory: bool = False
+    prefetch_factor: _Positive | None = None
+    persistent_workers: bool = False
+    cache_mb: Annotated[float, Field(ge=0)] = 1000
+    cache_dir: str | None = None
+    cache_disk_mb: Annotated[float, Field(ge=0)] = 20_000
+
+
+class Evaluation(Section):
+    """How figures are made. `max_dets: 100` gives figures that can be compared with others'."""
+
+    max_dets: _Positive = 100
+    centre_hit_px: Annotated[float, Field(gt=0)] = 4.0
+    replicates: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    batch_size: _Positive = 1
+
+
+class Checkpoint(Section):
+    """Where to start from, and how epochs are counted."""
+
+    resume_from: str | None = None
+    start_epoch: Annotated[int, Field(ge=0)] | None = None
+    save_dir: str | None = None
+
+
+class Logging(Section):
+    """Where figures are sent besides the run folder."""
+
+    mlflow: bool = False
+    mlflow_tracking_uri: str | None = None
+    mlflow_experiment_name: str | None = None
+
+
+class Output(Section):
+    """Where the run is written."""
+
+    output_dir: str | None = None
