@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import math
 import os
 import re
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from smallsight.errors import ConfigError
 from smallsight.overrides import parse_overrides, place, unwrap_train
+from smallsight.rfdetr_sizes import INSTALL, SIZES, is_installed, resolution_error
 from smallsight.sections import (
     Augmentation,
     Checkpoint,
@@ -29,6 +31,7 @@ from smallsight.sections import (
 )
 from smallsight.yaml_files import read_yaml
 
+NANO_STEP_PX = 16
 MULTI_SCALE_SPAN = (0.85, 1.2)
 EXPANDED_SPAN = (0.75, 1.25)
 """Scales of multi-scale training, as shares of the resolution. They give RF-DETR's own sets at 1120 and 1288 px."""
@@ -84,9 +87,13 @@ def build_config(content: Mapping[str, Any], source: str, *, overridden: Iterabl
         ConfigError: see `load_config`.
     """
     try:
-        return Config.model_validate({key: value if value is not None else {} for key, value in content.items()})
+        config = Config.model_validate({key: value if value is not None else {} for key, value in content.items()})
     except ValidationError as error:
         raise_first(error, source, Config, overridden)
+    wrong = resolution_error(config.model.rfdetr_size, config.training.resolution)
+    if config.model.detector == "rfdetr" and wrong:
+        raise ConfigError(f"{source}: training.resolution: {wrong}")
+    return config
 
 
 def with_settings(config: Config, settings: Mapping[str, Any], source: str) -> Config:
@@ -133,17 +140,15 @@ def _known_keys(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
 
 
 def refuse_unavailable(config: Config, source: str) -> None:
-    """Stop early where the configured detector is not built yet.
+    """Stop early where a package that the configuration asks for is not there.
 
     Raises:
-        ConfigError: the configuration names RF-DETR.
+        ConfigError: the configuration names RF-DETR or MLflow, and the library is not installed.
     """
-    if config.model.detector == "rfdetr":
-        raise ConfigError(
-            f"{source}: model.detector: RF-DETR is not available in this version of smallsight; "
-            f"got rfdetr (size {config.model.rfdetr_size}), expected nano. "
-            "Try the strategy on the embedded detector with configs/demo.yaml."
-        )
+    if config.model.detector == "rfdetr" and not is_installed():
+        raise ConfigError(f"{source}: model.detector: RF-DETR is not installed. Run: {INSTALL}")
+    if config.logging.mlflow and importlib.util.find_spec("mlflow") is None:
+        raise ConfigError(f"{source}: logging.mlflow: MLflow is not installed. Run: pip install 'smallsight[mlflow]'")
 
 
 def start_file(config: Config, given: Path | None) -> Path | None:
@@ -162,6 +167,12 @@ def filled_path(key: str, value: str) -> Path:
     if left:
         raise ConfigError(f"{key}: the environment variable {left[1]} is not set. Set it, or pass {key}=FOLDER.")
     return Path(filled)
+
+
+def resolution_step(config: Config) -> int:
+    """What a resolution is a multiple of, px."""
+    model = config.model
+    return SIZES[model.rfdetr_size].step_px if model.detector == "rfdetr" else NANO_STEP_PX
 
 
 def training_scales(config: Config, step: int) -> tuple[int, ...]:

@@ -13,6 +13,9 @@ _Probability = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[int, Field(ge=1)]
 _Quality = Annotated[int, Field(ge=1, le=100)]
 _Share = Annotated[float, Field(ge=0, le=1)]
+_Factor = Annotated[float, Field(gt=0, le=4)]
+_Enlargement = Annotated[float, Field(ge=1, le=4)]
+_Reduction = Annotated[float, Field(gt=0, le=1)]
 _Pair = TypeVar("_Pair", tuple[int, int], tuple[float, float])
 
 
@@ -45,29 +48,45 @@ class Switch(Section):
 
 
 class Mosaic(Switch):
-    """Several images in one (not built yet)."""
+    """Parts of several frames in one sample, at `scale_range` times the usual scale.
+
+    No object gets a side under `min_bbox_size` px by it; one that is cut to a side under `border_margin` px is ignored.
+    There is none in the last `off_last_epochs` epochs of a phase.
+    """
 
     enabled: bool = False
     min_bbox_size: Annotated[float, Field(ge=0)] = 5
     border_margin: Annotated[float, Field(ge=0)] = 10
+    tiles: Literal[4, 9] = 4
+    scale_range: Annotated[tuple[_Factor, _Factor], AfterValidator(_ascending)] = (0.7, 1.4)
+    off_last_epochs: Annotated[int, Field(ge=0)] = 1
+
+
+class Zoom(Switch):
+    """A part of the frame, enlarged by a factor drawn from `factor_range`; nothing is ever made smaller."""
+
+    enabled: bool = False
+    factor_range: Annotated[tuple[_Enlargement, _Enlargement], AfterValidator(_ascending)] = (1.0, 1.5)
 
 
 class CopyPaste(Switch):
-    """Objects pasted into other images (not built yet)."""
+    """Objects with sides of up to `max_side_px`, image frame, pasted into other frames, some drawn out to a streak."""
 
     enabled: bool = False
     max_pastes: _Positive = 3
+    max_side_px: Annotated[float, Field(gt=0)] = 32
+    streak_prob: _Probability = 0.0
 
 
 class MotionBlur(Switch):
-    """Blur along a direction (not built yet)."""
+    """Blur along a random direction; the streak's length, an odd number of px, is drawn from 3 to `max_kernel_size`."""
 
     enabled: bool = False
-    max_kernel_size: _Positive = 7
+    max_kernel_size: Annotated[int, Field(ge=3, le=99)] = 7
 
 
 class GaussianBlur(Switch):
-    """Blur the same in all directions; the kernel's side is drawn from 3 to `max_kernel_size` px."""
+    """Blur the same in all directions; the kernel's side, an odd number of px, is drawn from 3 to `max_kernel_size`."""
 
     enabled: bool = False
     max_kernel_size: Annotated[int, Field(ge=3, le=31)] = 5
@@ -78,6 +97,13 @@ class IsoNoise(Switch):
 
     enabled: bool = False
     noise_level: Annotated[tuple[_Share, _Share], BeforeValidator(_from_zero), AfterValidator(_ascending)] = (0.0, 0.04)
+
+
+class Downscale(Switch):
+    """Down to a smaller size and up again; the factor is drawn from `factor_range`."""
+
+    enabled: bool = False
+    factor_range: Annotated[tuple[_Reduction, _Reduction], AfterValidator(_ascending)] = (0.5, 0.9)
 
 
 class Jpeg(Switch):
@@ -106,15 +132,21 @@ _OnOff = BeforeValidator(as_switch)
 
 
 class Augmentation(Section):
-    """Changes of the training samples; the validation images are never changed."""
+    """Changes of the training samples; the validation images are never changed.
 
+    An object of which a cut leaves less than `min_visible` of its area is ignored: no loss is taken there.
+    """
+
+    min_visible: _Share = 0.4
     horizontal_flip: Annotated[Switch, _OnOff] = Switch()
     color_jitter: Annotated[ColorJitter, _OnOff] = ColorJitter()
+    zoom: Annotated[Zoom, _OnOff] = Zoom()
     mosaic: Annotated[Mosaic, _OnOff] = Mosaic()
     copy_paste: Annotated[CopyPaste, _OnOff] = CopyPaste()
     motion_blur: Annotated[MotionBlur, _OnOff] = MotionBlur()
     gaussian_blur: Annotated[GaussianBlur, _OnOff] = GaussianBlur()
     iso_noise: Annotated[IsoNoise, _OnOff] = IsoNoise()
+    downscale: Annotated[Downscale, _OnOff] = Downscale()
     jpeg_compression: Annotated[Jpeg, _OnOff] = Jpeg()
 
     @model_validator(mode="before")
@@ -132,7 +164,7 @@ class Model(Section):
     detector: Literal["nano", "rfdetr"] = "nano"
     width: Annotated[float, Field(gt=0, le=8)] = 1.0
     flip_average: bool = False
-    rfdetr_size: Literal["nano", "small", "medium", "base", "large"] = "base"
+    rfdetr_size: Literal["tiny", "nano", "small", "medium", "base", "large"] = "base"
     num_classes: _Positive | None = None
     pretrained: bool | str = False
     remap_mscoco_category: bool = False
@@ -175,10 +207,16 @@ class Training(Section):
 
 
 class Sampling(Section):
-    """Which parts of the frames are trained on, for detectors that learn on crops."""
+    """Which frames are trained on, and which parts of them (detectors that learn on crops; tiles of a mosaic).
+
+    `oversample` takes images with rare classes or tiny objects more often. `loss_fed` takes tiny objects more often while
+    their share of the loss is low for their number. An epoch keeps its length.
+    """
 
     crop_px: Annotated[int, Field(ge=32, multiple_of=32)] = 192
     crops_per_image: _Positive = 2
+    oversample: Literal["none", "rare_classes", "tiny_objects"] = "none"
+    loss_fed: bool = False
     object_share: _Probability = 0.5
     hard_negative_share: _Probability = 0.25
     hard_negative_frames: Annotated[int, Field(ge=0)] = 64
@@ -205,12 +243,17 @@ class DatasetPaths(Section):
 
 
 class Evaluation(Section):
-    """How figures are made. `max_dets: 100` gives figures that can be compared with others'."""
+    """How figures are made. `max_dets: 100` gives figures that can be compared with others'.
+
+    `sets` names COCO folders by a word of the user's: at the end of a run the champion is measured on each of them.
+    """
 
     max_dets: _Positive = 100
     centre_hit_px: Annotated[float, Field(gt=0)] = 4.0
     replicates: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    resample: Literal["auto", "images", "clips"] = "auto"
     batch_size: _Positive = 1
+    sets: dict[str, str] = {}
 
 
 class Checkpoint(Section):

@@ -1,13 +1,11 @@
-"""Configuration keys that are understood and change nothing: not built yet, or kept for older files."""
+"""Configuration keys that are understood and change nothing, kept for older files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from smallsight.config import LoadedConfig
 
-_NOT_BUILT = ("mosaic", "copy_paste", "motion_blur")
-_UNAVAILABLE = (*(f"augmentation.{name}" for name in _NOT_BUILT), "training.small_object_loss_weight")
 _UNUSED = {
     "dataset.category_id": "classes are taken by name from the annotation file",
     "dataset.ball_class_id": "classes are taken by name from the annotation file",
@@ -26,26 +24,14 @@ _UNUSED_BY_DETECTOR = {
 }
 
 
-def unavailable_keys(settings: Iterable[str]) -> list[str]:
-    """Those of the dotted keys that are understood but not built yet."""
-    return [key for key in settings if key.startswith(_UNAVAILABLE)]
-
-
 def keys_without_effect(loaded: LoadedConfig) -> Iterator[str]:
     """One warning for each key that the user gave and that changes nothing; null and false ask for nothing."""
     config, source = loaded.config, loaded.source
     reasons = dict(_UNUSED)
     for name in _UNUSED_BY_DETECTOR[config.model.detector]:
         reasons[f"model.{name}"] = f"the {config.model.detector} detector does not use it"
-    if config.logging.mlflow:
-        reasons.update((f"logging.{name}", "it is not built yet") for name in type(config.logging).model_fields)
     for dotted, reason in reasons.items():
         section, name = dotted.split(".")
         value = (loaded.content.get(section) or {}).get(name)
         if value is not None and value is not False:
             yield f"{source}: {dotted} has no effect: {reason}."
-    for name in _NOT_BUILT:
-        if getattr(config.augmentation, name).enabled:
-            yield f"{source}: augmentation.{name} has no effect: it is not built yet."
-    if config.training.small_object_loss_weight != 1:
-        yield f"{source}: training.small_object_loss_weight has no effect: it is not built yet."

@@ -9,8 +9,22 @@ from hypothesis import strategies as st
 
 from augment.markers import FRAME, Box, assert_marker_fills_its_box, assert_well_formed, boxes_in, found_marker, marked
 from builders import make_truth
-from smallsight.augment.geometry import FILL, MIN_VISIBLE, cut, flip_horizontally, model_size_wh, resize, to_model_frame
+from smallsight.augment.geometry import (
+    FILL,
+    LEAST_SIDE_PX,
+    MIN_VISIBLE,
+    Cut,
+    flip_horizontally,
+    model_size_wh,
+    resize,
+    scaled,
+    window,
+)
 from smallsight.records import Sample
+
+
+def cut(sample: Sample, corner_xy: tuple[int, int], side: int, out: int) -> Sample:
+    return scaled(window(sample, corner_xy, (side, side)), (out, out))
 
 
 @given(
@@ -34,7 +48,9 @@ def test_after_a_cut_the_marker_is_where_its_box_says(box: Box, x: int, y: int, 
     assert_marker_fills_its_box(part)
     share = visible_w * visible_h / ((box[2] - box[0]) * (box[3] - box[1]))
     assume(abs(share - MIN_VISIBLE) > 1e-4)
-    assert part.truth.ignored.tolist() == [share < MIN_VISIBLE]
+    shorter = min(visible_w, visible_h) * out / side
+    assume(abs(shorter - LEAST_SIDE_PX) > 1e-4)
+    assert part.truth.ignored.tolist() == [share < MIN_VISIBLE or shorter < LEAST_SIDE_PX]
     whole = (box[2] - box[0]) * (box[3] - box[1])
     assert part.truth.areas.tolist() == pytest.approx([whole * (out / side) ** 2], rel=1e-4)
 
@@ -42,7 +58,7 @@ def test_after_a_cut_the_marker_is_where_its_box_says(box: Box, x: int, y: int, 
 @given(boxes_in(FRAME), st.integers(20, 200), st.integers(20, 200))
 def test_in_the_model_frame_the_marker_is_where_its_box_says(box: Box, width: int, height: int) -> None:
     assume(width * 3 > FRAME[0] and height * 3 > FRAME[1])
-    moved = to_model_frame(marked(FRAME, box), (width, height))
+    moved = scaled(marked(FRAME, box), (width, height))
     assert moved.size_wh == (width, height)
     assert_well_formed(moved)
     assert_marker_fills_its_box(moved)
@@ -98,7 +114,7 @@ def test_labels_and_ids_come_along() -> None:
     assert part.truth.labels.tolist() == [2, 0]
     assert part.truth.ignored.tolist() == [False, True]
     assert part.truth.boxes.tolist() == [[10, 10, 30, 30], [70, 50, 78, 62]]
-    for same in (flip_horizontally(sample), to_model_frame(sample, (180, 120))):
+    for same in (flip_horizontally(sample), scaled(sample, (180, 120))):
         assert same.image_id == 77
         assert same.truth.labels.tolist() == [2, 0, 1]
         assert same.truth.ignored.tolist() == [False, True, False]
@@ -146,14 +162,14 @@ def test_samples_are_not_changed() -> None:
     before = sample.image.copy(), sample.truth.boxes.copy()
     cut(sample, (5, 5), 40, 20)
     flip_horizontally(sample)
-    to_model_frame(sample, (50, 50))
+    scaled(sample, (50, 50))
     assert np.array_equal(sample.image, before[0])
     assert np.array_equal(sample.truth.boxes, before[1])
 
 
 def test_a_frame_without_objects_goes_through_everything() -> None:
     sample = marked(FRAME)
-    for result in (cut(sample, (3, 3), 20, 30), flip_horizontally(sample), to_model_frame(sample, (45, 60))):
+    for result in (cut(sample, (3, 3), 20, 30), flip_horizontally(sample), scaled(sample, (45, 60))):
         assert_well_formed(result)
         assert len(result.truth) == 0
 
@@ -181,3 +197,34 @@ def test_sides_of_the_model_frame_are_multiples_of_the_step(width: int, height: 
     assert max(size) == step * times
     assert min(size) >= step
     assert all(side % step == 0 for side in size)
+
+
+@pytest.mark.parametrize(("side", "ignored"), [(8, False), (4, False), (3, True), (1, True)])
+def test_what_scaling_leaves_no_pixel_of_is_ignored(side: int, ignored: bool) -> None:
+    small = scaled(marked((80, 80), (40, 40, 40 + side, 50)), (20, 20))
+    assert small.truth.ignored.tolist() == [ignored]
+
+
+@pytest.mark.parametrize(
+    ("corner", "rule", "ignored"),
+    [
+        ((22, 0), Cut(0.4), [False]),
+        ((22, 0), Cut(0.9), [True]),
+        ((22, 0), Cut(0.4, least_px=8), [False]),
+        ((22, 0), Cut(0.4, least_px=9), [True]),
+        ((20, 0), Cut(0.4, least_px=99), [False]),  # whole, so nothing was cut
+    ],
+)
+def test_rules_for_objects_that_are_cut_through(corner: tuple[int, int], rule: Cut, ignored: list[bool]) -> None:
+    part = window(marked((60, 60), (20, 20, 30, 30)), corner, (40, 40), rule)
+    assert part.truth.ignored.tolist() == ignored
+
+
+@given(boxes_in(FRAME), st.integers(-40, 80), st.integers(-40, 50), st.integers(2, 90), st.integers(2, 90))
+def test_a_window_is_the_frame_pixel_by_pixel(box: Box, x: int, y: int, width: int, height: int) -> None:
+    frame = marked(FRAME, box)
+    part = window(frame, (x, y), (width, height))
+    assert part.size_wh == (width, height)
+    padded = np.full((60 + 240, 90 + 240, 3), FILL, dtype=np.uint8)
+    padded[120:180, 120:210] = frame.image
+    assert np.array_equal(part.image, padded[120 + y : 120 + y + height, 120 + x : 120 + x + width])

@@ -1,166 +1,165 @@
-"""Colour: what each factor does, and that nothing else changes."""
+"""The order and the chances of what happens to a picture, and that the key alone decides it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallsight.augment.photometric import add_noise, blur, compress, degrade, jitter_colour
+from augment.markers import FRAME, Box, assert_well_formed, boxes_in, found_marker, marked
+from builders import make_truth
+from smallsight.augment.blur import blur_along, defocus
+from smallsight.augment.camera import add_noise, compress, rescale
+from smallsight.augment.colour import jitter_colour
+from smallsight.augment.photometric import degrade
 from smallsight.config import build_config
-from smallsight.records import Image
+from smallsight.errors import ConfigError
+from smallsight.records import Sample
 from smallsight.rng import keyed_generator
 from smallsight.sections import Augmentation, ColorJitter
 
-PICTURE = keyed_generator("picture").integers(60, 190, size=(24, 32, 3)).astype(np.uint8)
+NAMES = ("motion_blur", "gaussian_blur", "color_jitter", "iso_noise", "downscale", "jpeg_compression")
+PICTURE = Sample(
+    keyed_generator("noisy").integers(60, 200, size=(48, 64, 3)).astype(np.uint8), make_truth([(20, 10, 24, 15)]), 3
+)
 
 
-OFF = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "cast": 0.0}
-TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+def settings(**given: Any) -> Augmentation:
+    """What is not named is off; a number is a probability."""
+    return build_config({"augmentation": {**dict.fromkeys(NAMES, 0), **given}}, "test").augmentation
 
 
-class Drawn:
-    """Stands in for a generator: the draws are given."""
-
-    def __init__(
-        self,
-        brightness: float = 0,
-        contrast: float = 0,
-        saturation: float = 0,
-        hue: float = 0,
-        cast: tuple[float, float, float] = (0, 0, 0),
-    ) -> None:
-        self.draws = np.array([brightness, contrast, saturation, hue, *cast])
-
-    def uniform(self, low: float, high: float, size: int) -> np.ndarray:
-        assert (low, high, size) == (-1, 1, len(self.draws))
-        return self.draws
+def degraded(sample: Sample, augmentation: Augmentation, *key: int) -> Sample:
+    return degrade(sample, augmentation, keyed_generator("degrade", *key))
 
 
-def jittered(image: np.ndarray, settings: dict[str, float], **drawn: Any) -> np.ndarray:
-    generator: Any = Drawn(**drawn)
-    return jitter_colour(image, ColorJitter(**{**OFF, **settings}), generator)
-
-
-def test_without_strength_nothing_changes() -> None:
-    for seed in range(20):
-        assert np.array_equal(jitter_colour(PICTURE, ColorJitter(**OFF), keyed_generator(seed)), PICTURE)
-    assert np.array_equal(jittered(PICTURE, dict.fromkeys(OFF, 0.3)), PICTURE)
-
-
-@pytest.mark.parametrize("draw", [-1.0, -0.3, 0.5, 1.0])
-def test_brightness_moves_every_pixel_by_the_same(draw: float) -> None:
-    change = jittered(PICTURE, {"brightness": 0.2}, brightness=draw).astype(int) - PICTURE
-    assert np.ptp(change) <= 1
-    assert change.mean() == pytest.approx(25.5 * draw, abs=0.51)
-
-
-@pytest.mark.parametrize("draw", [-1.0, 1.0])
-def test_contrast_spreads_around_the_mean(draw: float) -> None:
-    result = jittered(PICTURE, {"contrast": 0.3}, contrast=draw).astype(float)
-    assert result.mean() == pytest.approx(PICTURE.mean(), abs=0.1)
-    assert result.std() == pytest.approx(PICTURE.std() * (1 + 0.3 * draw), rel=0.02)
-
-
-def test_saturation_spreads_around_the_grey_of_each_pixel() -> None:
-    weights = np.array([0.299, 0.587, 0.114])
-    result = jittered(PICTURE, {"saturation": 0.5}, saturation=-1.0).astype(float)
-    assert np.abs(result @ weights - PICTURE @ weights).max() <= 0.6
-    assert np.ptp(result, axis=2).mean() == pytest.approx(np.ptp(PICTURE, axis=2).mean() / 2, rel=0.02)
-
-
-@pytest.mark.parametrize("draw", [-1.0, -0.4, 0.3, 1.0])
-def test_hue_turns_the_colours_and_keeps_their_brightness(draw: float) -> None:
-    soft = (PICTURE // 4 + 90).astype(np.uint8)  # so that nothing is clipped
-    before, after = (image.astype(float) @ TO_YIQ.T for image in (soft, jittered(soft, {"hue": 0.4}, hue=draw)))
-    assert np.abs(after[..., 0] - before[..., 0]).max() <= 1
-    before_iq, after_iq = (yiq[..., 1] + 1j * yiq[..., 2] for yiq in (before, after))
-    assert np.abs(np.abs(after_iq) - np.abs(before_iq)).max() <= 1.5
-    strong = np.abs(before_iq) > 8
-    turns = np.angle(after_iq[strong] / before_iq[strong]) / (2 * np.pi)
-    assert (np.abs((turns - 0.4 * draw + 0.5) % 1 - 0.5) < 0.03).all()
-
-
-def test_a_cast_scales_each_channel_on_its_own() -> None:
-    result = jittered(PICTURE, {"cast": 0.2}, cast=(1.0, -1.0, 0.5)).astype(float)
-    assert np.abs(result - PICTURE * [1.2, 0.8, 1.1]).max() <= 0.51
-
-
-def test_grey_stays_grey_under_saturation_and_hue() -> None:
-    grey = np.repeat(PICTURE[..., :1], 3, axis=2)
-    assert np.array_equal(jittered(grey, {"saturation": 0.9, "hue": 0.5}, saturation=1.0, hue=0.7), grey)
-
-
-strength = st.floats(0, 0.99)
-
-
-@given(strength, strength, strength, strength, st.floats(0, 0.5), st.integers(0, 1000))
-def test_any_strength_gives_a_new_picture_of_the_same_kind(
-    brightness: float, contrast: float, saturation: float, cast: float, hue: float, seed: int
-) -> None:
-    settings = ColorJitter(brightness=brightness, contrast=contrast, saturation=saturation, cast=cast, hue=hue)
-    before = PICTURE.copy()
-    first, second = (jitter_colour(PICTURE, settings, keyed_generator("jitter", seed)) for _ in range(2))
-    assert (first.shape, first.dtype) == (PICTURE.shape, np.uint8)
-    assert np.array_equal(first, second)
-    assert np.array_equal(PICTURE, before)
-    assert not np.shares_memory(first, PICTURE)
-
-
-def test_bright_and_dark_pixels_do_not_wrap_around() -> None:
-    white, black = np.full((4, 4, 3), 255, dtype=np.uint8), np.zeros((4, 4, 3), dtype=np.uint8)
-    assert (jittered(white, {"brightness": 0.9}, brightness=1.0) == 255).all()
-    assert (jittered(black, {"brightness": 0.9}, brightness=-1.0) == 0).all()
-
-
-def test_the_number_of_draws_does_not_depend_on_the_settings() -> None:
-    after = []
-    for settings in (ColorJitter(), ColorJitter(saturation=0, hue=0.5), ColorJitter(**OFF)):
-        generator = keyed_generator("draws")
-        jitter_colour(PICTURE, settings, generator)
-        after.append(generator.random())
-    assert len(set(after)) == 1
-
-
-def _noisy() -> Image:
-    return keyed_generator("noisy").integers(60, 200, size=(64, 64, 3)).astype(np.uint8)
-
-
-def test_blur_takes_contrast_away_and_keeps_the_mean() -> None:
-    image = _noisy()
-    blurred = [blur(image, kernel) for kernel in (3, 5, 7)]
-    deviations = [float(one.std()) for one in (image, *blurred)]
-    assert deviations == sorted(deviations, reverse=True)
-    assert all(abs(float(one.mean()) - float(image.mean())) < 1 for one in blurred)
-
-
-def test_noise_has_the_deviation_asked_for() -> None:
-    grey = np.full((128, 128, 3), 128, dtype=np.uint8)
-    found = add_noise(grey, 0.04, keyed_generator("noise"))
-    assert abs(float(found.std()) - 0.04 * 255) < 0.5
-    np.testing.assert_array_equal(add_noise(grey, 0.0, keyed_generator("noise")), grey)
-
-
-def test_compression_loses_more_at_a_lower_quality_and_keeps_the_channels() -> None:
-    image = cv2.GaussianBlur(_noisy(), (9, 9), 0)
-    image[:, :, 0] //= 2
-    losses = [float(np.abs(compress(image, quality).astype(int) - image).mean()) for quality in (95, 50, 10)]
-    assert losses == sorted(losses) and losses[0] < 3
+def test_by_default_only_the_colour_changes() -> None:
+    augmentation = Augmentation()
+    assert [name for name in NAMES if getattr(augmentation, name).chance] == ["color_jitter"]
 
 
 def test_everything_off_changes_nothing() -> None:
-    off = Augmentation(color_jitter=ColorJitter(enabled=False))
-    np.testing.assert_array_equal(degrade(_noisy(), off, keyed_generator("off")), _noisy())
-
-
-def test_degrade_depends_on_the_key_alone() -> None:
-    on = build_config(
-        {"augmentation": {"gaussian_blur": 0.5, "iso_noise": 0.5, "jpeg_compression": 0.5}}, "test"
-    ).augmentation
     for key in range(8):
-        first, second = (degrade(_noisy(), on, keyed_generator("same", key)) for _ in range(2))
-        np.testing.assert_array_equal(first, second)
+        assert np.array_equal(degraded(PICTURE, settings(), key).image, PICTURE.image)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("share", [0, 0.3, 1])
+def test_each_comes_as_often_as_asked(name: str, share: float) -> None:
+    strong = {"iso_noise": {"noise_level": [0.1, 0.2]}}.get(name, {})
+    augmentation = settings(**{name: {"enabled": True, "prob": share, **strong}})
+    changed = sum(not np.array_equal(degraded(PICTURE, augmentation, key).image, PICTURE.image) for key in range(200))
+    assert changed == pytest.approx(200 * share, abs=4 * np.sqrt(200 * share * (1 - share)) + 0.1)
+
+
+def test_a_switch_of_one_does_not_switch_another() -> None:
+    """Colour alone, and beside blurs, which do nothing to a flat picture."""
+    flat = Sample(np.full((16, 16, 3), (200, 90, 40), dtype=np.uint8), make_truth([]), 1)
+    alone, beside = settings(color_jitter=0.5), settings(color_jitter=0.5, motion_blur=0.5, gaussian_blur=0.5)
+    changed = [
+        [not np.array_equal(degraded(flat, augmentation, key).image, flat.image) for key in range(50)]
+        for augmentation in (alone, beside)
+    ]
+    assert changed[0] == changed[1]
+    assert 10 < sum(changed[0]) < 40
+
+
+def test_the_order_is_that_of_a_camera() -> None:
+    all_on = settings(**dict.fromkeys(NAMES, 1))
+    generator = keyed_generator("degrade", 4)
+    generator.random(6)
+    sample = blur_along(PICTURE, 2 * int(generator.integers(1, 4)) + 1, generator.uniform(0, np.pi))
+    sample = defocus(sample, 2 * int(generator.integers(1, 3)) + 1)
+    image = jitter_colour(sample.image, ColorJitter(), generator)
+    image = add_noise(image, generator.uniform(0, 0.04), generator)
+    image = rescale(image, generator.uniform(0.5, 0.9))
+    image = compress(image, int(generator.integers(40, 96)))
+    found = degraded(PICTURE, all_on, 4)
+    assert np.array_equal(found.image, image)
+    assert np.array_equal(found.truth.boxes, sample.truth.boxes)
+
+
+@given(st.integers(0, 10**6))
+def test_the_key_alone_decides(key: int) -> None:
+    half = settings(**dict.fromkeys(NAMES, 0.5))
+    first, second = (degraded(PICTURE, half, key) for _ in range(2))
+    assert np.array_equal(first.image, second.image)
+    assert np.array_equal(first.truth.boxes, second.truth.boxes)
+
+
+def test_other_keys_give_other_pictures() -> None:
+    all_on = settings(**dict.fromkeys(NAMES, 1))
+    assert len({degraded(PICTURE, all_on, key).image.tobytes() for key in range(50)}) == 50
+
+
+@given(boxes_in(FRAME, least=4), st.integers(0, 10**6))
+def test_through_all_of_it_the_marker_stays_in_its_place(box: Box, key: int) -> None:
+    without_noise = settings(motion_blur=1, gaussian_blur=1, downscale=1, jpeg_compression={"quality_range": [90, 95]})
+    before = marked(FRAME, box)
+    after = degraded(before, without_noise, key)
+    assert_well_formed(after)
+    if min(box) > 8 and box[2] < FRAME[0] - 8 and box[3] < FRAME[1] - 8:
+        assert found_marker(after.image)[0] == pytest.approx(found_marker(before.image)[0], abs=0.5)
+        assert after.truth.boxes.reshape(2, 2).mean(axis=0) == pytest.approx(found_marker(before.image)[0], abs=1e-4)
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 10**6))
+def test_tiny_frames(width: int, height: int, key: int) -> None:
+    sample = Sample(np.full((height, width, 3), 90, dtype=np.uint8), make_truth([(0, 0, width, height)]), 1)
+    after = degraded(sample, settings(**dict.fromkeys(NAMES, 1)), key)
+    assert after.size_wh == (width, height)
+    assert_well_formed(after)
+
+
+def test_the_input_is_not_changed() -> None:
+    image, boxes = PICTURE.image.copy(), PICTURE.truth.boxes.copy()
+    for key in range(20):
+        after = degraded(PICTURE, settings(**dict.fromkeys(NAMES, 1)), key)
+        assert not np.shares_memory(after.image, PICTURE.image)
+    assert np.array_equal(PICTURE.image, image)
+    assert np.array_equal(PICTURE.truth.boxes, boxes)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"motion_blur": {"enabled": True, "prob": 0.3, "max_kernel_size": 7}}, ("motion_blur", 0.3)),
+        ({"motion_blur": 0.2}, ("motion_blur", 0.2)),
+        ({"gaussian_blur": {"enabled": True, "prob": 0.1}}, ("gaussian_blur", 0.1)),
+        ({"iso_noise": {"enabled": True, "prob": 0.2, "noise_level": 0.05}}, ("iso_noise", 0.2)),
+        ({"iso_noise": {"enabled": False, "prob": 0.2}}, ("iso_noise", 0)),
+        ({"jpeg_compression": {"enabled": True, "prob": 0.2, "quality_range": [50, 95]}}, ("jpeg_compression", 0.2)),
+        ({"downscale": {"enabled": True, "factor_range": [0.6, 0.6]}}, ("downscale", 0.5)),
+        ({"train": {"downscale": 0.25}}, ("downscale", 0.25)),
+        ({"color_jitter": False}, ("color_jitter", 0)),
+    ],
+)
+def test_keys_as_they_are_written(given: dict[str, Any], found: tuple[str, float]) -> None:
+    augmentation = build_config({"augmentation": given}, "test").augmentation
+    assert getattr(augmentation, found[0]).chance == found[1]
+
+
+@pytest.mark.parametrize("most", [3, 4, 7])
+def test_a_streak_is_no_longer_than_asked(most: int) -> None:
+    point = marked((41, 41), (20, 20, 21, 21))
+    for key in range(40):
+        after = degraded(point, settings(motion_blur={"prob": 1, "max_kernel_size": most}), key).image
+        ys, xs = np.nonzero(after[..., 0] > after[0, 0, 0])
+        assert max(np.ptp(xs), np.ptp(ys)) + 1 <= most
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"motion_blur": {"max_kernel_size": 1}},
+        {"downscale": {"factor_range": [0.9, 0.5]}},
+        {"downscale": {"factor_range": [0.5, 1.5]}},
+        {"downscale": {"factor_range": [0, 0.5]}},
+    ],
+)
+def test_values_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="augmentation"):
+        build_config({"augmentation": wrong}, "test")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,12 +14,11 @@ from hypothesis import strategies as st
 from augment.markers import FRAME, Box, assert_marker_fills_its_box, assert_well_formed, boxes_in, found_marker, marked
 from builders import make_truth
 from smallsight.augment.geometry import FILL
-from smallsight.augment.pipeline import SPREAD, CropChain
+from smallsight.augment.pipeline import NO_POINTS, SPREAD, Chain
 from smallsight.records import Sample
 from smallsight.rng import keyed_generator
 from smallsight.sections import Augmentation, Sampling
 
-NOWHERE = np.zeros((0, 2), dtype=np.float32)
 PLAIN: dict[str, Any] = {"horizontal_flip": 0, "color_jitter": 0}
 SIDE = 240
 
@@ -30,9 +30,30 @@ def chain(
     *,
     objects: float = 0.5,
     hard: float = 0.25,
-) -> CropChain:
-    sampling = Sampling(crop_px=crop_px, object_share=objects, hard_negative_share=hard)
-    return CropChain(sampling, Augmentation.model_validate(augmentation), scales)
+    **more: Any,
+) -> Chain:
+    sampling = Sampling(crop_px=32, object_share=objects, hard_negative_share=hard)
+    return Chain(sampling, Augmentation.model_validate(augmentation), scales, crop_px or None, **more)
+
+
+@dataclass
+class Frames:
+    """Frames that are there already."""
+
+    samples: list[Sample]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def sample(self, index: int) -> Sample:
+        return self.samples[index]
+
+
+def through(
+    of: Chain, samples: list[Sample], *key: int | str, hard_xy: np.ndarray = NO_POINTS, batch: int = 0
+) -> Sample:
+    """The first sample through a chain."""
+    return of(0, Frames(samples), {0: hard_xy}, keyed_generator(*key), keyed_generator("batch", batch))
 
 
 def mapped(*boxes: Box, ignored: Sequence[bool] = ()) -> Sample:
@@ -46,8 +67,8 @@ def corner_of(part: Sample) -> np.ndarray:
     return part.image[0, 0, :2].astype(int)
 
 
-def parts(of: CropChain, sample: Sample, hard_xy: np.ndarray = NOWHERE, n: int = 300) -> list[Sample]:
-    return [of(sample, hard_xy, keyed_generator("part", index)) for index in range(n)]
+def parts(of: Chain, sample: Sample, hard_xy: np.ndarray = NO_POINTS, n: int = 300) -> list[Sample]:
+    return [through(of, [sample], "part", index, hard_xy=hard_xy) for index in range(n)]
 
 
 @given(
@@ -61,8 +82,8 @@ def parts(of: CropChain, sample: Sample, hard_xy: np.ndarray = NOWHERE, n: int =
 def test_through_the_whole_chain_the_marker_is_where_its_box_says(
     box: Box, crop_px: int, scales: list[int], flip: float, objects: int, seed: int
 ) -> None:
-    through = chain(crop_px, scales, {"horizontal_flip": flip, "color_jitter": 0}, objects=objects)
-    part = through(marked(FRAME, box), NOWHERE, keyed_generator("chain", seed))
+    of = chain(crop_px, scales, {"horizontal_flip": flip, "color_jitter": 0}, objects=objects)
+    part = through(of, [marked(FRAME, box)], "chain", seed)
     assert part.image.shape == (crop_px, crop_px, 3)
     assert_well_formed(part)
     if objects:
@@ -75,9 +96,11 @@ def test_through_the_whole_chain_the_marker_is_where_its_box_says(
 
 @given(st.integers(0, 10**6), st.integers(0, 50))
 def test_the_same_key_gives_the_same_sample(seed: int, index: int) -> None:
-    through = chain(32, (200, 240, 300), {"horizontal_flip": 0.5, "color_jitter": {"enabled": True, "hue": 0.2}})
+    of = chain(
+        32, (200, 240, 300), {"horizontal_flip": 0.5, "color_jitter": {"enabled": True, "hue": 0.2}, "mosaic": 0.5}
+    )
     sample, hard = mapped((50, 60, 58, 70)), np.array([[200, 20]], dtype=np.float32)
-    first, second = (through(sample, hard, keyed_generator("sample", seed, 1, index)) for _ in range(2))
+    first, second = (through(of, [sample], "sample", seed, 1, index, hard_xy=hard) for _ in range(2))
     assert np.array_equal(first.image, second.image)
     assert np.array_equal(first.truth.boxes, second.truth.boxes)
     assert np.array_equal(first.truth.ignored, second.truth.ignored)
@@ -204,7 +227,99 @@ def test_a_switch_of_one_change_does_not_move_the_part() -> None:
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(8, 500), st.integers(0, 1000))
 def test_frames_of_any_size_and_scale(width: int, height: int, scale: int, seed: int) -> None:
     sample = Sample(np.full((height, width, 3), 9, dtype=np.uint8), make_truth([(0, 0, width, height)]), 1)
-    part = chain(32, (scale,), objects=1)(sample, NOWHERE, keyed_generator(seed))
+    part = through(chain(32, (scale,), objects=1), [sample], seed)
     assert part.image.shape == (32, 32, 3)
     assert_well_formed(part)
     assert len(part.truth) == 1
+
+
+def test_whole_frames_are_stretched_to_a_square_whose_size_the_batch_shares() -> None:
+    of = chain(0, (64, 96, 128))
+    sides = {}
+    for batch in range(12):
+        drawn = [through(of, [marked(FRAME, (10, 10, 30, 20))], "whole", batch, i, batch=batch) for i in range(4)]
+        (sides[batch],) = {part.size_wh for part in drawn}
+        for part in drawn:
+            assert_marker_fills_its_box(part)
+            w, h = sides[batch]
+            assert part.truth.boxes[0] == pytest.approx([10 * w / 90, 10 * h / 60, 30 * w / 90, 20 * h / 60])
+    assert set(sides.values()) == {(64, 64), (96, 96), (128, 128)}
+
+
+@pytest.mark.parametrize("crop_px", [0, 48])
+def test_zoom_only_enlarges(crop_px: int) -> None:
+    zooming = chain(crop_px, (120,), {**PLAIN, "zoom": {"prob": 1, "factor_range": [1.2, 2]}}, objects=1)
+    sides = [
+        np.sqrt(part.truth.areas[0])
+        for part in parts(zooming, mapped((100, 100, 120, 120)), n=100)
+        if not part.truth.ignored[0]
+    ]
+    assert min(sides) >= 10 * 1.2 - 0.3 and max(sides) <= 10 * 2 + 0.6 and np.ptp(sides) > 5
+
+
+def test_tiny_objects_are_aimed_at_more_often_where_asked() -> None:
+    sample = mapped((20, 20, 24, 24), (200, 200, 216, 216))
+    near = np.array([corner_of(p).max() < 100 for p in parts(chain(objects=1, tiny_px=8, tiny_boost=3), sample, n=600)])
+    assert near.sum() == pytest.approx(450, abs=4 * np.sqrt(600 * 3 / 16))
+
+
+class TestMosaic:
+    """Tiles of frames of one colour each, with a white marker."""
+
+    SETTINGS: ClassVar[dict[str, Any]] = {**PLAIN, "mosaic": {"prob": 1, "border_margin": 3, "min_bbox_size": 4}}
+
+    @staticmethod
+    def frames(n: int = 6, side: int = 6) -> list[Sample]:
+        return [marked(FRAME, (40, 30, 40 + side, 30 + side)) for _ in range(n)]
+
+    @pytest.mark.parametrize("tiles", [4, 9])
+    @pytest.mark.parametrize("crop_px", [0, 96])
+    def test_every_marker_lies_in_its_box(self, tiles: int, crop_px: int) -> None:
+        settings = {**self.SETTINGS, "mosaic": {**self.SETTINGS["mosaic"], "tiles": tiles}}
+        counted = 0
+        for index in range(60):
+            of = chain(crop_px, (90, 120), settings, objects=1)
+            part = through(of, self.frames(), "mosaic", index, batch=index)
+            assert part.size_wh == ((96, 96) if crop_px else (90, 90)) or (not crop_px and part.size_wh == (120, 120))
+            assert_well_formed(part)
+            bright = (part.image[..., 0].astype(float) - FILL) / (255 - FILL)
+            inside = np.zeros(part.image.shape[:2], dtype=bool)
+            for box in part.truth.boxes:
+                x1, y1 = np.floor(box[:2]).astype(int)
+                x2, y2 = np.ceil(box[2:]).astype(int)
+                inside[max(0, y1 - 1) : y2 + 1, max(0, x1 - 1) : x2 + 1] = True
+                w, h = box[2:] - box[:2]
+                mass = bright[max(0, y1 - 1) : y2 + 1, max(0, x1 - 1) : x2 + 1].sum()
+                assert mass >= 0.8 * w * h - 0.6 * (w + h)
+            assert bright[~inside].max(initial=0) < 0.02
+            counted += int((~part.truth.ignored).sum())
+        assert counted > 60 * tiles * 0.4
+
+    def test_no_object_is_made_smaller_than_wanted(self) -> None:
+        settings = {**PLAIN, "mosaic": {"prob": 1, "min_bbox_size": 5, "scale_range": [0.2, 0.3], "border_margin": 0}}
+        for index in range(40):
+            part = through(chain(96, (90,), settings, objects=1), self.frames(side=8), "least", index)
+            whole = ~part.truth.ignored & (part.truth.boxes > 0).all(axis=1) & (part.truth.boxes < 96).all(axis=1)
+            assert np.sqrt(part.truth.areas[whole]).min(initial=9) >= 5 - 0.6
+
+    def test_an_object_that_is_smaller_anyhow_keeps_its_size(self) -> None:
+        settings = {**PLAIN, "mosaic": {"prob": 1, "min_bbox_size": 5, "scale_range": [0.2, 0.3], "border_margin": 0}}
+        for index in range(20):
+            part = through(chain(96, (90,), settings, objects=1), self.frames(side=3), "kept", index)
+            assert np.sqrt(part.truth.areas[~part.truth.ignored]) == pytest.approx(3, abs=0.2)
+
+    def test_an_object_cut_to_less_than_the_margin_is_ignored(self) -> None:
+        settings = {**PLAIN, "mosaic": {"prob": 1, "border_margin": 6, "scale_range": [1, 1], "min_bbox_size": 0}}
+        seen = set()
+        for index in range(200):
+            part = through(chain(64, (90,), settings, objects=0, hard=0), self.frames(), "cut", index)
+            shorter = (part.truth.boxes[:, 2:] - part.truth.boxes[:, :2]).min(axis=1)
+            assert ((shorter < 5.5) <= part.truth.ignored).all()
+            seen |= set(part.truth.ignored.tolist())
+        assert seen == {True, False}
+
+    def test_there_is_none_where_it_is_switched_off(self) -> None:
+        plain, without = chain(64, (90,), PLAIN), chain(64, (90,), self.SETTINGS, with_mosaic=False)
+        for index in range(5):
+            a, b = (through(of, self.frames(), "off", index) for of in (plain, without))
+            assert np.array_equal(a.image, b.image)

@@ -117,16 +117,11 @@ def test_the_phase_that_does_not_fit_is_named(settings: dict[str, Any]) -> None:
 
 def test_scaled_values_keep_their_kind() -> None:
     plan = build_plan(phase(scale={"training.resolution": 1.15, "training.learning_rate": 0.1}), "s.yaml")
-    config = Config.model_validate({"training": {"resolution": 1120, "learning_rate": 0.0003}})
-    settings = plan.phases[1].settings(config)
-    assert settings == {"training.resolution": 1288, "training.learning_rate": 0.00003}
-    assert isinstance(settings["training.resolution"], int)
-
-
-def test_what_is_not_built_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smallsight.strategy.plan.unavailable_keys", lambda keys: [k for k in keys if "mosaic" in k])
-    plan = build_plan(phase(set={"augmentation.mosaic.enabled": True, "training.seed": 1}), "s.yaml")
-    assert [phase.missing for phase in plan.phases] == [[], ["augmentation.mosaic.enabled"]]
+    for size, resolution in (("base", 1288), ("medium", 1280)):
+        content = {"model": {"rfdetr_size": size}, "training": {"resolution": 1120, "learning_rate": 0.0003}}
+        settings = plan.phases[1].settings(Config.model_validate(content))
+        assert settings == {"training.resolution": resolution, "training.learning_rate": 0.00003}
+        assert isinstance(settings["training.resolution"], int)
 
 
 @pytest.mark.parametrize(
@@ -179,10 +174,10 @@ def test_a_share_is_a_share(shares: list[float], data: st.DataObject) -> None:
 
 def test_only_a_resolution_is_rounded_to_what_strides_divide() -> None:
     scale = {"training.resolution": 1.15, "training.epochs": 1.1, "training.warmup_steps": 0.5, "sampling.crop_px": 2}
-    config = Config.model_validate({"training": {"resolution": 48, "epochs": 90, "warmup_steps": 151}})
+    config = Config.model_validate({"training": {"resolution": 640, "epochs": 90, "warmup_steps": 151}})
     (only,) = build_plan({"phases": [{"name": "a", "scale": scale}]}, "s.yaml").phases
     assert only.settings(config) == {
-        "training.resolution": 56,
+        "training.resolution": 736,
         "training.epochs": 99,
         "training.warmup_steps": 76,
         "sampling.crop_px": 384,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,28 +14,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallsight.config import Config
-from smallsight.records import Decision, EpochRecord, Estimate
+from smallsight.records import Decision, EpochRecord, Estimate, Outcome, Verdict
 from smallsight.strategy.plan import BASELINE, Plan, When, load_plan
 from smallsight.strategy.state import Attempt, Champion, PhaseRun, State, Status
 from smallsight.strategy.tree import best_epoch, decide, end_phase_early, holds, relief
 
 RISING = (0.55, 0.56, 0.57, 0.58, 0.59)
 FLAT = (0.60,) * 10
-MISSION = Config.model_validate({"training": {"resolution": 1120, "learning_rate": 0.0002, "epochs": 40}})
-TRIED = ("continue", "multi_scale", "higher_resolution", "lr_decay_half", "lr_decay_tenth")
+MISSION = Config.model_validate(
+    {"model": {"detector": "rfdetr"}, "training": {"resolution": 1120, "learning_rate": 0.0002, "epochs": 40}}
+)
+TRIED = (
+    *("continue", "multi_scale", "higher_resolution", "lr_decay_half", "lr_decay_tenth"),
+    *("copy_paste", "mosaic", "loss_weight", "lr_decay_last"),
+)
 
 
 @pytest.fixture(scope="module")
 def mission() -> Plan:
     return load_plan(Path(str(files("smallsight"))) / "strategies" / "small_objects.yaml")
-
-
-@pytest.fixture(autouse=True)
-def phase_4_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    not_built = ("augmentation.", "training.small_object_loss_weight")
-    monkeypatch.setattr(
-        "smallsight.strategy.plan.unavailable_keys", lambda keys: [key for key in keys if key.startswith(not_built)]
-    )
 
 
 def epoch(number: int, value: float, seconds: float = 60.0) -> EpochRecord:
@@ -45,6 +43,10 @@ def ran(name: str, status: Status = "completed", values: Sequence[float] = RISIN
     records = tuple(epoch(41 + index, value) for index, value in enumerate(values))
     attempt = Attempt(1, {}, 41, 50, records, status, failure, f"{failure} happened")
     return PhaseRun(name, 1, Decision("run", "because", name), (attempt,), closed=True)
+
+
+def judged(name: str, outcome: Outcome) -> PhaseRun:
+    return replace(ran(name), verdict=Verdict(outcome, Estimate(0.0), Estimate(0.0), outcome))
 
 
 def oom(name: str) -> PhaseRun:
@@ -75,7 +77,7 @@ def state_at(value: float, *runs: PhaseRun) -> State:
         ),
         (state_at(0.64, ran("multi_scale", values=FLAT)), "higher_resolution", "Phase 3A"),
         (state_at(0.63, oom("multi_scale")), "lr_decay_half", "is below 0.65 and multi_scale failed (out_of_memory)."),
-        (state_at(0.63, ran("multi_scale"), oom("higher_resolution")), "lr_decay_half", "higher_resolution was tried"),
+        (state_at(0.63, ran("multi_scale"), oom("higher_resolution")), "copy_paste", "Phase 4A"),
         (
             state_at(0.63, ran("multi_scale"), ran("higher_resolution", values=FLAT)),
             "lr_decay_half",
@@ -123,19 +125,25 @@ def test_nothing_left(mission: Plan) -> None:
     assert decision.action == "stop"
     assert decision.reason == (
         "No phase is left whose conditions hold; map_small 0.630 is 0.020 below the minimum level 0.65. Not run: "
-        "copy_paste (not available: augmentation.copy_paste.enabled); "
-        "mosaic (not available: augmentation.mosaic.enabled, augmentation.mosaic.min_bbox_size, "
-        "augmentation.mosaic.border_margin); loss_weight (not available: training.small_object_loss_weight)."
+        "phase_4_combined (copy_paste was not rolled back and copy_paste was not rolled back and mosaic was not rolled back)."
     )
     assert "continue (map_small 0.630 is not below 0.62)" in decide(state, mission, MISSION).reason
 
 
-def test_phase_4_follows_once_it_is_built(mission: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smallsight.strategy.plan.unavailable_keys", lambda keys: [])
-    state = state_at(0.63, *(ran(name) for name in TRIED))
-    for name in ("copy_paste", "mosaic", "loss_weight"):
+def test_phase_4_follows_and_the_rate_falls_last(mission: Plan) -> None:
+    state = state_at(0.63, ran("continue"), ran("multi_scale"), ran("higher_resolution"))
+    for name in ("copy_paste", "mosaic", "loss_weight", "lr_decay_last"):
         assert decide(state, mission, MISSION).phase == name
         state = state_at(0.63, *state.runs[1:], ran(name))
+
+
+@pytest.mark.parametrize("kept", [(), ("copy_paste",), ("mosaic",), ("copy_paste", "loss_weight")])
+def test_parts_of_phase_4_that_did_nothing_alone_are_tried_together(mission: Plan, kept: tuple[str, ...]) -> None:
+    alone = ("copy_paste", "mosaic", "loss_weight")
+    runs = [judged(name, "improved" if name in kept else "no_evidence") for name in alone]
+    state = state_at(0.63, ran("continue"), ran("multi_scale"), ran("higher_resolution"), *runs)
+    expected = "phase_4_combined" if len(kept) < 2 else "lr_decay_last"
+    assert decide(state, mission, MISSION).phase == expected
 
 
 def test_the_start(mission: Plan) -> None:
@@ -168,7 +176,7 @@ def test_same_state_same_decision(value: float, runs: list[PhaseRun]) -> None:
     first, second = decide(state, plan, MISSION), decide(copy.deepcopy(state), plan, MISSION)
     assert first == second and repr((state, plan, MISSION)) == before
     if first.action == "run":
-        assert state.run(first.phase) is None and not next(p for p in plan.phases if p.name == first.phase).missing
+        assert state.run(first.phase) is None
     assert first.reason.endswith(".")
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
+from smallsight.detectors.base import Losses
 from smallsight.errors import CheckpointError, ConfigError, Interrupted
 from smallsight.evaluation.detections_file import load_detections
-from smallsight.training import loader
+from smallsight.training import loader, sampling
 from smallsight.training.checkpoint import load_checkpoint
 from smallsight.training.fit import run_attempt
 from smallsight.training.module import NotANumber, TrainingModule
@@ -63,9 +64,9 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[list[int], fl
     ids: list[list[int]] = []
     collate, step = loader.collate, TrainingModule.training_step
 
-    def tracing_collate(samples: Any) -> Any:
+    def tracing_collate(samples: Any, **more: Any) -> Any:
         ids.append([sample.image_id for sample in samples])
-        return collate(samples)
+        return collate(samples, **more)
 
     def tracing_step(self: TrainingModule, batch: Any, batch_idx: int) -> torch.Tensor:
         loss = step(self, batch, batch_idx)
@@ -104,13 +105,23 @@ def test_an_attempt_leaves_what_the_design_names(data: Path, tmp_path: Path) -> 
     assert load_checkpoint(spec.best)["epoch"] == best["epoch"]
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("stop_at", [1, 5, 6, 7])
+ALL_ON: dict[str, Any] = {
+    "training": {"multi_scale": True, "small_object_loss_weight": 2.0},
+    "sampling": {"loss_fed": True, "oversample": "tiny_objects"},
+    "augmentation": {"copy_paste": 0.5, "mosaic": 0.5, "motion_blur": 0.5, "iso_noise": 0.5, "zoom": 0.5},
+}
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "accumulate", "more"),
+    [*((stop_at, accumulate, {}) for stop_at in (1, 5, 6, 7) for accumulate in (1, 2)), (4, 1, ALL_ON), (7, 2, ALL_ON)],
+)
 def test_a_stop_at_any_step_changes_nothing(
-    data: Path, tmp_path: Path, traced: list[Any], stop_at: int, accumulate: int
+    data: Path, tmp_path: Path, traced: list[Any], stop_at: int, accumulate: int, more: dict[str, Any]
 ) -> None:
     """Six batches an epoch: a stop within an epoch, at its last batch (during the evaluation), and in the next one."""
     settings = tiny_settings(data, grad_accum_steps=accumulate)
+    settings |= {name: {**settings.get(name, {}), **section} for name, section in more.items()}
     whole = attempt_spec(tmp_path / "whole", settings)
     undisturbed = Recorder()
     run_attempt(whole, undisturbed)
@@ -232,8 +243,9 @@ def test_a_loss_that_is_not_a_number_stops_before_the_step(
 
     losses = NanoDetector.losses
 
-    def broken(self: NanoDetector, *args: Any) -> dict[str, torch.Tensor]:
-        return {name: part * float("nan") for name, part in losses(self, *args).items()}
+    def broken(self: NanoDetector, *args: Any) -> Losses:
+        whole = losses(self, *args)
+        return Losses({name: part * float("nan") for name, part in whole.parts.items()}, whole.tiny_share)
 
     monkeypatch.setattr(NanoDetector, "losses", broken)
     with pytest.raises(NotANumber, match=r"learning_rate"):
@@ -248,3 +260,24 @@ def test_it_learns(data: Path, tmp_path: Path) -> None:
     run_attempt(attempt_spec(tmp_path, settings, last=12), channel)
     assert channel.records[-1]["metrics"]["map_50"]["value"] > 0.9
     assert channel.records[-1]["train_loss"] < 0.3 * channel.records[0]["train_loss"]
+
+
+@pytest.mark.parametrize("stop_at", [4, 6, 7, 9, 13])
+def test_a_stop_changes_nothing_where_the_loss_feeds_the_order(
+    data: Path, tmp_path: Path, traced: list[Any], stop_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a threshold that no share reaches, every epoch takes more tiny objects than the one before."""
+    monkeypatch.setattr(sampling, "STARVED", 10.0)
+    settings = tiny_settings(data, epochs=3, small_object_loss_weight=2.0)
+    settings["sampling"].update(loss_fed=True, oversample="tiny_objects")
+    whole = attempt_spec(tmp_path / "whole", settings, last=3)
+    run_attempt(whole, Recorder())
+    expected = list(traced)
+    traced.clear()
+    spec = attempt_spec(tmp_path / "stopped", settings, last=3)
+    with pytest.raises(Interrupted):
+        run_attempt(spec, Recorder(stop_after(traced, stop_at)))
+    run_attempt(spec, Recorder())
+    assert traced == expected
+    assert load_checkpoint(spec.checkpoint)["tiny_boost"] == load_checkpoint(whole.checkpoint)["tiny_boost"] == 4.0
+    assert same_weights(spec.checkpoint, whole.checkpoint)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from smallsight.training.loader import epoch_order
+from smallsight.detectors.base import Losses
 from smallsight.training.module import LossMeter, accumulation_share, rate_factor
 
 
@@ -27,23 +29,40 @@ def test_without_a_warm_up_the_first_step_has_the_full_rate() -> None:
     assert rate_factor(0, 100, 0, "constant") == 1.0
 
 
+def losses(box: float, tiny_share: float = math.nan) -> Losses:
+    return Losses({"box": torch.tensor(box)}, torch.tensor(tiny_share))
+
+
 def test_the_meter_gives_means_over_batches() -> None:
     meter = LossMeter()
     assert meter.means() == {}
     for value in (1.0, 3.0):
-        meter.add({"box": torch.tensor(value)})
+        meter.add(losses(value))
     assert meter.means() == {"box": 2.0}
 
 
-def test_an_epoch_holds_each_image_as_often_as_told() -> None:
-    order = epoch_order(7, 1, 10, 3)
-    assert sorted(order) == [(image, repeat) for image in range(10) for repeat in range(3)]
+def test_the_share_of_the_tiny_is_a_mean_over_the_batches_that_have_one() -> None:
+    meter = LossMeter()
+    assert math.isnan(meter.tiny_share)
+    meter.add(losses(1.0))
+    assert math.isnan(meter.tiny_share)
+    for share in (0.25, math.nan, 0.75):
+        meter.add(losses(1.0, share))
+    assert meter.tiny_share == 0.5
+    assert meter.means() == {"box": 1.0}, "the share is no part of the loss"
 
 
-def test_the_order_depends_on_seed_and_epoch_alone() -> None:
-    assert epoch_order(7, 1, 50, 1) == epoch_order(7, 1, 50, 1)
-    assert epoch_order(7, 1, 50, 1) != epoch_order(7, 2, 50, 1)
-    assert epoch_order(7, 1, 50, 1) != epoch_order(8, 1, 50, 1)
+def test_a_meter_goes_on_from_its_sums() -> None:
+    """A restart in mid-epoch must end with the very same figures."""
+    whole, first, second = LossMeter(), LossMeter(), LossMeter()
+    values = [(0.1 * n, 1 / (n + 3)) for n in range(9)]
+    for number, value in enumerate(values):
+        whole.add(losses(*value))
+        if number == 4:
+            second.sums, second.batches = dict(first.sums), first.batches
+            second.tiny_sum, second.tiny_batches = first.tiny_sum, first.tiny_batches
+        (first if number < 4 else second).add(losses(*value))
+    assert second.means() == whole.means() and second.tiny_share == whole.tiny_share
 
 
 @pytest.mark.parametrize(("batch", "expected"), [(0, 1.0), (3, 1.0), (4, 2.0), (5, 2.0)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -12,55 +14,69 @@ FILL = 114
 """Grey level of what lies outside the frame."""
 MIN_VISIBLE = 0.4
 """An object of which a cut leaves a smaller share than this is ignored: no loss is taken there."""
+LEAST_SIDE_PX = 1.0
+"""An object that scaling leaves with a shorter side than this is ignored as well."""
 
 
-def cut(sample: Sample, corner_xy: tuple[int, int], side_px: int, out_px: int) -> Sample:
-    """A square part of a frame, scaled to `out_px`.
+@dataclass(frozen=True)
+class Cut:
+    """What a cut must leave of an object that it goes through, for the object to count.
+
+    Attributes:
+        min_visible: share of its area.
+        least_px: length of its shorter side, px, image frame.
+    """
+
+    min_visible: float = MIN_VISIBLE
+    least_px: float = 0.0
+
+
+def window(sample: Sample, corner_xy: tuple[int, int], size_wh: tuple[int, int], rule: Cut = Cut()) -> Sample:
+    """A part of a frame, pixel by pixel; grey where it leaves the frame.
 
     Args:
         sample: image frame.
         corner_xy: upper left corner of the part, px, image frame; may lie outside the frame.
-        side_px: side of the part, px, image frame.
-        out_px: side of the result, px.
+        size_wh: of the part, px.
+        rule: which objects that are cut through still count; the others are marked ignored.
     Returns:
-        The part in its own frame of `out_px`. Boxes are clipped; objects cut down to less than `MIN_VISIBLE` of their
-        area are marked ignored; objects outside are gone. Areas are scaled.
+        The part in its own frame; its image may be a view of the frame's. Objects outside are gone.
     """
-    x, y = corner_xy
-    image = _window(sample.image, x, y, side_px)
-    if side_px != out_px:
-        image = resize(image, (out_px, out_px))
-    factor = out_px / side_px
-    moved = (sample.truth.boxes - np.array([x, y, x, y], dtype=np.float32)) * np.float32(factor)
-    return Sample(image, _clipped(sample.truth, moved, (out_px, out_px), factor * factor), sample.image_id)
+    (x, y), (width, height) = corner_xy, size_wh
+    moved = sample.truth.boxes - np.array([x, y, x, y], dtype=np.float32)
+    image = _window(sample.image, x, y, width, height)
+    return Sample(image, _clipped(sample.truth, moved, size_wh, rule), sample.image_id)
 
 
-def _window(image: Image, x: int, y: int, side: int) -> Image:
-    height, width = image.shape[:2]
-    inner = image[max(0, y) : max(0, y + side), max(0, x) : max(0, x + side)]
-    margins = (max(0, -y), max(0, y + side - height), max(0, -x), max(0, x + side - width))
+def _window(image: Image, x: int, y: int, width: int, height: int) -> Image:
+    full_height, full_width = image.shape[:2]
+    inner = image[max(0, y) : max(0, y + height), max(0, x) : max(0, x + width)]
+    margins = (max(0, -y), max(0, y + height - full_height), max(0, -x), max(0, x + width - full_width))
     if not any(margins):
         return inner
     if inner.size == 0:
-        return np.full((side, side, 3), FILL, dtype=np.uint8)
-    top, bottom, left, right = (min(margin, side) for margin in margins)
-    return np.asarray(
-        cv2.copyMakeBorder(inner, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(FILL,) * 3), np.uint8
-    )
+        return np.full((height, width, 3), FILL, dtype=np.uint8)
+    return np.asarray(cv2.copyMakeBorder(inner, *margins, cv2.BORDER_CONSTANT, value=(FILL,) * 3), np.uint8)
 
 
-def _clipped(truth: Truth, boxes: Boxes, size_wh: tuple[int, int], area_factor: float) -> Truth:
-    before = area(boxes)
+def _clipped(truth: Truth, boxes: Boxes, size_wh: tuple[int, int], rule: Cut) -> Truth:
     inside = clip_to(boxes, size_wh)
-    after = area(inside)
+    before, after = area(boxes), area(inside)
+    short = (inside[:, 2:] - inside[:, :2]).min(axis=1, initial=np.inf) < rule.least_px
+    hidden = (after < rule.min_visible * before) | (short & (after < before))
     kept = after > 0
-    hidden = after < MIN_VISIBLE * before
-    return Truth(
-        boxes=as_boxes(inside[kept]),
-        labels=truth.labels[kept],
-        areas=np.asarray(truth.areas[kept] * area_factor, dtype=np.float32),
-        ignored=(truth.ignored | hidden)[kept],
-    )
+    return Truth(as_boxes(inside[kept]), truth.labels[kept], truth.areas[kept], (truth.ignored | hidden)[kept])
+
+
+def scaled(sample: Sample, size_wh: tuple[int, int]) -> Sample:
+    """A frame, or a part of one, scaled to `size_wh` px; boxes and areas with it."""
+    width, height = sample.size_wh
+    factors = np.array([size_wh[0] / width, size_wh[1] / height] * 2, dtype=np.float32)
+    truth, boxes = sample.truth, clip_to(as_boxes(sample.truth.boxes * factors), size_wh)  # clip what rounding adds
+    lost = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) < LEAST_SIDE_PX
+    areas = np.asarray(truth.areas * (factors[0] * factors[1]), dtype=np.float32)
+    truth = Truth(boxes, truth.labels, areas, truth.ignored | lost)
+    return Sample(resize(sample.image, size_wh), truth, sample.image_id)
 
 
 def resize(image: Image, size_wh: tuple[int, int]) -> Image:
@@ -82,7 +98,7 @@ def flip_horizontally(sample: Sample) -> Sample:
     x1, y1, x2, y2 = sample.truth.boxes.T
     boxes = as_boxes(np.stack([width - x2, y1, width - x1, y2], axis=1))
     truth = Truth(boxes, sample.truth.labels, sample.truth.areas, sample.truth.ignored)
-    return Sample(np.ascontiguousarray(sample.image[:, ::-1]), truth, sample.image_id)
+    return Sample(np.asarray(cv2.flip(sample.image, 1), np.uint8), truth, sample.image_id)
 
 
 def model_size_wh(size_wh: tuple[int, int], resolution: int, step: int, *, keeps_aspect: bool) -> tuple[int, int]:
@@ -92,13 +108,3 @@ def model_size_wh(size_wh: tuple[int, int], resolution: int, step: int, *, keeps
     factor = resolution / max(size_wh)
     width, height = (max(step, round(side * factor / step) * step) for side in size_wh)
     return width, height
-
-
-def to_model_frame(sample: Sample, size_wh: tuple[int, int]) -> Sample:
-    """A whole frame scaled to `size_wh` px, boxes with it."""
-    width, height = sample.size_wh
-    factors = np.array([size_wh[0] / width, size_wh[1] / height] * 2, dtype=np.float32)
-    truth = sample.truth
-    areas = np.asarray(truth.areas * (factors[0] * factors[1]), dtype=np.float32)
-    moved = Truth(as_boxes(truth.boxes * factors), truth.labels, areas, truth.ignored)
-    return Sample(resize(sample.image, size_wh), moved, sample.image_id)

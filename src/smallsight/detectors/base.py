@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -21,11 +21,45 @@ class Target:
         boxes: (N, 4) float32, xyxy, px, model frame.
         labels: (N,) int64, class indices from 0.
         ignored: (N,) bool; inside these boxes no loss is taken for their class, except at objects that count.
+        weights: (N,) float32, what each object's part of the loss is multiplied with; 1 on average over the training
+            set, whatever the batch holds.
+        tiny: (N,) bool; smaller than the training's reference size.
     """
 
     boxes: Tensor
     labels: Tensor
     ignored: Tensor
+    weights: Tensor
+    tiny: Tensor
+
+    def to(self, device: torch.device) -> Target:
+        """The same truth on another device."""
+        return Target(*(getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)))
+
+    @property
+    def counted(self) -> Target:
+        """Only the objects that count."""
+        real = ~self.ignored
+        return Target(*(getattr(self, field.name)[real] for field in fields(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """What a batch costs.
+
+    Attributes:
+        parts: by name, weighted scalars; their sum is minimised.
+        tiny_share: scalar in [0, 1], detached: of the loss taken at objects, their weights included, the share taken at
+            tiny ones. NaN where no object of the batch counts.
+    """
+
+    parts: Mapping[str, Tensor]
+    tiny_share: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """The scalar that is minimised."""
+        return torch.stack(list(self.parts.values())).sum()
 
 
 class Detector(nn.Module, ABC):
@@ -39,10 +73,12 @@ class Detector(nn.Module, ABC):
     resolution_step: int
     keeps_aspect: bool
     """True: `resolution` is the longer side. False: frames are stretched to a square of `resolution` px."""
+    trains_on_crops: bool
+    """Whether training samples are parts of frames; else they are whole frames."""
 
     @abstractmethod
-    def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """The weighted parts of the loss, scalars; their sum is minimised."""
+    def losses(self, images: Tensor, targets: Sequence[Target]) -> Losses:
+        """What the batch costs; each object's part of it counts `Target.weights` times."""
 
     @abstractmethod
     def detect(self, images: Tensor, sizes_wh: Sequence[tuple[int, int]]) -> list[Detections]:
@@ -51,7 +87,7 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def detect_with_losses(
         self, images: Tensor, targets: Sequence[Target], sizes_wh: Sequence[tuple[int, int]]
-    ) -> tuple[list[Detections], dict[str, Tensor]]:
+    ) -> tuple[list[Detections], Losses]:
         """`detect` and `losses` from one forward pass, for validation."""
 
     @abstractmethod

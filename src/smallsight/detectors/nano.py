@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smallsight.detectors.base import Detector, Target
+from smallsight.detectors.base import Detector, Losses, Target
 from smallsight.records import Detections
 
 WIDTHS = (16, 32, 64, 96)
@@ -61,6 +61,7 @@ class NanoDetector(Detector):
 
     resolution_step = 16
     keeps_aspect = True
+    trains_on_crops = True
     stride = 2
 
     def __init__(self, class_names: Sequence[str], *, width: float = 1.0, flip_average: bool = False) -> None:
@@ -122,7 +123,7 @@ class NanoDetector(Detector):
         classes = len(self.class_names)
         return maps[:, :classes], maps[:, classes:]
 
-    def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, targets: Sequence[Target]) -> Losses:
         logits, boxes = self(images)
         return _losses(logits, boxes, targets, self.stride)
 
@@ -131,7 +132,7 @@ class NanoDetector(Detector):
 
     def detect_with_losses(
         self, images: Tensor, targets: Sequence[Target], sizes_wh: Sequence[tuple[int, int]]
-    ) -> tuple[list[Detections], dict[str, Tensor]]:
+    ) -> tuple[list[Detections], Losses]:
         logits, boxes = self(images)
         losses = _losses(logits, boxes, targets, self.stride)
         return _peaks(*self._averaged(images, logits, boxes), self.stride, sizes_wh), losses
@@ -156,47 +157,109 @@ def _decode(boxes: Tensor, x: Tensor, y: Tensor, stride: int) -> Tensor:
     return torch.cat([centre - half, centre + half], dim=-1) * stride
 
 
-def _losses(logits: Tensor, boxes: Tensor, targets: Sequence[Target], stride: int) -> dict[str, Tensor]:
-    heat = torch.zeros_like(logits)
+class _Assignment(NamedTuple):
+    """Which cells learn which of a batch's N objects that count.
+
+    Attributes:
+        heat: (B, classes, H, W), 1 at the objects' centres and falling off around them.
+        centre: image, class, y and x of each object's centre cell, (N,) each.
+        cell: image, y and x of the cells that learn a box, (M,) each.
+        owner: (M,), whose box that is.
+        height: (M,), of that object's bump there.
+    """
+
+    heat: Tensor
+    centre: tuple[Tensor, ...]
+    cell: tuple[Tensor, ...]
+    owner: Tensor
+    height: Tensor
+
+
+def _losses(logits: Tensor, boxes: Tensor, targets: Sequence[Target], stride: int) -> Losses:
+    """Focal loss of the heatmap and generalised IoU of the boxes.
+
+    An object's weight acts where there is something to find: on its centre cell and on the cells that learn its box.
+    """
     keep = torch.ones_like(logits)
-    found: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
-    objects = 0
+    for index, target in enumerate(targets):
+        if bool(target.ignored.any()):
+            _mask(keep[index], target.boxes[target.ignored] / stride, target.labels[target.ignored])
+    real = [target.counted for target in targets]
+    weights, tiny, truth = (torch.cat([getattr(t, name) for t in real]) for name in ("weights", "tiny", "boxes"))
+    if len(weights) == 0:
+        nothing = torch.zeros_like(logits)
+        parts = {"heatmap": _focal(logits, nothing, nothing, keep), "box": boxes.sum() * 0.0}
+        return Losses(parts, logits.new_tensor(math.nan))
+    heat, centre, cell, owner, height = _assign(logits, real, stride)
+    keep[centre] = 1
+    heat_loss = _focal(logits, heat, _at_centres(logits, centre, weights), keep) / len(weights)
+    image, y, x = cell
+    predicted = _decode(boxes[image, :, y, x], x.float(), y.float(), stride)
+    share = height * weights[owner]
+    overlap = (1 - _generalised_iou(predicted, truth[owner])) * share
+    factor = 2.0 * weights.mean()
+    with torch.no_grad():
+        at = logits[centre]
+        hit = -weights * (1 - at.sigmoid()) ** 2 * F.logsigmoid(at) / len(weights)
+        taken = torch.cat([hit, factor * overlap / share.sum()])
+        tiny_share = (taken * torch.cat([tiny, tiny[owner]])).sum() / taken.sum()
+    return Losses({"heatmap": heat_loss, "box": factor * overlap.sum() / share.sum()}, tiny_share)
+
+
+def _assign(logits: Tensor, targets: Sequence[Target], stride: int) -> _Assignment:
+    """Lay the objects of `targets`, at least one and all of them counting, onto maps like `logits`."""
+    heat = torch.zeros_like(logits)
+    centres, cells, owners, heights = [], [], [], []
+    first = 0
     for index, target in enumerate(targets):
         if len(target.boxes) == 0:
             continue
-        bump = _bumps(target.boxes / stride, logits.shape[-2:])
-        real = ~target.ignored
-        _mask(keep[index], target.boxes[~real] / stride, target.labels[~real])
-        objects += int(real.sum())
-        for label in set(target.labels[real].tolist()):
-            heat[index, label] = bump[real & (target.labels == label)].amax(0)
-        if bool(real.any()):
-            best, owner = bump[real].max(0)
-            ys, xs = torch.nonzero(best >= CENTRE_SHARE, as_tuple=True)
-            at = torch.full_like(xs, index)
-            found.append((at, ys, xs, best[ys, xs], target.boxes[real][owner[ys, xs]]))
-    keep[heat == 1] = 1
-    loss_heat = _focal(logits, heat, keep) / max(1, objects)
-    if not found:
-        return {"heatmap": loss_heat, "box": boxes.sum() * 0.0}
-    at, ys, xs, weight, truth = (torch.cat(parts) for parts in zip(*found, strict=True))
-    predicted = _decode(boxes[at, :, ys, xs], xs.float(), ys.float(), stride)
-    overlap = 1 - _generalised_iou(predicted, truth)
-    return {"heatmap": loss_heat, "box": 2.0 * (overlap * weight).sum() / weight.sum()}
+        x, y = _centre_cells(target.boxes / stride, heat.shape[-2:])
+        bump = _bumps(target.boxes / stride, x, y, heat.shape[-2:])
+        for label in set(target.labels.tolist()):
+            heat[index, label] = bump[target.labels == label].amax(0)
+        best, owner = bump.max(0)
+        at = torch.nonzero(best >= CENTRE_SHARE, as_tuple=True)
+        centres.append((torch.full_like(target.labels, index), target.labels, y.long(), x.long()))
+        cells.append((torch.full_like(at[0], index), *at))
+        owners.append(owner[at] + first)
+        heights.append(best[at])
+        first += len(target.boxes)
+    centre, cell = (tuple(torch.cat(column) for column in zip(*rows, strict=True)) for rows in (centres, cells))
+    return _Assignment(heat, centre, cell, torch.cat(owners), torch.cat(heights))
 
 
-def _bumps(boxes: Tensor, size_hw: torch.Size) -> Tensor:
+def _centre_cells(boxes: Tensor, size_hw: torch.Size) -> tuple[Tensor, Tensor]:
+    """x and y of the cell in which each box's centre lies, (N,) each, whole numbers."""
+    height, width = size_hw
+    x, y = ((boxes[:, :2] + boxes[:, 2:]) / 2).floor().T
+    return x.clamp(0, width - 1), y.clamp(0, height - 1)
+
+
+def _bumps(boxes: Tensor, x: Tensor, y: Tensor, size_hw: torch.Size) -> Tensor:
     """A bump of height 1 at each box's centre cell, (N, H, W); its width follows the box."""
     height, width = size_hw
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    sides = boxes[:, 2:] - boxes[:, :2]
-    sigma = (sides / 5).clamp(min=0.6)
-    cell = centre.floor().minimum(centre.new_tensor([width - 1, height - 1])).clamp(min=0)
-    x = torch.arange(width, device=boxes.device) - cell[:, :1]
-    y = torch.arange(height, device=boxes.device) - cell[:, 1:]
-    along_x = torch.exp(-0.5 * (x / sigma[:, :1]) ** 2)
-    along_y = torch.exp(-0.5 * (y / sigma[:, 1:]) ** 2)
+    sigma = ((boxes[:, 2:] - boxes[:, :2]) / 5).clamp(min=0.6)
+    dx = torch.arange(width, device=boxes.device) - x[:, None]
+    dy = torch.arange(height, device=boxes.device) - y[:, None]
+    along_x = torch.exp(-0.5 * (dx / sigma[:, :1]) ** 2)
+    along_y = torch.exp(-0.5 * (dy / sigma[:, 1:]) ** 2)
     return along_y[:, :, None] * along_x[:, None, :]
+
+
+def _at_centres(logits: Tensor, centre: tuple[Tensor, ...], weights: Tensor) -> Tensor:
+    """Each object's weight at its centre cell, the highest where several share one; 0 elsewhere.
+
+    Args:
+        logits: (B, classes, H, W); the map is like it, in memory too: a sum must not take the cells in another order.
+        centre: image, class, y and x, (N,) each.
+        weights: (N,).
+    """
+    batch, classes, height, width = logits.shape
+    image, label, y, x = centre
+    values = weights.new_zeros(batch * height * width * classes)
+    values.scatter_reduce_(0, ((image * height + y) * width + x) * classes + label, weights, "amax")
+    return values.view(batch, height, width, classes).permute(0, 3, 1, 2)
 
 
 def _mask(keep: Tensor, boxes: Tensor, labels: Tensor) -> None:
@@ -205,10 +268,15 @@ def _mask(keep: Tensor, boxes: Tensor, labels: Tensor) -> None:
         keep[label, max(0, math.floor(y1)) : math.ceil(y2), max(0, math.floor(x1)) : math.ceil(x2)] = 0
 
 
-def _focal(logits: Tensor, heat: Tensor, keep: Tensor) -> Tensor:
-    """Sum of the penalty-reduced focal loss over the cells that are kept. Source: "Objects as Points", equation 1."""
+def _focal(logits: Tensor, heat: Tensor, positive: Tensor, keep: Tensor) -> Tensor:
+    """Sum of the penalty-reduced focal loss over the cells that are kept.
+
+    Args:
+        logits, heat, keep: (B, classes, H, W).
+        positive: likewise, the weight of the object whose centre the cell is; 0 elsewhere.
+    Source: "Objects as Points", equation 1; there all objects weigh 1.
+    """
     chance = logits.sigmoid()
-    positive = (heat == 1).float()
     hit = positive * (1 - chance) ** 2 * F.logsigmoid(logits)
     miss = (1 - heat) ** 4 * chance**2 * F.logsigmoid(-logits)
     return -((hit + miss) * keep).sum()

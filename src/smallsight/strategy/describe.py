@@ -16,7 +16,7 @@ def plan_as_rows(plan: Plan, config: Config, *, resumes: bool, budget_s: float |
         resumes: whether a checkpoint is given, so that the baseline is evaluated and not trained.
         budget_s: is shared out as if every phase were run.
     """
-    shares = [plan.baseline.budget_share, *(p.budget_share for p in plan.phases if not p.missing)]
+    shares = [plan.baseline.budget_share, *(p.budget_share for p in plan.phases)]
     unit = None if budget_s is None else budget_s / sum(shares)
     epochs = 0 if resumes else plan.baseline.epochs or config.training.epochs
     rows: list[dict[str, Any]] = [
@@ -26,7 +26,6 @@ def plan_as_rows(plan: Plan, config: Config, *, resumes: bool, budget_s: float |
             "epochs": epochs,
             "settings": {},
             "when": "",
-            "missing": [],
             "expected_gain": None,
             "budget_s": unit and unit * plan.baseline.budget_share,
         }
@@ -39,9 +38,8 @@ def plan_as_rows(plan: Plan, config: Config, *, resumes: bool, budget_s: float |
                 "epochs": phase.epochs,
                 "settings": phase.settings(config),
                 "when": phase.when.sentence(),
-                "missing": phase.missing,
                 "expected_gain": to_json(phase.expected_gain),
-                "budget_s": None if unit is None or phase.missing else unit * phase.budget_share,
+                "budget_s": unit and unit * phase.budget_share,
             }
         )
     return rows
@@ -60,6 +58,4 @@ def plan_as_text(plan: Plan, rows: list[dict[str, Any]]) -> str:
         lines.append(f"- {row['title']}: {row['epochs']} epochs{share}; {changes}")
         if row["when"]:
             lines.append(f"    when {row['when']}")
-        if row["missing"]:
-            lines.append(f"    not available yet: {', '.join(row['missing'])}")
     return "\n".join(lines)

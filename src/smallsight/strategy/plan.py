@@ -9,10 +9,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from smallsight.config import Config, raise_first, with_settings
+from smallsight.config import Config, raise_first, resolution_step, with_settings
 from smallsight.errors import ConfigError
 from smallsight.sections import Section
-from smallsight.unused_keys import unavailable_keys
 from smallsight.yaml_files import read_yaml
 
 Level = Literal["minimum", "success", "optimal"]
@@ -53,8 +52,9 @@ class PlateauRule(Section):
     """When a metric counts as flat."""
 
     rule: Literal["slope", "patience"] = "slope"
-    window: Annotated[int, Field(ge=3)] = 8
+    window: Annotated[int, Field(ge=3)] = 16
     threshold: float = 0.001
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     patience: Annotated[int, Field(ge=1)] = 3
 
 
@@ -74,11 +74,16 @@ def _as_limit(value: object) -> object:
 _Limit = Annotated[float | Level | None, BeforeValidator(_as_limit)]
 
 
+def _as_names(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
 class When(Section):
     """Conditions; all that are given must hold.
 
     `target_below` and `target_at_least` compare the champion's target metric with a number or a level of the target.
-    `completed` names a phase that trained to its end, `failed` one that could not, `ran` one that did either.
+    `completed` names a phase that trained to its end, `failed` one that could not, `ran` one that did either;
+    `rolled_back` names phases that all trained to their end and were not improvements.
     """
 
     target_below: _Limit = None
@@ -87,11 +92,12 @@ class When(Section):
     completed: str | None = None
     failed: str | None = None
     ran: str | None = None
+    rolled_back: Annotated[tuple[str, ...], BeforeValidator(_as_names)] = ()
     any_of: tuple[When, ...] = ()
 
     def phases(self) -> list[str]:
         """Names of all phases that the conditions mention."""
-        own = [name for name in (self.completed, self.failed, self.ran) if name]
+        own = [name for name in (self.completed, self.failed, self.ran, *self.rolled_back) if name]
         return own + [name for when in self.any_of for name in when.phases()]
 
     def sentence(self) -> str:
@@ -106,6 +112,7 @@ class When(Section):
         for name, word in ((self.completed, "completed"), (self.failed, "failed"), (self.ran, "was tried")):
             if name:
                 parts.append(f"{name} {word}")
+        parts += [f"{name} was rolled back" for name in self.rolled_back]
         if self.any_of:
             parts.append("(" + " or ".join(when.sentence() for when in self.any_of) + ")")
         return " and ".join(parts)
@@ -129,23 +136,15 @@ class Phase(Section):
         """The configuration keys that this phase changes, with `scale` applied to the values in `config`."""
         changed, values = dict(self.set), flatten(config.to_dict())
         for dotted, factor in self.scale.items():
-            changed[dotted] = _scaled(dotted, values[dotted], factor)
+            changed[dotted] = _scaled(dotted, values[dotted], factor, resolution_step(config))
         return changed
 
-    @property
-    def missing(self) -> list[str]:
-        """Keys of `set` that this version of smallsight can't act on yet."""
-        return unavailable_keys(self.set)
 
-
-_RESOLUTION, _RESOLUTION_STEP = "training.resolution", 8
-
-
-def _scaled(dotted: str, value: float, factor: float) -> float:
-    """`value * factor`; whole where `value` is, and a resolution is one that strides divide."""
+def _scaled(dotted: str, value: float, factor: float, step: int) -> float:
+    """`value * factor`; whole where `value` is, and a resolution is a multiple of `step`."""
     scaled = value * factor
-    if dotted == _RESOLUTION:
-        return round(scaled / _RESOLUTION_STEP) * _RESOLUTION_STEP
+    if dotted == "training.resolution":
+        return round(scaled / step) * step
     return round(scaled) if isinstance(value, int) else float(f"{scaled:.6g}")
 
 
@@ -244,7 +243,7 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def remaining_share(plan: Plan, done: Sequence[str], current: str) -> float:
     """The part of the time left that `current` gets, in (0, 1]: its share among the phases still possible."""
-    shares = {BASELINE: plan.baseline.budget_share} | {p.name: p.budget_share for p in plan.phases if not p.missing}
+    shares = {BASELINE: plan.baseline.budget_share} | {p.name: p.budget_share for p in plan.phases}
     names = list(shares)
     coming = [name for name in names[names.index(current) :] if name == current or name not in done]
     return shares[current] / sum(shares[name] for name in coming)

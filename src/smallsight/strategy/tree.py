@@ -31,7 +31,7 @@ def decide(state: State, plan: Plan, config: Config) -> Decision:
     if reached:
         return Decision("stop", f"Target reached: {reached}.")
     for phase in plan.phases:
-        if state.run(phase.name) or phase.missing:
+        if state.run(phase.name):
             continue
         reason = holds(phase.when, state, plan)
         if reason is not None:
@@ -78,9 +78,7 @@ def skipped(state: State, plan: Plan) -> list[tuple[Phase, str]]:
     for phase in plan.phases:
         if state.run(phase.name) is not None:
             continue
-        if phase.missing:
-            why = "not available: " + ", ".join(phase.missing)
-        elif reached:
+        if reached:
             why = f"the target was reached before: {reached}"
         else:
             why = unmet(phase.when, state, plan) or "the run ended before"
@@ -122,6 +120,10 @@ def _checks(when: When, state: State, plan: Plan) -> Iterator[tuple[bool, str]]:
             met = run is not None and run.status in statuses
             kind = f" ({run.current.failure})" if met and word == "failed" and run and run.current else ""
             yield met, f"{name} {word if met else otherwise}{kind}"
+    for name in when.rolled_back:
+        verdict = run.verdict if (run := state.run(name)) else None
+        met = verdict is not None and verdict.outcome != "improved"
+        yield met, f"{name} was {'' if met else 'not '}rolled back"
     if when.any_of:
         first = next((reason for w in when.any_of if (reason := holds(w, state, plan)) is not None), None)
         reasons = (unmet(w, state, plan) or "" for w in when.any_of)
@@ -138,16 +140,9 @@ def last_plateau(state: State, plan: Plan) -> str | None:
 
 
 def _flat(records: Sequence[EpochRecord], plan: Plan) -> str | None:
-    rule = plan.plateau
     metric = plan.target.metric
-    found = plateau(
-        [record.epoch for record in records],
-        [record.value(metric) for record in records],
-        rule=rule.rule,
-        window=rule.window,
-        threshold=rule.threshold,
-        patience=rule.patience,
-    )
+    epochs, values = [record.epoch for record in records], [record.value(metric) for record in records]
+    found = plateau(epochs, values, **plan.plateau.model_dump())
     return f"{metric} is flat: {found.reason}" if found.detected else None
 
 
@@ -231,6 +226,13 @@ def against_erosion(verdict: Verdict, candidate: EpochRecord, baseline: EpochRec
         f"{before:.3f}, so the champion stays."
     )
     return replace(verdict, outcome="no_evidence", reason=reason)
+
+
+def verdict_in_words(verdict: Verdict) -> str:
+    """Why, and what follows where it is no improvement."""
+    if verdict.outcome == "improved":
+        return verdict.reason
+    return f"{verdict.reason.removesuffix('.')}. Rolled back: the champion stays, and the next phase starts from it."
 
 
 def best_epoch(records: Sequence[EpochRecord], metric: str) -> EpochRecord | None:

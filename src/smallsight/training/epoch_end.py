@@ -13,8 +13,9 @@ from collections.abc import Mapping
 
 from smallsight.config import Config
 from smallsight.data.coco import Dataset
+from smallsight.data.groups import groups_of
 from smallsight.evaluation.ap import evaluate
-from smallsight.evaluation.bootstrap import with_intervals
+from smallsight.evaluation.bootstrap import Units, with_intervals
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.files import copy_atomically
 from smallsight.records import Detections, EpochRecord, Estimate, to_json
@@ -35,7 +36,7 @@ def finish_epoch(state: TrainingState, began: float) -> bool:
     Raises:
         Interrupted: a stop was requested; what was trained is saved.
     """
-    state.save(state.spec.checkpoint, batches_done=state.batches, seconds=time.monotonic() - began)
+    state.save(state.spec.checkpoint, batches_done=state.supply.batches, seconds=time.monotonic() - began)
     _conclude(state, state.epoch, began)
     return state.channel.ask_to_go_on()
 
@@ -71,11 +72,12 @@ def _conclude(state: TrainingState, epoch: int, began: float) -> None:
         loss_parts=means,
         learning_rate=state.module.learning_rate if means else math.nan,
         seconds=time.monotonic() - began,
-        images_per_second=state.samples / trained_s if means else math.nan,
+        images_per_second=state.supply.samples / trained_s if means else math.nan,
         peak_memory_mb=peak_memory_mb(),
         resolution=config.training.resolution,
     )
     _keep(state, record)
+    state.log.add(record)
     state.channel.tell({"event": "epoch", "record": to_json(record)})
 
 
@@ -85,7 +87,8 @@ def _metrics(config: Config, dataset: Dataset, detections: list[Detections]) -> 
     evaluation = evaluate(
         dataset.truths, detections, classes, max_dets=settings.max_dets, centre_hit_px=settings.centre_hit_px
     )
-    return with_intervals(evaluation, replicates=settings.replicates)
+    units = Units.of(len(dataset), groups_of(dataset), settings.resample)
+    return with_intervals(evaluation, groups=units.groups, replicates=settings.replicates)
 
 
 def _look_for_hard_negatives(state: TrainingState, epoch: int) -> None:
@@ -106,6 +109,7 @@ def _keep(state: TrainingState, record: EpochRecord) -> None:
     is_best = not state.records or value > max(r.value(spec.target_metric) for r in state.records)
     state.records.append(record)
     state.epoch, state.skip_batches, state.seconds_before = record.epoch + 1, 0, 0.0
+    state.boost = state.supply.next_boost(state.boost, state.module.meter.tiny_share)
     state.module.meter = LossMeter()
     save_checkpoint(spec.lightweight(record.epoch), state.weights(record.epoch))
     if is_best:

@@ -34,7 +34,7 @@ def run_attempt(spec: AttemptSpec, channel: Channel) -> None:
         if not state.records:
             evaluate_start(state)
         return
-    waits_for_its_end = state.skip_batches >= state.batches
+    waits_for_its_end = state.skip_batches >= state.supply.batches
     if waits_for_its_end and not finish_epoch(state, time.monotonic() - state.seconds_before):
         return
     if state.epoch <= spec.last_epoch:
@@ -101,7 +101,7 @@ def _progress(state: TrainingState) -> dict[str, Any]:
         "epoch": state.epoch,
         "last_epoch": state.spec.last_epoch,
         "batch": state.module.meter.batches,
-        "batches": state.batches,
+        "batches": state.supply.batches,
         "losses": state.module.meter.means(),
         "learning_rate": state.module.learning_rate,
         "memory_mb": peak_memory_mb(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from smallsight.detectors.base import Detector, Target
+from smallsight.detectors.base import Detector, Losses
 from smallsight.errors import TrainingError
 from smallsight.records import Sample
 from smallsight.sections import Training
@@ -26,21 +26,38 @@ class NotANumber(TrainingError):
 
 
 class LossMeter:
-    """Running sums of the loss parts of one epoch."""
+    """Running sums of the losses of one epoch.
+
+    Attributes:
+        sums: of each part.
+        batches: counted so far.
+        tiny_sum, tiny_batches: sum of `Losses.tiny_share` and number of batches where it is known.
+    """
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {}
         self.batches = 0
+        self.tiny_sum = 0.0
+        self.tiny_batches = 0
 
-    def add(self, parts: Mapping[str, Tensor]) -> None:
+    def add(self, losses: Losses) -> None:
         """Count one batch."""
         self.batches += 1
-        for name, part in parts.items():
+        for name, part in losses.parts.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(part.detach())
+        share = float(losses.tiny_share)
+        if not math.isnan(share):
+            self.tiny_sum += share
+            self.tiny_batches += 1
 
     def means(self) -> dict[str, float]:
         """Mean of each part over the batches."""
         return {name: value / max(1, self.batches) for name, value in self.sums.items()}
+
+    @property
+    def tiny_share(self) -> float:
+        """Mean share of the loss at objects that tiny ones took; NaN where no batch had an object."""
+        return self.tiny_sum / self.tiny_batches if self.tiny_batches else math.nan
 
 
 def rate_factor(step: int, total_steps: int, warmup_steps: int, schedule: str) -> float:
@@ -100,8 +117,7 @@ class TrainingModule(pl.LightningModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         images, targets = batch
-        moved = [Target(t.boxes.to(device), t.labels.to(device), t.ignored.to(device)) for t in targets]
-        return images.to(device, non_blocking=True), moved
+        return images.to(device, non_blocking=True), [target.to(device) for target in targets]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         groups = self.detector.parameter_groups(self.settings.learning_rate, self.settings.weight_decay)
@@ -131,13 +147,13 @@ class TrainingModule(pl.LightningModule):
             group["lr"] = rate * self._factor()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        parts = self.detector.losses(*batch)
-        total = torch.stack(list(parts.values())).sum()
+        losses = self.detector.losses(*batch)
+        total = losses.total
         if not bool(torch.isfinite(total)):
-            shown = ", ".join(f"{name} {float(part.detach())}" for name, part in parts.items())
+            shown = ", ".join(f"{name} {float(part.detach())}" for name, part in losses.parts.items())
             raise NotANumber(f"the loss is not a number: {shown}. Lower training.learning_rate.")
         share = accumulation_share(self.meter.batches, self._batches, self.settings.grad_accum_steps)
-        self.meter.add(parts)
+        self.meter.add(losses)
         return total * share
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from smallsight.augment.geometry import model_size_wh, to_model_frame
+from smallsight.augment.geometry import model_size_wh, scaled
 from smallsight.augment.pipeline import Points
 from smallsight.boxes import centres, pairwise_iou
 from smallsight.data.frames import FrameStore
@@ -45,7 +45,7 @@ def predict(
         frames: whole frames.
         resolution: px, the detector's input size.
         batch_size: frames at a time; frames of different sizes never share a batch.
-        with_losses: also take the validation loss.
+        with_losses: also take the validation loss, in which all objects weigh the same, so that phases compare.
         stop_requested: asked before every batch.
     Raises:
         Interrupted: a stop was requested.
@@ -58,8 +58,8 @@ def predict(
                 raise Interrupted("stopped during an evaluation")
             images, targets, sizes_wh = _load(detector, frames, indices, resolution)
             if with_losses:
-                detections, parts = detector.detect_with_losses(images, targets, sizes_wh)
-                losses += [float(sum(parts.values()))] * len(indices)
+                detections, cost = detector.detect_with_losses(images, targets, sizes_wh)
+                losses += [float(cost.total)] * len(indices)
             else:
                 detections = detector.detect(images, sizes_wh)
             found += detections
@@ -83,10 +83,9 @@ def _load(
     samples = [frames.sample(index) for index in indices]
     sizes_wh = [sample.size_wh for sample in samples]
     size = model_size_wh(sizes_wh[0], resolution, detector.resolution_step, keeps_aspect=detector.keeps_aspect)
-    images, targets = collate([to_model_frame(sample, size) for sample in samples])
+    images, targets = collate([scaled(sample, size) for sample in samples])
     device = device_of(detector)
-    moved = [Target(t.boxes.to(device), t.labels.to(device), t.ignored.to(device)) for t in targets]
-    return images.to(device), moved, sizes_wh
+    return images.to(device), [target.to(device) for target in targets], sizes_wh
 
 
 def hard_points(detector: Detector, frames: FrameStore, indices: Sequence[int], resolution: int) -> dict[int, Points]:

@@ -11,8 +11,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from smallsight.attempts import AttemptSpec
-from smallsight.augment.pipeline import CropChain, Points
-from smallsight.config import Config, build_config, training_scales
+from smallsight.augment.pipeline import Points
+from smallsight.config import Config, build_config
 from smallsight.data.frame_cache import open_cache
 from smallsight.data.frames import FrameStore
 from smallsight.data.splits import read_splits
@@ -20,8 +20,9 @@ from smallsight.detectors.build import build_detector
 from smallsight.records import EpochRecord, Sample, epoch_record_from_json, to_json
 from smallsight.training.checkpoint import check_classes, load_checkpoint, load_weights, save_checkpoint
 from smallsight.training.device import resolve_device
-from smallsight.training.loader import epoch_loader
+from smallsight.training.loggers import EpochLog
 from smallsight.training.module import TrainingModule
+from smallsight.training.supply import Supply
 
 VALID_CACHE_SHARE = 0.3
 """Share of the memory for decoded frames that the validation set gets."""
@@ -52,6 +53,7 @@ class TrainingState:
         epoch: the epoch in training, or the next one.
         skip_batches: how many of its batches were trained before a restart.
         seconds_before: how long it took until then.
+        boost: how much more often the epoch takes images with tiny objects.
         hard_xy: by training frame, centres (K, 2) px, image frame, of the detector's false alarms.
     """
 
@@ -65,32 +67,27 @@ class TrainingState:
         self.detector = build_detector(self.config, self.train.dataset.class_names, spec.folder).to(self.device)
         self.records: list[EpochRecord] = []
         self.hard_xy: dict[int, Points] = {}
+        self.supply = Supply(self.train, self.detector, self.config)
+        self.boost = 1.0
         self.epoch = spec.first_epoch
         self.skip_batches = 0
         self.seconds_before = 0.0
         self.module = self._module()
         self._restore()
-
-    @property
-    def samples(self) -> int:
-        """Training samples of an epoch."""
-        return len(self.train) * self.config.sampling.crops_per_image
-
-    @property
-    def batches(self) -> int:
-        """Batches of an epoch."""
-        return math.ceil(self.samples / self.config.training.batch_size)
+        self.log = EpochLog(spec, self.config.logging, self.epoch)
 
     def _module(self) -> TrainingModule:
         training = self.config.training
-        steps = math.ceil(self.batches / training.grad_accum_steps)
+        steps = math.ceil(self.supply.batches / training.grad_accum_steps)
         epochs = max(0, self.spec.last_epoch - self.spec.first_epoch + 1)
-        return TrainingModule(self.detector, training, steps * epochs, self.batches, self._loader)
+        return TrainingModule(self.detector, training, steps * epochs, self.supply.batches, self._loader)
 
     def _loader(self) -> DataLoader[Sample]:
-        scales = training_scales(self.config, self.detector.resolution_step)
-        chain = CropChain(self.config.sampling, self.config.augmentation, scales)
-        return epoch_loader(self.train, chain, self.config, self.epoch, self.hard_xy, self.skip_batches)
+        left = self.spec.last_epoch - self.epoch
+        with_mosaic = left >= self.config.augmentation.mosaic.off_last_epochs
+        return self.supply.loader(
+            self.epoch, self.hard_xy, self.boost, with_mosaic=with_mosaic, skip_batches=self.skip_batches
+        )
 
     def _restore(self) -> None:
         """Continue this very attempt where its checkpoint is there; else start as told."""
@@ -104,6 +101,8 @@ class TrainingState:
                 self.records = [epoch_record_from_json(item) for item in content["records"]]
                 self.epoch, self.skip_batches = content["next_epoch"], content["skip_batches"]
                 module.meter.sums, module.meter.batches = dict(content["meter_sums"]), content["skip_batches"]
+                module.meter.tiny_sum, module.meter.tiny_batches = content["meter_tiny"]
+                self.boost = content["tiny_boost"]
                 self.seconds_before = content["seconds_before"]
                 return
         if spec.start == "warm":
@@ -139,6 +138,8 @@ class TrainingState:
             "skip_batches": batches_done,
             "seconds_before": seconds,
             "meter_sums": dict(module.meter.sums) if batches_done else {},
+            "meter_tiny": [module.meter.tiny_sum, module.meter.tiny_batches] if batches_done else [0.0, 0],
+            "tiny_boost": self.boost,
             "hard_xy": {str(key): torch.from_numpy(value) for key, value in self.hard_xy.items()},
             "records": [to_json(record) for record in self.records],
         }

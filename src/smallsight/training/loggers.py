@@ -1,0 +1,96 @@
+"""Where the figures of an epoch go besides the records: TensorBoard always, MLflow where it is asked for.
+
+They are copies. What decides and what is reported comes from the journal, and a tracking server that does not answer ends
+no training.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
+
+from smallsight.attempts import AttemptSpec
+from smallsight.files import write_text_atomically
+from smallsight.records import EpochRecord
+from smallsight.sections import Logging
+
+MLFLOW_RUN_FILE = "mlflow_run_id"
+"""In the run folder: the MLflow run that all attempts write to."""
+
+_log = logging.getLogger(__name__)
+
+
+class EpochLog:
+    """The loggers of an attempt.
+
+    Args:
+        spec: names the folders.
+        settings: whether MLflow is wanted, and where.
+        next_epoch: what TensorBoard holds from this epoch on was written before a restart, and gives way.
+    """
+
+    def __init__(self, spec: AttemptSpec, settings: Logging, next_epoch: int) -> None:
+        self._loggers: list[Logger] = [TensorBoardLogger(spec.folder, "", "tensorboard", purge_step=next_epoch)]
+        if settings.mlflow:
+            self._add_mlflow(Path(spec.run_folder), settings)
+
+    def add(self, record: EpochRecord) -> None:
+        """Send one epoch's figures; its number is the step."""
+        figures = figures_of(record)
+        for logger in list(self._loggers):
+            try:
+                logger.log_metrics(figures, step=record.epoch)
+                logger.save()
+            except (OSError, *_mlflow_errors()) as error:
+                _log.warning("epoch %d was not logged with %s: %s", record.epoch, type(logger).__name__, error)
+                self._loggers.remove(logger)
+
+    def _add_mlflow(self, run: Path, settings: Logging) -> None:
+        from pytorch_lightning.loggers import MLFlowLogger
+
+        uri = settings.mlflow_tracking_uri
+        if uri is None or uri.startswith("file:"):
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 refuses folders unless told
+        known = run / MLFLOW_RUN_FILE
+        run_id = known.read_text() if known.is_file() else None
+        try:
+            logger = MLFlowLogger(settings.mlflow_experiment_name or "smallsight", run.name, uri, run_id=run_id)
+            if run_id is None:
+                write_text_atomically(known, str(logger.run_id))
+            self._loggers.append(logger)
+        except _mlflow_errors() as error:
+            _log.warning("MLflow does not answer, so nothing is sent to it: %s", error)
+
+
+def figures_of(record: EpochRecord) -> Mapping[str, float]:
+    """What is logged, by name: the metrics with their intervals, losses, rate, speed and memory; known values only."""
+    figures = {
+        "loss/train": record.train_loss,
+        "loss/valid": record.val_loss,
+        "training/learning_rate": record.learning_rate,
+        "training/images_per_second": record.images_per_second,
+        "training/seconds": record.seconds,
+        "training/peak_memory_mb": record.peak_memory_mb,
+        "training/resolution": float(record.resolution),
+    }
+    figures |= {f"loss/{name}": value for name, value in record.loss_parts.items()}
+    for name, estimate in record.metrics.items():
+        figures |= {
+            f"metrics/{name}": estimate.value,
+            f"intervals/{name}_low": estimate.low,
+            f"intervals/{name}_high": estimate.high,
+        }
+    return {name: value for name, value in figures.items() if math.isfinite(value)}
+
+
+def _mlflow_errors() -> tuple[type[Exception], ...]:
+    try:
+        from mlflow.exceptions import MlflowException
+    except ModuleNotFoundError:
+        return ()
+    return (MlflowException,)

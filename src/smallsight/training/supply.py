@@ -1,0 +1,98 @@
+"""What a training set supplies: how many samples an epoch has, which frames they show, and how they are made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from smallsight.augment.copy_paste import Patches
+from smallsight.augment.object_bank import ObjectBank
+from smallsight.augment.pipeline import Chain, Points
+from smallsight.config import Config, training_scales
+from smallsight.data.frames import FrameStore
+from smallsight.detectors.base import Detector
+from smallsight.records import Sample
+from smallsight.training.loader import EpochSamples, epoch_loader
+from smallsight.training.object_sizes import model_areas, size_weighting
+from smallsight.training.sampling import epoch_order, image_weights, next_boost
+
+
+class Supply:
+    """The training samples of every epoch.
+
+    Args:
+        frames: the training set.
+        detector: whose input the samples are made for.
+        config: of the run.
+    """
+
+    def __init__(self, frames: FrameStore, detector: Detector, config: Config) -> None:
+        self.frames, self._config = frames, config
+        self._step, self._keeps_aspect = detector.resolution_step, detector.keeps_aspect
+        self._crop_px = config.sampling.crop_px if detector.trains_on_crops else None
+        self._repeats = config.sampling.crops_per_image if detector.trains_on_crops else 1
+        self._sizes_wh = [entry.size_wh for entry in frames.dataset.images]
+        areas = model_areas(
+            frames.dataset.truths, self._sizes_wh, config.training.resolution, keeps_aspect=self._keeps_aspect
+        )
+        self.sizes = size_weighting(areas, config.training.small_object_loss_weight)
+        tiny = [self.sizes.tiny(each) for each in areas]
+        self._has_tiny = np.array([each.any() for each in tiny], dtype=np.bool_)
+        every = np.concatenate([*tiny, np.zeros(0, dtype=np.bool_)])
+        self._tiny_objects = float(every.mean()) if len(every) else 0.0
+        self._patches = self._objects_to_paste()
+
+    @property
+    def samples(self) -> int:
+        """Training samples of an epoch."""
+        return len(self.frames) * self._repeats
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch."""
+        return math.ceil(self.samples / self._config.training.batch_size)
+
+    def loader(
+        self, epoch: int, hard_xy: Mapping[int, Points], boost: float, *, with_mosaic: bool, skip_batches: int
+    ) -> DataLoader[Sample]:
+        """The batches of an epoch.
+
+        Args:
+            epoch: its number; with the configured seed it decides everything drawn.
+            hard_xy: by frame, (K, 2) px, image frame: where the detector was wrong.
+            boost: how much more often images with tiny objects come, see `next_boost`.
+            with_mosaic: whether there may be mosaics in it.
+            skip_batches: that many, trained on before a restart, are left out.
+        """
+        config, seed = self._config, self._config.training.seed
+        truths = self.frames.dataset.truths
+        weights = image_weights(config.sampling.oversample, truths, self._has_tiny, boost)
+        order = epoch_order(seed, epoch, len(self.frames), self._repeats, weights)
+        samples = EpochSamples(self.frames, self._chain(boost, with_mosaic), config.training, epoch, order, hard_xy)
+        return epoch_loader(samples, config, self.sizes, skip_batches)
+
+    def next_boost(self, boost: float, tiny_share: float) -> float:
+        """The boost of the epoch after one with `boost` in which tiny objects took `tiny_share` of the loss."""
+        return next_boost(boost, tiny_share, self._tiny_objects) if self._config.sampling.loss_fed else 1.0
+
+    def _chain(self, boost: float, with_mosaic: bool) -> Chain:
+        return Chain(
+            sampling=self._config.sampling,
+            augmentation=self._config.augmentation,
+            resolutions=training_scales(self._config, self._step),
+            crop_px=self._crop_px,
+            patches=self._patches,
+            with_mosaic=with_mosaic,
+            tiny_px=self.sizes.reference_px,
+            tiny_boost=boost,
+        )
+
+    def _objects_to_paste(self) -> Patches | None:
+        settings = self._config.augmentation.copy_paste
+        if not settings.chance:
+            return None
+        bank = ObjectBank.of(self.frames.dataset.truths, self._sizes_wh, settings.max_side_px)
+        return Patches(bank, self.frames.sample)
