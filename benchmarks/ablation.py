@@ -4,7 +4,7 @@ Every run takes the same number of optimizer steps on the same images and is jud
 set. The test set is not touched. An interval is a bootstrap over the validation images and the seeds at once; a
 difference to "none" is paired: the same images and seeds are drawn for both.
 
-    python benchmarks/ablation.py FOLDER [--images 130] [--seeds 3] [--epochs 4] [--resolution 640] [--out runs/ablation]
+    python benchmarks/ablation.py FOLDER [--images 130] [--seeds 3] [--epochs 4] [--resolution 640] [--out FOLDER]
 
 FOLDER holds train/ and valid/ (COCO). Runs that are done are not done again; `--table` only prints.
 """
@@ -49,6 +49,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "4A copy-paste": {"augmentation": {"color_jitter": False, "copy_paste": 0.5}},
     "4B mosaic": {"augmentation": {"color_jitter": False, "mosaic": 0.5}},
     "4C loss weight": {**NONE, "training": {"small_object_loss_weight": 2.0}},
+    "default colour": {"augmentation": {}},
     "domain": {"augmentation": DOMAIN},
     "4A + domain": {"augmentation": {**DOMAIN, "copy_paste": 0.5}},
     "all": {

@@ -16,7 +16,19 @@ FILES = sorted(SOURCE.rglob("*.py"))
 MOST_LINES, MOST_FUNCTION_LINES = 400, 50
 HELP_S = 0.5
 
-GROUND = ("errors", "rng", "boxes", "files", "yaml_files", "records", "attempts", "overrides", "sections")
+GROUND = (
+    "errors",
+    "rng",
+    "boxes",
+    "files",
+    "yaml_files",
+    "records",
+    "attempts",
+    "overrides",
+    "sections",
+    "evidence",
+    "rfdetr_sizes",
+)
 LAYERS: list[tuple[str, tuple[str, ...]]] = [
     # module, what of ours it may import; the first row that fits counts
     ("", ()),
@@ -26,10 +38,12 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("boxes", ("errors",)),
     ("yaml_files", ("errors",)),
     ("records", ("boxes",)),
+    ("evidence", ("records",)),
     ("attempts", ("files",)),
     ("overrides", ("errors", "yaml_files")),
+    ("rfdetr_sizes", ()),
     ("sections", ("overrides",)),
-    ("config", ("errors", "yaml_files", "overrides", "sections")),
+    ("config", ("errors", "yaml_files", "overrides", "rfdetr_sizes", "sections")),
     ("unused_keys", ("config",)),
     ("data", (*GROUND, "config", "data")),
     ("augment", (*GROUND, "config", "augment")),
@@ -37,23 +51,46 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("evaluation", (*GROUND, "config", "evaluation", "detectors.base")),
     (
         "training",
-        (*GROUND, "config", "data", "augment", "evaluation", "detectors.base", "detectors.build", "training"),
+        (
+            *(*GROUND, "config", "data", "augment", "evaluation", "training"),
+            *("detectors.base", "detectors.build", "detectors.rfdetr_files", "detectors.rfdetr_weights"),
+        ),
     ),
     ("strategy", (*GROUND, "config", "unused_keys", "strategy")),
     ("report", (*GROUND, "config", "strategy", "report")),
     ("terminal", (*GROUND, "config", "strategy", "report")),
-    ("session", (*GROUND, "config", "unused_keys", "data", "evaluation", "training", "strategy", "report", "terminal")),
-    ("cli", (*GROUND, "config", "data", "training", "strategy", "report", "terminal", "session")),
+    ("status", (*GROUND, "strategy")),
+    ("champion", (*GROUND, "config", "data", "evaluation", "strategy")),
+    ("reports", (*GROUND, "config", "champion", "strategy", "report")),
+    (
+        "session",
+        (
+            *GROUND,
+            "config",
+            "unused_keys",
+            "champion",
+            "reports",
+            "status",
+            "data",
+            "evaluation",
+            "training",
+            "strategy",
+            "report",
+            "terminal",
+        ),
+    ),
+    ("cli", (*GROUND, "config", "data", "training", "strategy", "report", "terminal", "status", "session")),
     ("__main__", ("cli",)),
 ]
 VENDORS = {
     # package, the files that may import it
-    "rfdetr": ("detectors/rfdetr.py",),
+    "rfdetr": ("detectors/rfdetr.py", "detectors/rfdetr_criterion.py", "detectors/rfdetr_download.py"),
     "pytorch_lightning": ("training/*.py",),
     "torch": ("training/*.py", "detectors/*.py"),
+    "mlflow": ("training/loggers.py",),
     "typer": ("cli.py",),
-    "rich": ("terminal.py", "session.py", "report/summary.py", "data/doctor/text.py"),
-    "jinja2": ("data/doctor/page.py",),
+    "rich": ("terminal.py", "status.py", "cli.py", "session.py", "report/summary.py", "data/doctor/text.py"),
+    "jinja2": ("data/doctor/page.py", "report/html.py"),
     "hotcoco": ("evaluation/*.py",),
     "pycocotools": (),
     "yaml": ("yaml_files.py",),

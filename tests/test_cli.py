@@ -49,7 +49,7 @@ class FakeChild:
     def __init__(self, on_progress: object) -> None:
         pass
 
-    def __call__(self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool]) -> AttemptResult:
+    def __call__(self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool], on_fact: object) -> AttemptResult:
         type(self).calls += 1
         valid = read_coco(Path(spec.config["dataset"]["coco_val_path"]))
         found = [
@@ -111,7 +111,7 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (optimize("dataset.coco_val_path=${NOT_SET}/valid"), "the environment variable NOT_SET is not set"),
     (optimize("dataset.coco_val_path="), "dataset.coco_val_path: not given"),
     (optimize("dataset.category_name=puck"), "puck"),
-    (optimize("model.rfdetr_size=base", "model.detector=rfdetr"), "RF-DETR is not available in this version"),
+    (optimize("model.rfdetr_size=base", "model.detector=rfdetr"), "RF-DETR base needs a multiple of 56; got 96."),
     (optimize("--budget", "ten"), "--budget: got 'ten', expected a time such as 90s, 20m or 8h."),
     (optimize("--budget", "0s"), "--budget: got '0s'"),
     (optimize("--budget", "nans"), "--budget: got 'nans'"),
@@ -201,7 +201,7 @@ def test_a_whole_run_as_json(project: Path, cli: Cli) -> None:
     assert json.loads(cli("report", "out", "--json").out) == document
     status = json.loads(cli("status", "out", "--json").out)
     assert (status["state"], status["epoch"], status["champion"]) == ("finished", 3, 0.5)
-    assert json.loads((project / "out" / "status.json").read_text()) == status
+    assert {**json.loads((project / "out" / "status.json").read_text()), "live": None} == status
 
 
 def test_a_finished_run_is_told_and_not_trained(project: Path, cli: Cli) -> None:
@@ -223,7 +223,7 @@ def test_status_and_report_in_words(project: Path, cli: Cli) -> None:
 
 
 def test_an_interruption_has_its_own_exit_code(project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(self: object, spec: object, on_epoch: object) -> AttemptResult:
+    def stopped(self: object, spec: object, on_epoch: object, on_fact: object) -> AttemptResult:
         raise Interrupted("stopped in epoch 1")
 
     with monkeypatch.context() as patch:
@@ -238,7 +238,7 @@ def test_an_interruption_has_its_own_exit_code(project: Path, cli: Cli, monkeypa
 def test_a_failed_run_has_its_own_exit_code(project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeChild, "__call__", lambda *_: AttemptResult("crashed", "bus error"))
     outcome = cli("train", "--config", "run.yaml", "--output-dir", "out")
-    log = "out/phases/01_run/attempt_2/worker.log"
+    log = "out/phases/01_run/attempt_1/worker.log"
     assert (outcome.code, outcome.err) == (1, f"Error: run failed (crashed): bus error; see {log}\n")
 
 

@@ -221,28 +221,45 @@ def evaluate(
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="Run folder, or a JSON file with a recorded history.")],
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the page there, too.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what happened in a run, what was decided and why, and what to do next."""
+    """Say what happened in a run, what was decided and why, and what to do next; write its report.html anew."""
     from smallsight.session import show_report
 
-    show_report(run, as_json=as_json)
+    show_report(run, as_json=as_json, html=html)
+
+
+@app.command()
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="Run folder, or a JSON file with a recorded history.")],
+    run_b: Annotated[Path, typer.Argument(help="The one to set against it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Set two runs side by side: champions, the difference with its interval, settings, phases."""
+    from smallsight.session import compare_runs
+
+    typer.echo(compare_runs(run_a, run_b, as_json=as_json))
 
 
 @app.command()
 def status(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until the run has ended.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say in a few lines where a run stands."""
-    from smallsight.session import status_of
+    from rich.console import Console
 
-    content = status_of(run)
+    from smallsight import status as found
+
     if as_json:
-        typer.echo(json.dumps(content, indent=1))
-        return
-    for key, value in content.items():
-        typer.echo(f"{key:<16}{'-' if value is None else value}")
+        typer.echo(json.dumps(found.status_of(run), indent=1))
+    elif watch:
+        found.watch(run, Console(highlight=False), found.LIVE_EVERY_S)
+    else:
+        for name, value in found.as_lines(found.status_of(run)):
+            typer.echo(f"{name:<16}{value}")
 
 
 def _finish(outcome: Any, as_json: bool) -> None:

@@ -11,27 +11,32 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from smallsight.champion import detections_on, examine, judged
 from smallsight.config import Config, LoadedConfig, load_config, refuse_unavailable, start_file
 from smallsight.data.coco import ANNOTATION_FILE, Dataset
 from smallsight.data.frames import decode
+from smallsight.data.groups import groups_of
 from smallsight.data.splits import read_splits
 from smallsight.errors import ConfigError, DatasetError, Interrupted, RunFolderError
-from smallsight.evaluation.ap import evaluate, metric_definitions
-from smallsight.evaluation.detections_file import load_detections
+from smallsight.evaluation.ap import metric_definitions
+from smallsight.evaluation.bootstrap import Resampled, Units, resample
 from smallsight.evaluation.verdict import judge
 from smallsight.files import sha256_of, write_text_atomically
-from smallsight.records import Detections, Verdict
+from smallsight.records import Verdict
 from smallsight.report.analysis import analyse
 from smallsight.report.document import REPORT_FILE, to_document, write_report
 from smallsight.report.history import History, read_history
 from smallsight.report.story import tell
 from smallsight.report.summary import print_summary
+from smallsight.reports import comparison_of, write_everything, write_page
+from smallsight.status import JOURNAL, live_writer, read_state, summary_of
 from smallsight.strategy.describe import plan_as_rows, plan_as_text
 from smallsight.strategy.folder import (
     Origin,
@@ -43,13 +48,12 @@ from smallsight.strategy.folder import (
 )
 from smallsight.strategy.journal import Journal
 from smallsight.strategy.plan import Plan, check_plan, load_plan
-from smallsight.strategy.runner import Means, Run
-from smallsight.strategy.state import State, fold
+from smallsight.strategy.runner import Compare, Means, Run
+from smallsight.strategy.state import State
 from smallsight.terminal import Terminal
 from smallsight.training.child import ChildTrainer
 from smallsight.unused_keys import keys_without_effect
 
-JOURNAL = "journal.sqlite"
 DEFAULT_STRATEGY = "small_objects.yaml"
 SMALL_PX2 = 32.0**2
 
@@ -134,7 +138,7 @@ def _inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resume: P
         detections_on(valid, champion_detections(folder, state))  # its images must be today's, or nothing can be judged
     resumed_epoch = 0
     if start is not None and not (state.created and kind == "optimize"):
-        resumed_epoch = _resumed_epoch(start, train)
+        resumed_epoch = _resumed_epoch(start, train, config)
     origin = Origin(str(start or ""), resumed_epoch, annotations)
     return Inputs(config, source, plan, valid, folder, origin, tuple(keys_without_effect(loaded)))
 
@@ -181,12 +185,10 @@ def _datasets(config: Config, plan: Plan) -> tuple[Dataset, Dataset]:
     return train, valid
 
 
-def _resumed_epoch(path: Path, train: Dataset) -> int:
-    from smallsight.training.checkpoint import check_classes, load_checkpoint
+def _resumed_epoch(path: Path, train: Dataset, config: Config) -> int:
+    from smallsight.training.start import epoch_of
 
-    content = load_checkpoint(path)
-    check_classes(path, content, train.class_names)
-    return int(content["epoch"])
+    return epoch_of(path, train, config)
 
 
 @contextlib.contextmanager
@@ -201,8 +203,8 @@ def _session(inputs: Inputs, *, quiet: bool) -> Iterator[tuple[Run, Console]]:
         Terminal(console, inputs.plan.target.metric) as terminal,
     ):
         means = Means(
-            train=ChildTrainer(terminal.progress),
-            compare=lambda candidate, champion: compare(inputs, candidate, champion),
+            train=ChildTrainer(live_writer(inputs.folder, terminal.progress)),
+            compare=comparison(inputs),
             watcher=terminal,
             publish=lambda state: publish(inputs.folder, state),
         )
@@ -215,45 +217,39 @@ def _session(inputs: Inputs, *, quiet: bool) -> Iterator[tuple[Run, Console]]:
             raise
 
 
-def compare(inputs: Inputs, candidate: Path, champion: Path) -> Verdict:
-    """Judge two files of detections on the validation set.
+def comparison(inputs: Inputs) -> Compare:
+    """Judges phases on the validation set; each file is evaluated once, since a candidate may be the next champion.
 
-    Raises:
-        RunFolderError: they were made on other images.
+    What it returns raises:
+        RunFolderError: a file was made on other images.
     """
-    settings = inputs.config.evaluation
-    evaluations = [
-        evaluate(
-            inputs.valid.truths,
-            detections_on(inputs.valid, path),
-            len(inputs.valid.class_names),
-            max_dets=settings.max_dets,
-            centre_hit_px=settings.centre_hit_px,
+    settings, plan, valid = inputs.config.evaluation, inputs.plan, inputs.valid
+    target, guard = plan.target.metric, plan.guard.metric
+
+    @cache
+    def units() -> Units:
+        return Units.of(len(valid), groups_of(valid), settings.resample)
+
+    @cache
+    def resampled(path: Path, *metrics: str) -> Resampled:
+        evaluation = judged(inputs.config, valid, detections_on(valid, path))
+        return resample(evaluation, metrics, units(), replicates=settings.replicates)
+
+    def side(files: Sequence[Path]) -> list[Resampled]:
+        chosen, *others = files
+        return [resampled(chosen, target, guard), *(resampled(path, target) for path in others)]
+
+    def compare(candidates: Sequence[Path], champions: Sequence[Path]) -> Verdict:
+        return judge(
+            side(candidates),
+            side(champions),
+            target=target,
+            guard=guard,
+            max_guard_drop=plan.guard.max_drop,
+            confidence=plan.verdict.confidence,
         )
-        for path in (candidate, champion)
-    ]
-    plan = inputs.plan
-    return judge(
-        evaluations[0],
-        evaluations[1],
-        target=plan.target.metric,
-        guard=plan.guard.metric,
-        max_guard_drop=plan.guard.max_drop,
-        replicates=inputs.config.evaluation.replicates,
-        confidence=plan.verdict.confidence,
-    )
 
-
-def detections_on(valid: Dataset, path: Path) -> list[Detections]:
-    """The detections in a file, one entry for each image of the validation set.
-
-    Raises:
-        RunFolderError: the file can't be read, or was made on other images.
-    """
-    detections, ids = load_detections(path)
-    if ids != [image.id for image in valid.images]:
-        raise RunFolderError(f"{path}: made on other validation images than today's. Use another --output-dir.")
-    return detections
+    return compare
 
 
 def publish(folder: Path, state: State) -> None:
@@ -263,48 +259,12 @@ def publish(folder: Path, state: State) -> None:
         write_report(folder, tell(folder, state))
 
 
-def summary_of(state: State) -> dict[str, Any]:
-    """Where a run stands, in a few plain values."""
-    metric = state.plan.get("target", {}).get("metric", "map_small")
-    run = state.runs[-1] if state.runs else None
-    return {
-        "state": "finished" if state.done else "unfinished",
-        "phase": run.name if run else None,
-        "epoch": state.last_epoch,
-        "metric": metric,
-        "baseline": _value(state.baseline.value(metric)) if state.baseline else None,
-        "champion": _value(state.target_value(metric)),
-        "champion_epoch": state.champion.record.epoch if state.champion else None,
-        "elapsed_s": round(state.elapsed_s, 1),
-        "reason": state.finished or (run.decision.reason if run else None),
-    }
-
-
-def _value(value: float) -> float | None:
-    return None if value != value else round(value, 4)
-
-
-def read_state(folder: Path) -> State:
-    """The state of a run from its journal.
-
-    Raises:
-        RunFolderError: no journal there, or a damaged one.
-    """
-    with Journal(folder / JOURNAL, read_only=True) as journal:
-        return fold(journal.events())
-
-
-def status_of(folder: Path) -> dict[str, Any]:
-    """`summary_of` the run in a folder."""
-    return summary_of(read_state(folder))
-
-
 def _conclude(folder: Path, state: State, console: Console, *, quiet: bool) -> dict[str, Any]:
-    history = tell(folder, state)
-    analysis = analyse(history)
+    history, evidence = tell(folder, state), examine(folder, state)
+    analysis, page = analyse(history), write_everything(folder, history, state, evidence)
     if not quiet:
-        print_summary(console, history, analysis, folder / REPORT_FILE)
-    return to_document(history, analysis)
+        print_summary(console, history, analysis, page, evidence)
+    return to_document(history, analysis, evidence)
 
 
 def history_of(path: Path) -> History:
@@ -321,17 +281,35 @@ def history_of(path: Path) -> History:
     return read_history(path / REPORT_FILE)
 
 
-def show_report(path: Path, *, as_json: bool) -> None:
-    """Print the report on a run or a recorded history; a run's files are written anew."""
+def show_report(path: Path, *, as_json: bool, html: Path | None = None) -> None:
+    """Print the report on a run or a recorded history; a run's files are written anew.
+
+    Args:
+        html: write the page there, too.
+    """
+    state = read_state(path) if (path / JOURNAL).is_file() else None
     history = history_of(path)
     analysis = analyse(history)
+    evidence = examine(path, state) if state else None
+    if html is not None:
+        write_page(html, history, state, evidence)
     if as_json:
-        print(json.dumps(to_document(history, analysis), indent=1))  # noqa: T201 - the command's output
+        print(json.dumps(to_document(history, analysis, evidence), indent=1))  # noqa: T201 - the command's output
         return
-    report = None
-    if path.is_dir() and (path / JOURNAL).is_file() and os.access(path, os.W_OK):
-        report = write_report(path, history)
-    print_summary(Console(highlight=False), history, analysis, report)
+    report = html
+    if state is not None and os.access(path, os.W_OK):
+        report = write_everything(path, history, state, evidence)
+    print_summary(Console(highlight=False), history, analysis, report, evidence)
+
+
+def compare_runs(one: Path, other: Path, *, as_json: bool) -> str:
+    """Two runs, or recorded histories, side by side as text or JSON.
+
+    Raises:
+        HistoryError, RunFolderError: see `history_of`.
+    """
+    states = [read_state(path) if (path / JOURNAL).is_file() else None for path in (one, other)]
+    return comparison_of((history_of(one), states[0]), (history_of(other), states[1]), as_json=as_json)
 
 
 def describe_plan(

@@ -114,7 +114,7 @@ def test_own_matches_give_the_same_figures(make_odd, seed, n_images, ties, crowd
     evaluation = evaluate(*make_odd(seed, n_images, 3, ties, crowded), 3)
     replicate = replicate_values(evaluation, list(evaluation.metrics), np.ones((n_images, 1)))
     for name, estimate in evaluation.metrics.items():
-        assert replicate[name][0] == pytest.approx(estimate.value, abs=1e-9, nan_ok=True), name
+        assert replicate[name][0] == pytest.approx(estimate.value, abs=2e-7, nan_ok=True), name  # float32
 
 
 @pytest.mark.parametrize("n_truths", [100, 200, 300])

@@ -22,15 +22,10 @@ PLAN = Plan.model_validate(
         "phases": [
             {"name": "a", "title": "Phase A", "expected_gain": [0.01, 0.02]},
             {"name": "b", "when": {"failed": "a"}},
-            {"name": "c", "set": {"augmentation.of_tomorrow": True}},
+            {"name": "c", "when": {"rolled_back": "b"}},
         ],
     }
 )
-
-
-@pytest.fixture(autouse=True)
-def not_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smallsight.strategy.plan.unavailable_keys", lambda keys: [k for k in keys if "tomorrow" in k])
 
 
 def epoch(number: int, phase: str) -> EpochRecord:
@@ -67,13 +62,13 @@ def test_a_finished_run() -> None:
         (BASELINE, BASELINE, "baseline", 1, 2),
         ("a", "Phase A", "improved", 3, 4),
         ("b", "b", "skipped", 0, 0),
-        ("c", "c", "not_available", 0, 0),
+        ("c", "c", "skipped", 0, 0),
     ]
     assert [phase.reason for phase in history.phases] == [
         "the start of the run.",
         "improved, said the bootstrap. It ended early: it was flat.",
         "a did not fail",
-        "not available: augmentation.of_tomorrow",
+        "b was not rolled back",
     ]
     assert history.phases[1].expected_gain == (0.01, 0.02) and history.phases[1].seconds == 60.0
     assert [decision.reason for decision in history.decisions] == ["baseline next", "a next", "Nothing is left."]
@@ -126,7 +121,7 @@ def test_what_has_not_run_yet_is_pending() -> None:
     assert [(phase.name, phase.outcome) for phase in told[1:]] == [
         ("a", "pending"),
         ("b", "pending"),
-        ("c", "not_available"),
+        ("c", "pending"),
     ]
 
 

@@ -7,8 +7,9 @@ hits of a curve, and the columns are replicates. What counted between one hit an
 (hit x image), and its product with the draws (image x replicate) is what each replicate counted. Most of it is the same
 at every IoU threshold and is computed once.
 
-Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13 (percentile interval). The
-interval of a single figure departs from it, see `_centred`.
+Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13 (percentile interval). Departures:
+percentiles are taken further out where units are few, see `quantile`, and those of a single figure are moved, see
+`_centred`.
 """
 
 from __future__ import annotations
@@ -17,19 +18,55 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from scipy import sparse
+from scipy.special import ndtr, stdtrit
 
 from smallsight.errors import SmallsightError
 from smallsight.evaluation.ap import Evaluation, Metric
 from smallsight.evaluation.matching import Curve, Doubles, Ints
-from smallsight.records import Estimate
+from smallsight.records import Estimate, Floats
 from smallsight.rng import keyed_generator
 
 RECALL_LEVELS: Doubles = np.linspace(0, 1, 101)
-# Bounds the memory of one block of replicates: about five arrays of so many float64 are alive.
-_CELLS_AT_ONCE = 1 << 22  # 32 MiB each
+# Bounds the memory of one block of replicates: about five arrays of so many float32 are alive. They hold counts, exact
+# up to 16 million detections, and quotients of counts.
+_CELLS_AT_ONCE = 1 << 23  # 32 MiB each
+
+FEWEST_CLIPS = 5
+"""With fewer, an interval over clips misses the true figure even more often than one over images that ignores them
+(benchmarks/coverage.py): two clips say nothing about a third."""
+
+Resample = Literal["auto", "images", "clips"]
+
+
+@dataclass(frozen=True)
+class Units:
+    """What a replicate draws: single images (`groups` is None) or whole groups, one name per image; `over` says so."""
+
+    groups: tuple[str, ...] | None
+    over: str
+
+    @classmethod
+    def of(cls, n_images: int, clips: Sequence[str] | None = None, how: Resample = "auto") -> Units:
+        """Clips where they are known and enough, else images, with a caveat where that makes intervals too narrow.
+
+        Args:
+            n_images: in the evaluation set.
+            clips: the clip, or match, of each image; None where not known.
+            how: `auto`, or what to draw whatever is known; without clips, images are drawn.
+        """
+        n_clips = len(set(clips)) if clips is not None else n_images
+        if clips is None or n_clips == n_images:
+            return cls(None, f"{n_images} images")
+        if how == "clips" or (how == "auto" and n_clips >= FEWEST_CLIPS):
+            return cls(tuple(clips), f"{n_images} images in {n_clips} clips")
+        why = f"taken as independent, though they come from only {n_clips} clips: the interval is too narrow"
+        if how == "images":
+            why = f"taken as independent, though they come from {n_clips} clips"
+        return cls(None, f"{n_images} images ({why})")
 
 
 def with_intervals(
@@ -65,6 +102,57 @@ def with_intervals(
     }
 
 
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """An evaluation, reduced to what it takes to compare it with others of the same images.
+
+    Attributes:
+        points: figures by name.
+        values: by name (replicates,), the figure in each replicate; comparable where drawn alike.
+        n_units: by name, how many images, or clips, hold an object that the figure is about.
+        truths: (size bins, images) how many objects there are, by which sets are told apart.
+        over: what was drawn from, in words.
+    """
+
+    points: dict[str, Estimate]
+    values: dict[str, Doubles]
+    n_units: dict[str, int]
+    truths: Ints
+    over: str
+
+
+def resample(
+    evaluation: Evaluation, metrics: Sequence[str], units: Units | None = None, *, replicates: int = 1000, seed: int = 0
+) -> Resampled:
+    """The metrics of an evaluation in each replicate; arguments and errors as in `with_intervals`.
+
+    Args:
+        units: what is drawn together; single images where None.
+    """
+    units = units or Units.of(evaluation.n_images)
+    draws = draw_images(evaluation.n_images, groups=units.groups, replicates=replicates, seed=seed)
+    return Resampled(
+        {name: evaluation.metrics[name] for name in metrics if _definition(evaluation, name)},
+        replicate_values(evaluation, metrics, draws),
+        {name: independent_units(evaluation, name, units.groups) for name in metrics},
+        np.array([np.sum([curve.truths for curve in curves], axis=0) for curves in evaluation.curves.values()]),
+        units.over,
+    )
+
+
+def check_same_objects(one: Resampled, other: Resampled) -> None:
+    """Make sure that two evaluations can be compared.
+
+    Raises:
+        SmallsightError: they were not evaluated on the same objects.
+    """
+    if not np.array_equal(one.truths, other.truths):
+        raise SmallsightError(
+            f"bootstrap: candidate and champion were evaluated on different objects; got {one.truths.shape[1]} and "
+            f"{other.truths.shape[1]} images, expected the same images in the same order. Evaluate both on one set."
+        )
+
+
 def paired_difference(
     candidate: Evaluation,
     champion: Evaluation,
@@ -74,57 +162,18 @@ def paired_difference(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """How much `metric` of the candidate is above that of the champion, with a 95 % percentile interval.
+    """How much `metric` of the candidate is above that of the champion, with a 95 % interval.
 
     Both are drawn alike, so that what makes an image hard cancels. Arguments and errors as in `with_intervals`.
 
     Raises:
         SmallsightError: also where the two were not evaluated on the same objects.
     """
-    return paired_differences(candidate, champion, [metric], groups=groups, replicates=replicates, seed=seed)[
-        metric
-    ].estimate
-
-
-@dataclass(frozen=True, eq=False)
-class Difference:
-    """A metric of the candidate minus that of the champion.
-
-    Attributes:
-        estimate: with its two-sided 95 % interval.
-        values: (replicates,) the difference in each replicate.
-        n_units: how many images, or clips, hold an object that the metric is about.
-    """
-
-    estimate: Estimate
-    values: Doubles
-    n_units: int
-
-    def bound(self, percent: float) -> float:
-        """The value that the difference exceeds with `100 - percent` % confidence; NaN where not defined."""
-        return _percentile(self.values, percent)
-
-
-def paired_differences(
-    candidate: Evaluation,
-    champion: Evaluation,
-    metrics: Sequence[str],
-    *,
-    groups: Sequence[str] | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
-) -> dict[str, Difference]:
-    """`paired_difference` of several metrics on the same draws, with the replicates themselves."""
-    _check_same_objects(candidate, champion)
-    draws = draw_images(candidate.n_images, groups=groups, replicates=replicates, seed=seed)
-    ours, theirs = (replicate_values(each, metrics, draws) for each in (candidate, champion))
-    differences = {}
-    for name in metrics:
-        values, n_units = ours[name] - theirs[name], independent_units(candidate, name, groups)
-        here, there = candidate.metrics[name], champion.metrics[name]
-        point = Estimate(here.value - there.value, n=here.n)
-        differences[name] = Difference(_interval(point, values, n_units), values, n_units)
-    return differences
+    units = Units(None if groups is None else tuple(groups), "")
+    ours, theirs = (resample(each, [metric], units, replicates=replicates, seed=seed) for each in (candidate, champion))
+    check_same_objects(ours, theirs)
+    point = Estimate(ours.points[metric].value - theirs.points[metric].value, n=ours.points[metric].n)
+    return _interval(point, ours.values[metric] - theirs.values[metric], ours.n_units[metric])
 
 
 def draw_images(n_images: int, *, groups: Sequence[str] | None = None, replicates: int, seed: int) -> Doubles:
@@ -137,9 +186,9 @@ def draw_images(n_images: int, *, groups: Sequence[str] | None = None, replicate
     unit = _units(n_images, groups)
     n_units = int(unit.max(initial=-1)) + 1
     draws = np.zeros((n_units, replicates))
+    generator = keyed_generator("bootstrap", seed)
     for replicate in range(replicates if n_units else 0):
-        drawn = keyed_generator("bootstrap", seed, replicate).integers(0, n_units, n_units)
-        draws[:, replicate] = np.bincount(drawn, minlength=n_units)
+        draws[:, replicate] = np.bincount(generator.integers(0, n_units, n_units), minlength=n_units)
     return draws if groups is None else draws[unit]
 
 
@@ -148,6 +197,27 @@ def independent_units(evaluation: Evaluation, metric: str, groups: Sequence[str]
     curves = evaluation.curves[_definition(evaluation, metric).size_bin]
     held = np.sum([curve.truths for curve in curves], axis=0) > 0
     return len(np.unique(_units(evaluation.n_images, groups)[held]))
+
+
+def quantile(values: Doubles, share: float, n_units: int) -> float:
+    """The value that the figure is below with probability `share`, as judged from few units.
+
+    A percentile of the replicates is too near to the middle: replicates vary less than sets do, by sqrt(1 - 1 / n), and
+    n units tell their own spread no better than Student's t allows for. So a percentile further out is taken.
+
+    Args:
+        values: (replicates,); those that are NaN are left out.
+        n_units: how many images, or clips, hold an object.
+    Returns:
+        NaN with fewer than two units, or where no replicate has a value.
+    Source: the expanded percentile interval of Hesterberg, "What Teachers Should Know About the Bootstrap", The
+        American Statistician 69 (2015).
+    """
+    values = values[~np.isnan(values)]
+    if n_units < 2 or not len(values):
+        return math.nan
+    further = math.sqrt(n_units / (n_units - 1)) * float(stdtrit(n_units - 1, share))
+    return float(np.quantile(values, ndtr(further)))
 
 
 def replicate_values(evaluation: Evaluation, metrics: Sequence[str], draws: Doubles) -> dict[str, Doubles]:
@@ -213,7 +283,7 @@ def _precision(curve: Curve, thresholds: Sequence[int], draws: Doubles, truths: 
     width = max(1, _CELLS_AT_ONCE // max(1, len(rows)))
     for start in range(0, draws.shape[1] if len(rows) else 0, width):
         block = slice(start, start + width)
-        weights = np.ascontiguousarray(draws[:, block])
+        weights = np.ascontiguousarray(draws[:, block], dtype=np.float32)
         counted_everywhere = _accumulate(np.add, shared @ weights)
         for index, (place, image, more) in enumerate(each):
             seen = counted_everywhere[place]
@@ -224,7 +294,7 @@ def _precision(curve: Curve, thresholds: Sequence[int], draws: Doubles, truths: 
     return result
 
 
-def _accumulate(operation: np.ufunc, rows: Doubles) -> Doubles:
+def _accumulate(operation: np.ufunc, rows: Floats) -> Floats:
     """`operation.accumulate` down the rows, in place; numpy's own walks column by column, three times as slow."""
     for above, row in pairwise(rows):
         operation(above, row, out=row)
@@ -235,10 +305,10 @@ def _between(rows: Ints, counted: Ints, image: Ints, n_images: int) -> sparse.cs
     """(rows, images) how many of `counted` stand after the previous row, up to and with this one; later ones drop."""
     counted = counted[: np.searchsorted(counted, rows[-1], side="right")] if len(rows) else counted[:0]
     place = np.searchsorted(rows, counted, side="left")
-    return sparse.csr_array((np.ones(len(place)), (place, image[counted])), shape=(len(rows), n_images))
+    return sparse.csr_array((np.ones(len(place), np.float32), (place, image[counted])), shape=(len(rows), n_images))
 
 
-def _interpolated(hits: Doubles, seen: Doubles, truths: Doubles) -> Doubles:
+def _interpolated(hits: Floats, seen: Floats, truths: Doubles) -> Doubles:
     """AP over 101 recall levels, (R,), from running counts of hits and of what counted, (rows, R) each.
 
     Overwrites `seen`, for speed.
@@ -247,12 +317,23 @@ def _interpolated(hits: Doubles, seen: Doubles, truths: Doubles) -> Doubles:
         return np.zeros(len(truths))
     precision = np.divide(hits, seen, out=seen, where=seen > 0)
     envelope = _accumulate(np.maximum, precision[::-1])[::-1]
-    recall = hits / truths
-    nearest = np.rint(recall * 100).astype(np.intp)
-    # How many levels a row has reached, compared as COCO does: its level .35 is a rounding error above 35 / 100.
-    reached = nearest + (RECALL_LEVELS[nearest] <= recall)
-    newly = np.diff(reached, axis=0, prepend=0)
-    return np.asarray(np.einsum("ij,ij->j", envelope, newly.astype(np.float64)) / len(RECALL_LEVELS))
+    # How many hits a level takes, compared as COCO does: its level .35 is a rounding error above 35 / 100.
+    nearest = np.rint(RECALL_LEVELS[:, None] * truths)
+    needed = nearest + (nearest / truths < RECALL_LEVELS[:, None])
+    row = _first_reaching(hits, needed)
+    best = envelope[np.minimum(row, len(hits) - 1), np.arange(len(truths))]
+    return np.asarray(np.where(row < len(hits), best, 0).mean(axis=0, dtype=np.float64))
+
+
+def _first_reaching(rising: Floats, wanted: Doubles) -> Ints:
+    """The first row of each column of `rising`, (rows, R), that reaches each of `wanted`, (W, R); `rows` where none."""
+    low, high = np.zeros(wanted.shape, dtype=np.int64), np.full(wanted.shape, len(rising))
+    columns = np.arange(wanted.shape[1])
+    for _ in range(len(rising).bit_length()):
+        middle = (low + high) // 2
+        short = (middle < high) & (rising[np.minimum(middle, len(rising) - 1), columns] < wanted)
+        low, high = np.where(short, middle + 1, low), np.where(short, high, middle)
+    return low
 
 
 def _units(n_images: int, groups: Sequence[str] | None) -> Ints:
@@ -264,12 +345,6 @@ def _units(n_images: int, groups: Sequence[str] | None) -> Ints:
             f"bootstrap: groups does not fit; got {len(groups)} names, expected one for each of {n_images} images."
         )
     return np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1].astype(np.int64)
-
-
-def _percentile(values: Doubles, percent: float) -> float:
-    """Of the replicates in which the figure is defined; NaN where it is in none."""
-    values = values[~np.isnan(values)]
-    return float(np.percentile(values, percent)) if len(values) else math.nan
 
 
 def _centred(point: float, values: Doubles) -> Doubles:
@@ -284,9 +359,8 @@ def _centred(point: float, values: Doubles) -> Doubles:
 
 
 def _interval(point: Estimate, values: Doubles, n_units: int) -> Estimate:
-    if n_units < 2:
-        return Estimate(point.value, n=point.n)
-    return Estimate(point.value, _percentile(values, 2.5), _percentile(values, 97.5), point.n)
+    low, high = (quantile(values, share, n_units) for share in (0.025, 0.975))
+    return Estimate(point.value, low, high, point.n)
 
 
 def _definition(evaluation: Evaluation, metric: str) -> Metric:
@@ -295,15 +369,3 @@ def _definition(evaluation: Evaluation, metric: str) -> Metric:
             f"bootstrap: unknown metric; got {metric!r}, expected one of {', '.join(evaluation.definitions)}."
         )
     return evaluation.definitions[metric]
-
-
-def _check_same_objects(candidate: Evaluation, champion: Evaluation) -> None:
-    def counts(evaluation: Evaluation) -> list[Ints]:
-        return [curve.truths for curves in evaluation.curves.values() for curve in curves]
-
-    ours, theirs = counts(candidate), counts(champion)
-    if len(ours) != len(theirs) or not all(map(np.array_equal, ours, theirs)):
-        raise SmallsightError(
-            f"bootstrap: candidate and champion were evaluated on different objects; got {candidate.n_images} and "
-            f"{champion.n_images} images, expected the same images in the same order. Evaluate both on one set."
-        )

@@ -10,6 +10,7 @@ from smallsight.report.history import History
 
 _CHECK_FOOTAGE = "Check it on images like those it will see: a validation AP need not carry over to other footage."
 _FEW_EPOCHS = 5
+WHY_IT_ENDED = "Why it ended:"
 _VISIBLE = 0.0005
 
 
@@ -74,7 +75,7 @@ def _run_step(history: History, analysis: Analysis) -> str:
         if not _pending(history, decision):
             return "Resume the run: its next phase is not decided yet."
         return f"Resume the run, with phase {decision.phase} for {decision.epochs} epochs: {_sentence(decision.reason)}"
-    ended = f"Why it ended: {_sentence(decision.reason)}" if decision is not None else ""
+    ended = f"{WHY_IT_ENDED} {_sentence(decision.reason)}" if decision is not None else ""
     if analysis.level_reached != "none":
         return f"Use the champion{_at(history.champion_path)}: {_standing(analysis)}. {ended}".rstrip()
     return f"Change the data or the strategy, which has come to its end: {_standing(analysis)}. {ended}".rstrip()

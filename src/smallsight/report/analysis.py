@@ -17,7 +17,7 @@ from smallsight.report.advice import recommendations, warnings
 from smallsight.report.findings import Agreement, Analysis, Guard, Level, LevelName, Mark, Pace, PhaseReview
 from smallsight.report.history import History, PhaseStory, latest_per_epoch
 from smallsight.report.issues import Issue, configuration_issues
-from smallsight.strategy.trends import Trend, epochs_to_reach, momentum, overfitting, plateau, trend
+from smallsight.strategy.trends import Trend, epochs_to_reach, momentum, overfitting, plateau, standing, trend
 
 __all__ = ["Analysis", "Guard", "Level", "Mark", "PhaseReview", "analyse", "expected_maximum"]
 
@@ -26,7 +26,7 @@ def analyse(history: History) -> Analysis:
     """Everything that the report says about a history, from its records alone.
 
     An empty history gives NaN and "no epoch recorded". Where attempts repeated an epoch, the last one counts. The trend
-    spans all phases; plateau and overfitting look at the last phase, since a change of settings moves the losses.
+    spans all phases; standing, plateau and overfitting look at the last one, since a change of settings moves figures.
     """
     target = history.target
     records = tuple(r for r in latest_per_epoch(history.records) if not math.isnan(r.value(target.metric)))
@@ -34,6 +34,7 @@ def analyse(history: History) -> Analysis:
     marks = [Mark(record.epoch, record.metrics[target.metric]) for record in records]
     line = trend(epochs, values)
     last_phase = tuple(itertools.takewhile(lambda record: record.phase == records[-1].phase, reversed(records)))
+    recent = [r.epoch for r in last_phase], [r.value(target.metric) for r in last_phase]
     current = _current(history, marks)
     levels = _levels(history, current, line)
     elapsed = epochs[-1] - epochs[0] if epochs else 0
@@ -55,10 +56,9 @@ def analyse(history: History) -> Analysis:
         pace=_pace(line.slope, target.rate_per_epoch),
         momentum=momentum(epochs, values),
         best_inflation=expected_maximum(len(records)) * line.residual_sd,
-        plateau=plateau([r.epoch for r in last_phase], [r.value(target.metric) for r in last_phase]),
-        overfitting=overfitting(
-            [r.epoch for r in last_phase], [r.train_loss for r in last_phase], [r.val_loss for r in last_phase]
-        ),
+        standing=standing(*recent, threshold=history.plateau.threshold),
+        plateau=plateau(*recent, **history.plateau.model_dump()),
+        overfitting=overfitting(recent[0], [r.train_loss for r in last_phase], [r.val_loss for r in last_phase]),
         guard=_guard(history, records),
         levels=levels,
         level_reached=next((level.name for level in reversed(levels) if level.reached), "none"),

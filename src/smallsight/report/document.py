@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from smallsight.evidence import Evidence
 from smallsight.files import write_text_atomically
 from smallsight.records import EpochRecord, to_json
 from smallsight.report.analysis import analyse
@@ -29,14 +30,16 @@ _LOSSES = ("train_loss", "val_loss")
 _MEASURES = ("learning_rate", "seconds", "images_per_second", "peak_memory_mb")
 
 
-def to_document(history: History, analysis: Analysis) -> dict[str, Any]:
+def to_document(history: History, analysis: Analysis, evidence: Evidence | None = None) -> dict[str, Any]:
     """The report as plain JSON values.
 
+    Args:
+        evidence: what the champion's detections say, where it was made out.
     Returns:
         `metrics` by epoch (`map_50_95`, `map_50`, `map_small`, `train_loss` and `val_loss` always, as bare numbers or
         null; all else where known, with `intervals` and `n` by metric), `analysis` (`rate_per_epoch`,
-        `total_improvement`, `latest`, `gap_to_target` and more), `phases`, `decisions`, `target`, `baseline` and
-        `champion`.
+        `total_improvement`, `latest`, `gap_to_target` and more), `phases`, `decisions`, `target`, `baseline`,
+        `champion` and `evidence`.
     """
     champion = None
     if history.champion is not None:
@@ -53,18 +56,19 @@ def to_document(history: History, analysis: Analysis) -> dict[str, Any]:
         "decisions": to_json(history.decisions),
         "baseline": baseline,
         "champion": champion,
+        "evidence": to_json(evidence),
         "metrics": {str(record.epoch): _row(record) for record in latest_per_epoch(history.records)},
     }
     return {name: _finite(value) for name, value in document.items()}
 
 
-def write_report(folder: Path, history: History) -> Path:
+def write_report(folder: Path, history: History, evidence: Evidence | None = None) -> Path:
     """Write the report and the table of epochs into `folder`, each whole or not at all.
 
     Returns:
         The path of the JSON file.
     """
-    document = to_document(history, analyse(history))
+    document = to_document(history, analyse(history), evidence)
     path = folder / REPORT_FILE
     write_text_atomically(folder / TABLE_FILE, csv_text(history.records))
     write_text_atomically(path, json.dumps(document, indent=2, allow_nan=False) + "\n")

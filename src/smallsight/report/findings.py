@@ -10,7 +10,7 @@ from typing import Literal
 
 from smallsight.records import Estimate
 from smallsight.report.issues import Issue
-from smallsight.strategy.trends import Overfitting, Plateau
+from smallsight.strategy.trends import Overfitting, Plateau, Standing
 
 LevelName = Literal["none", "minimum", "success", "optimal"]
 Agreement = Literal["above", "compatible", "below", "not measured"]
@@ -86,6 +86,7 @@ class Analysis:
         pace: whether the rate is above or below the rate that the target asks for, or neither can be shown.
         momentum: the last value minus the first among the last five recorded epochs.
         best_inflation: how much the best of so many epochs gains from noise alone, at most.
+        standing: what the latest epochs of the last phase show, and how many more would tell.
         plateau, overfitting: over the last window of the last phase.
         guard: the guard metric, of the same epoch as `current`.
         levels: each level of the target; level_reached the highest reached by `current`.
@@ -112,6 +113,7 @@ class Analysis:
     pace: Pace
     momentum: Estimate
     best_inflation: float
+    standing: Standing
     plateau: Plateau
     overfitting: Overfitting
     guard: Guard

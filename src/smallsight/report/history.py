@@ -18,10 +18,9 @@ from typing import Any, Literal, NoReturn
 
 from smallsight.errors import HistoryError
 from smallsight.records import Decision, EpochRecord, Estimate, Verdict
+from smallsight.strategy.plan import PlateauRule
 
-PhaseOutcome = Literal[
-    "baseline", "improved", "no_evidence", "regressed", "failed", "running", "pending", "skipped", "not_available"
-]
+PhaseOutcome = Literal["baseline", "improved", "no_evidence", "regressed", "failed", "running", "pending", "skipped"]
 
 RECORDED_PHASE = "recorded"
 
@@ -67,6 +66,7 @@ class PhaseStory:
         verdict: against the champion on the same images.
         reason: one sentence.
         seconds: wall time, NaN where not known.
+        settings: dotted keys in effect that differ from the run's configuration.
     """
 
     name: str
@@ -78,6 +78,7 @@ class PhaseStory:
     verdict: Verdict | None = None
     reason: str = ""
     seconds: float = math.nan
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class History:
         phases, decisions: in order; empty for a recorded file.
         baseline: the checkpoint as it came; champion: the best one that was accepted.
         config: the run's configuration, sections as in its file.
+        plateau: when the strategy counts the target metric as flat.
         champion_path: the champion's checkpoint file.
         finished: whether the strategy has come to its end.
     """
@@ -102,6 +104,7 @@ class History:
     champion: EpochRecord | None = None
     config: Mapping[str, Any] | None = None
     target: Target = field(default_factory=Target)
+    plateau: PlateauRule = field(default_factory=PlateauRule)
     champion_path: str = ""
     finished: bool = False
 

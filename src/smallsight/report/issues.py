@@ -17,7 +17,6 @@ _FEWEST_IMAGES_PER_STEP = 16
 _STRATEGY_RESOLUTION_PX = {"base": 1288}
 _OTHER_RESOLUTION_PX = 1280
 _STRATEGY_LEARNING_RATE = 2e-4
-_STRATEGY_MIN_BOX_PX = 5
 
 
 @dataclass(frozen=True)
@@ -136,24 +135,7 @@ def _augmentation_issues(augmentation: Mapping[str, Any]) -> list[Issue]:
                 "enable it",
             )
         )
-    return [*issues, *_mosaic_issues(augmentation.get("mosaic"))]
-
-
-def _mosaic_issues(mosaic: Any) -> list[Issue]:
-    if not isinstance(mosaic, Mapping) or not _enabled(mosaic):
-        return []
-    smallest = _number(mosaic.get("min_bbox_size"))
-    if smallest is None or smallest <= 0:
-        return []
-    above = smallest > _STRATEGY_MIN_BOX_PX
-    return [
-        Issue(
-            "medium" if above else "low",
-            "augmentation.mosaic.min_bbox_size",
-            f"mosaic drops the box of every object that it shrinks below {smallest:g} px, though it stays in the image",
-            f"set it to {_STRATEGY_MIN_BOX_PX} or less" if above else "lower it where the objects are that small",
-        )
-    ]
+    return issues
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

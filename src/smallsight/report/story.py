@@ -11,7 +11,7 @@ from smallsight.records import Decision
 from smallsight.report.history import History, PhaseOutcome, PhaseStory, Target
 from smallsight.strategy.plan import Plan, build_plan
 from smallsight.strategy.state import PhaseRun, State
-from smallsight.strategy.tree import skipped
+from smallsight.strategy.tree import skipped, verdict_in_words
 
 
 def tell(folder: Path, state: State) -> History:
@@ -36,6 +36,7 @@ def tell(folder: Path, state: State) -> History:
         champion=state.champion.record if state.champion else None,
         config=build_config(state.config, "journal").to_dict(),
         target=target,
+        plateau=plan.plateau,
         champion_path=str(folder / "checkpoint_best.pth") if state.champion else "",
         finished=state.done,
     )
@@ -59,6 +60,7 @@ def _story(run: PhaseRun, plan: Plan, state: State) -> PhaseStory:
         verdict=run.verdict,
         reason=_reason(run, state),
         seconds=run.seconds,
+        settings=attempt.settings if attempt and state.kind != "train" else {},
     )
 
 
@@ -78,7 +80,7 @@ def _reason(run: PhaseRun, state: State) -> str:
         return f"failed ({attempt.failure}): {attempt.message}; it is to be tried again"
     early = f" It ended early: {attempt.ended_early}." if attempt.ended_early else ""
     if run.verdict:
-        return run.verdict.reason + early
+        return verdict_in_words(run.verdict) + early
     first = "first phase of this folder; not compared" if state.kind == "train" else "the start of the run"
     return (first if run.closed else "not judged yet") + "." + early
 
@@ -86,7 +88,7 @@ def _reason(run: PhaseRun, state: State) -> str:
 def _not_run(state: State, plan: Plan) -> list[PhaseStory]:
     stories = []
     for phase, why in skipped(state, plan):
-        outcome: PhaseOutcome = "not_available" if phase.missing else "skipped" if state.done else "pending"
+        outcome: PhaseOutcome = "skipped" if state.done else "pending"
         why = "its turn has not come" if outcome == "pending" else why
         expected = phase.expected_gain
         stories.append(PhaseStory(phase.name, phase.title or phase.name, 0, 0, outcome, expected, None, why))

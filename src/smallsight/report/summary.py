@@ -14,20 +14,30 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from smallsight.evidence import Evidence
 from smallsight.records import Decision, EpochRecord, Estimate
 from smallsight.report.findings import Analysis, Level, Mark, PhaseReview
 from smallsight.report.history import History, PhaseStory
+from smallsight.report.lessons import gap_warnings, lessons
+from smallsight.report.words import visible
 
 _OUTCOME_STYLES = {"improved": "green", "regressed": "red", "failed": "red", "running": "cyan"}
 _SEVERITY_STYLES = {"high": "bold red", "medium": "yellow", "low": "dim"}
 
 
-def print_summary(console: Console, history: History, analysis: Analysis, report: Path | None = None) -> None:
+def print_summary(
+    console: Console,
+    history: History,
+    analysis: Analysis,
+    report: Path | None = None,
+    evidence: Evidence | None = None,
+) -> None:
     """Print what was decided and why, to be read at 60 columns and at 120.
 
     Args:
         console: colours are dropped where it is no terminal.
         report: path of the written report, named at the end.
+        evidence: what the champion's detections say, where it was made out.
     """
     first, *others = analysis.recommendations or ("",)
     console.print(_text(f"Next: {first}", "bold"))
@@ -39,7 +49,10 @@ def print_summary(console: Console, history: History, analysis: Analysis, report
     _print_list(console, "Decisions", (_decision(decision) for decision in history.decisions))
     _print_signs(console, analysis)
     _print_issues(console, analysis)
-    _print_list(console, "Not to conclude", analysis.warnings)
+    if evidence is not None:
+        _print_list(console, "Mistakes", lessons(evidence))
+    gaps = gap_warnings(evidence, analysis.metric) if evidence is not None else ()
+    _print_list(console, "Not to conclude", (*gaps, *analysis.warnings))
     if report is not None:
         console.print()
         console.print(_text(f"Report: {report}"))
@@ -104,6 +117,7 @@ def _print_signs(console: Console, analysis: Analysis) -> None:
     patience = "yes" if flat.by_patience else "no"
     fired = "" if flat.patience_fired_at is None else f" (first fired at epoch {flat.patience_fired_at})"
     lines = [
+        f"lately: {analysis.standing.reason}",
         f"plateau by slope: {slope}",
         f"plateau by patience: {patience}{fired}",
         f"decided by {flat.rule}: {flat.reason}",
@@ -173,4 +187,4 @@ def _heading(title: str) -> Text:
 
 def _text(words: str, style: str = "") -> Text:
     """Words as they are: no markup, and control characters (a name may hold some) as their escapes."""
-    return Text("".join(c if c.isprintable() else repr(c)[1:-1] for c in words), style=style)
+    return Text(visible(words), style=style)

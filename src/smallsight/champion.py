@@ -1,0 +1,230 @@
+"""The champion of a run looked at again: its mistakes, thresholds and calibration, from the detections that were kept.
+
+No detector runs here, except on the second evaluation sets, in a process of its own. What can't be made out, because
+images or annotations are gone or have changed, is left out and said so; the report itself needs the journal alone.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from smallsight.config import Config, build_config, filled_path, with_settings
+from smallsight.data.coco import ANNOTATION_FILE, Dataset
+from smallsight.data.crops import crop_around
+from smallsight.data.groups import groups_of
+from smallsight.data.splits import read_splits
+from smallsight.errors import BoxError, ConfigError, DatasetError, RunFolderError
+from smallsight.evaluation.ap import AREA_RANGES, Evaluation, evaluate
+from smallsight.evaluation.bootstrap import Units, paired_difference
+from smallsight.evaluation.detections_file import load_detections
+from smallsight.evaluation.domain_gap import gap_between
+from smallsight.evaluation.errors import errors_by_size, worst_false_alarms, worst_misses
+from smallsight.evaluation.outcomes import Draws, judge_outcomes, survey
+from smallsight.evaluation.thresholds import BEST_F1, calibrate, operating_points
+from smallsight.evidence import Crop, DomainGap, Evidence, Mistake
+from smallsight.files import sha256_of, write_text_atomically
+from smallsight.records import Detections, Estimate, estimate_from_json
+from smallsight.strategy.folder import champion_checkpoint, champion_detections, phase_folder
+from smallsight.strategy.state import State
+
+REPLICATES = 200
+"""Draws for the intervals of mistakes: enough for a bar in a figure; verdicts use `evaluation.replicates`."""
+WORST = 12
+"""Misses, and false alarms, that are listed and shown."""
+
+
+def examine(folder: Path, state: State) -> Evidence | None:
+    """What the champion's detections say; None while there is no champion."""
+    if state.champion is None:
+        return None
+    evidence = Evidence(state.champion.record.epoch)
+    try:
+        dataset = validation_set(state)
+        detections = detections_on(dataset, champion_detections(folder, state))
+        evidence = _mistakes(evidence, state, dataset, detections)
+    except (BoxError, ConfigError, DatasetError, RunFolderError) as error:
+        return replace(evidence, left_out=(f"Mistakes, thresholds and pictures: {error}",))
+    lift, why = _lift(folder, state, dataset, detections)
+    gaps, missing = _gaps(folder, state)
+    return replace(evidence, lift=lift, gaps=gaps, left_out=(*why, *missing))
+
+
+def champion_config(state: State) -> Config:
+    """The configuration that the champion was trained with."""
+    assert state.champion is not None
+    return with_settings(build_config(state.config, "journal"), state.champion.settings, "champion")
+
+
+def validation_set(state: State) -> Dataset:
+    """The images that the champion was judged on, as they were then.
+
+    Raises:
+        ConfigError, DatasetError: they can't be read.
+        RunFolderError: their annotations have changed since.
+    """
+    assert state.champion_run is not None
+    dataset = read_splits(champion_config(state))[1]
+    file = dataset.root / ANNOTATION_FILE
+    if sha256_of(file) != state.champion_run.annotations.get("valid"):
+        raise RunFolderError(f"{file}: has changed since the champion was evaluated. Evaluate it again.")
+    return dataset
+
+
+def detections_on(valid: Dataset, path: Path) -> list[Detections]:
+    """The detections in a file, one entry for each image of the validation set.
+
+    Raises:
+        RunFolderError: the file can't be read, or was made on other images.
+    """
+    detections, ids = load_detections(path)
+    if ids != [image.id for image in valid.images]:
+        raise RunFolderError(f"{path}: made on other validation images than today's. Use another --output-dir.")
+    return detections
+
+
+def judged(config: Config, dataset: Dataset, detections: list[Detections]) -> Evaluation:
+    """The detections evaluated as the configuration says."""
+    settings = config.evaluation
+    return evaluate(
+        dataset.truths,
+        detections,
+        len(dataset.class_names),
+        max_dets=settings.max_dets,
+        centre_hit_px=settings.centre_hit_px,
+    )
+
+
+def crops_of(state: State, evidence: Evidence) -> Mapping[Mistake, Crop]:
+    """A picture of each mistake that is listed; those whose image can't be read are left out."""
+    if not (evidence.misses or evidence.false_alarms):
+        return {}
+    images = validation_set(state).images
+    crops = {}
+    for mistake in (*evidence.misses, *evidence.false_alarms):
+        try:
+            crops[mistake] = crop_around(images[mistake.image], mistake.box)
+        except DatasetError:
+            continue
+    return crops
+
+
+def _mistakes(evidence: Evidence, state: State, dataset: Dataset, detections: list[Detections]) -> Evidence:
+    names, files = dataset.class_names, [str(image.path.relative_to(dataset.root)) for image in dataset.images]
+    scene = survey(dataset.truths, detections, len(names), max_dets=champion_config(state).evaluation.max_dets)
+    draws = Draws.of(len(dataset), _units(state, dataset).groups, replicates=REPLICATES)
+    outcomes = judge_outcomes(scene, AREA_RANGES["all"])
+    points = operating_points(outcomes, names, draws)
+    thresholds = {point.class_name: point.threshold.value for point in points if point.purpose == BEST_F1}
+    return replace(
+        evidence,
+        images=len(dataset),
+        sizes=errors_by_size(scene, draws),
+        misses=tuple(worst_misses(outcomes, files, names, WORST, [thresholds.get(name, 0.0) for name in names])),
+        false_alarms=tuple(worst_false_alarms(outcomes, files, names, WORST)),
+        operating_points=points,
+        calibration=calibrate(outcomes, draws),
+    )
+
+
+def _units(state: State, dataset: Dataset) -> Units:
+    """What the intervals draw: the same as the verdicts."""
+    return Units.of(len(dataset), groups_of(dataset), champion_config(state).evaluation.resample)
+
+
+def _lift(
+    folder: Path, state: State, dataset: Dataset, detections: list[Detections]
+) -> tuple[Estimate | None, tuple[str, ...]]:
+    """The champion's target metric minus the baseline's; None with the reason where that can't be told."""
+    champion, baseline = state.champion, state.baseline
+    assert champion is not None
+    run = state.run(baseline.phase) if baseline else None
+    if baseline is None or run is None or baseline == champion.record:
+        return None, ()
+    path = phase_folder(folder, run) / f"attempt_{baseline.attempt}/detections/valid_epoch_{baseline.epoch:03d}.npz"
+    config = champion_config(state)
+    try:
+        before = detections_on(dataset, path)
+    except RunFolderError as error:
+        return None, (f"The lift's interval: {error}",)
+    return paired_difference(
+        judged(config, dataset, detections),
+        judged(config, dataset, before),
+        state.plan["target"]["metric"],
+        groups=_units(state, dataset).groups,
+        replicates=config.evaluation.replicates,
+    ), ()
+
+
+def _gaps(folder: Path, state: State) -> tuple[tuple[DomainGap, ...], tuple[str, ...]]:
+    """The champion on each of the second evaluation sets."""
+    gaps, missing = [], []
+    for name, where in sorted(champion_config(state).evaluation.sets.items()):
+        try:
+            gaps.append(_gap(folder, state, name, filled_path(f"evaluation.sets.{name}", where)))
+        except (ConfigError, DatasetError, RunFolderError, OSError) as error:
+            missing.append(f"The evaluation set {name}: {error}")
+    return tuple(gaps), tuple(missing)
+
+
+def _gap(folder: Path, state: State, name: str, data: Path) -> DomainGap:
+    assert state.champion is not None
+    metric = state.plan["target"]["metric"]
+    measured = _measured(folder, state, data)
+    there = estimate_from_json(measured["metrics"][metric])
+    return DomainGap(name, measured["images"], there, gap_between(state.champion.record.metrics[metric], there))
+
+
+def _measured(folder: Path, state: State, data: Path) -> Mapping[str, Any]:
+    """Figures of the champion on a folder; measured once per champion and annotation file, in a process of its own.
+
+    Raises:
+        RunFolderError: the champion is gone, or could not be measured there.
+        OSError: the annotations can't be read, or the figures can't be kept.
+    """
+    checkpoint = champion_checkpoint(folder, state)
+    key = f"{sha256_of(checkpoint)[:16]}_{sha256_of(data / ANNOTATION_FILE)[:16]}"
+    kept = folder / "sets" / f"{key}.json"
+    if not kept.is_file():
+        settings = champion_config(state).evaluation
+        command = [sys.executable, "-m", "smallsight", "evaluate", str(checkpoint), str(data), "--json"]
+        done = subprocess.run([*command, "--max-dets", str(settings.max_dets)], capture_output=True, text=True)
+        if done.returncode:
+            said = " ".join(done.stderr.split()).removeprefix("Error: ")
+            raise RunFolderError(f"{data}: can't be evaluated; {said[:300]}")
+        write_text_atomically(kept, done.stdout)
+    content: Mapping[str, Any] = json.loads(kept.read_text())
+    return content
+
+
+def champions_apart(one: tuple[Path, State], other: tuple[Path, State], metrics: Sequence[str]) -> dict[str, Estimate]:
+    """How much the champion of the other run is above that of the first, on the same images, as the first evaluates.
+
+    Args:
+        one, other: run folder and state.
+    Raises:
+        ConfigError, DatasetError: the images can't be read.
+        RunFolderError: the champions were judged on different images, or a file of detections is gone.
+    """
+    for folder, state in (one, other):
+        if state.champion is None:
+            raise RunFolderError(f"{folder}: no champion yet. Run its strategy on.")
+    hashes = [state.champion_run.annotations.get("valid") for _, state in (one, other) if state.champion_run]
+    if hashes[0] != hashes[1]:
+        raise RunFolderError(f"{other[0]}: judged on other images than {one[0]}. Evaluate both on one set.")
+    config, dataset = champion_config(one[1]), validation_set(one[1])
+    first, second = (
+        judged(config, dataset, detections_on(dataset, champion_detections(folder, state)))
+        for folder, state in (one, other)
+    )
+    settings, groups = config.evaluation, _units(one[1], dataset).groups
+    return {
+        metric: paired_difference(second, first, metric, groups=groups, replicates=settings.replicates)
+        for metric in metrics
+        if first.metrics[metric].known
+    }

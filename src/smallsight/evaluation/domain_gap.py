@@ -1,0 +1,23 @@
+"""How much lower a figure is on another set of images."""
+
+from __future__ import annotations
+
+import math
+
+from smallsight.records import Estimate
+
+
+def gap_between(here: Estimate, there: Estimate) -> Estimate:
+    """`here - there`, for figures that were measured on different images.
+
+    The interval is built from the two figures' own, which need not be symmetric; NaN where either has none.
+    Source: Zou and Donner, "Construction of confidence limits about effect measures", Statistics in Medicine 27 (2008),
+        equation 3 (MOVER).
+    """
+    gap = here.value - there.value
+    return Estimate(
+        gap,
+        gap - math.hypot(here.value - here.low, there.high - there.value),
+        gap + math.hypot(here.high - here.value, there.value - there.low),
+        min(here.n, there.n),
+    )

@@ -1,0 +1,187 @@
+"""What a detector gets wrong, what each kind of mistake costs, and the worst of them.
+
+The kinds, and the idea to put right one kind at a time and look at what AP gains, are TIDE's (Bolya et al., ECCV 2020,
+section 2.3). hotcoco's `tide_errors` agrees with this where every object counts (a test holds it), but it judges all
+sizes at once and knows nothing of intervals; here each size is judged by itself, ignored regions are COCO's, and the
+same draws of images give every part an interval. Departures: a detection of another size that lies badly on an object
+of this size is a mistake of localisation here, where COCO forgets it and TIDE would call the object missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from smallsight.evaluation.ap import AREA_RANGES, Evaluation, Metric
+from smallsight.evaluation.bootstrap import replicate_values
+from smallsight.evaluation.matching import Bools, Curve, Doubles, Ints
+from smallsight.evaluation.outcomes import (
+    NONE,
+    Draws,
+    Outcomes,
+    Scene,
+    judge_outcomes,
+)
+from smallsight.evidence import MISTAKE_KINDS, Box, Mistake, MistakeKind, Part, SizeErrors
+
+_AS_IT_IS = "as it is"
+_NEVER_HITS: tuple[MistakeKind, ...] = ("background", "duplicate", "both")
+
+
+def errors_by_size(scene: Scene, draws: Draws, sizes: Sequence[str] = tuple(AREA_RANGES)) -> tuple[SizeErrors, ...]:
+    """The mistakes at each object size that has objects.
+
+    Args:
+        scene: from `outcomes.survey`.
+        draws: what the intervals come from.
+        sizes: names in `ap.AREA_RANGES`.
+    """
+    judged = ((size, judge_outcomes(scene, AREA_RANGES[size])) for size in sizes)
+    return tuple(_size_errors(size, outcomes, draws) for size, outcomes in judged if outcomes.wanted.any())
+
+
+def worst_misses(
+    outcomes: Outcomes, files: Sequence[str], class_names: Sequence[str], limit: int, below: Sequence[float] = ()
+) -> list[Mistake]:
+    """Objects that were not found, or only by a detection that nobody would look at.
+
+    Args:
+        below: by label, an object found with less than this score counts as missed here; none does by default.
+    Returns:
+        Those first that nothing or only a low score comes near; of equal ones the largest.
+    """
+    objects, found = outcomes.scene.objects, outcomes.scene.found
+    nearest = np.full(len(objects.image), NONE)
+    near = outcomes.hit | outcomes.of_kind("localisation") | outcomes.of_kind("class")
+    rows = np.flatnonzero(near)
+    rows = rows[np.lexsort((found.scores[rows], outcomes.hit[rows]))]
+    nearest[outcomes.truth[rows]] = rows  # the last of each object stays: its hit, else the highest score
+    score = np.where(nearest == NONE, -1.0, np.append(found.scores, -1.0)[nearest])
+    limits = np.array(below or np.zeros(len(class_names)))
+    lost = np.flatnonzero(outcomes.wanted & (~outcomes.taken | (score < limits[objects.label])))
+    lost = lost[np.lexsort((-objects.area[lost], score[lost]))]
+    return [
+        Mistake(
+            kind=_kind(outcomes, nearest[row]),
+            image=int(objects.image[row]),
+            file=files[objects.image[row]],
+            class_name=class_names[objects.label[row]],
+            box=_corners(objects.boxes_xywh[row]),
+            other=None if nearest[row] == NONE else _corners(found.boxes_xywh[nearest[row]]),
+            score=None if nearest[row] == NONE else float(found.scores[nearest[row]]),
+        )
+        for row in _spread(lost, objects.image, limit)
+    ]
+
+
+def worst_false_alarms(
+    outcomes: Outcomes, files: Sequence[str], class_names: Sequence[str], limit: int
+) -> list[Mistake]:
+    """Detections that count against, the highest score first."""
+    objects, found = outcomes.scene.objects, outcomes.scene.found
+    wrong = np.flatnonzero(outcomes.counted & ~outcomes.hit)
+    wrong = wrong[np.argsort(-found.scores[wrong], kind="stable")]
+    return [
+        Mistake(
+            kind=_kind(outcomes, row),
+            image=int(found.image[row]),
+            file=files[found.image[row]],
+            class_name=class_names[found.label[row]],
+            box=_corners(found.boxes_xywh[row]),
+            other=None if outcomes.truth[row] == NONE else _corners(objects.boxes_xywh[outcomes.truth[row]]),
+            score=float(found.scores[row]),
+        )
+        for row in _spread(wrong, found.image, limit)
+    ]
+
+
+def _size_errors(size: str, outcomes: Outcomes, draws: Draws) -> SizeErrors:
+    curves: dict[str, tuple[Curve, ...]] = {_AS_IT_IS: _curves(outcomes)}
+    curves |= {kind: _put_right(outcomes, kind) for kind in MISTAKE_KINDS}
+    values = _average_precisions(curves, outcomes.scene.n_images, draws)
+    now, objects = values[_AS_IT_IS], int(outcomes.wanted.sum())
+    parts = []
+    for kind in MISTAKE_KINDS:
+        # Where every object was missed none is left to be judged by: all that is left was found.
+        gain = np.where(np.isnan(values[kind]) & ~np.isnan(now), 1.0, values[kind]) - now
+        count = int(outcomes.missed.sum() if kind == "missed" else outcomes.of_kind(kind).sum())
+        parts.append(Part(kind, count, draws.estimate(gain, objects)))
+    found = int((outcomes.wanted & outcomes.taken).sum())
+    return SizeErrors(size, objects, found, draws.estimate(now, objects), tuple(parts))
+
+
+def _put_right(outcomes: Outcomes, kind: MistakeKind) -> tuple[Curve, ...]:
+    """The curves after one kind of mistake was put right.
+
+    A missed object is no longer asked for. A detection that lies badly or has the wrong class becomes a hit where its
+    object was not found and no better one becomes it; the others go, like all those of the kinds that never hit.
+    """
+    if kind == "missed":
+        return _curves(outcomes, wanted=outcomes.wanted & ~outcomes.missed)
+    wrong = outcomes.of_kind(kind)
+    if kind in _NEVER_HITS:
+        return _curves(outcomes, counted=outcomes.counted & ~wrong)
+    found, objects = outcomes.scene.found, outcomes.scene.objects
+    rows = np.flatnonzero(wrong)
+    rows = rows[(outcomes.wanted & ~outcomes.taken)[outcomes.truth[rows]]]
+    rows = rows[np.argsort(-found.scores[rows], kind="stable")]
+    rows = rows[np.unique(outcomes.truth[rows], return_index=True)[1]]
+    hit, label = outcomes.hit.copy(), found.label.copy()
+    hit[rows], label[rows] = True, objects.label[outcomes.truth[rows]]
+    return _curves(outcomes, hit=hit, counted=(outcomes.counted & ~wrong) | hit, label=label)
+
+
+def _curves(
+    outcomes: Outcomes,
+    *,
+    wanted: Bools | None = None,
+    hit: Bools | None = None,
+    counted: Bools | None = None,
+    label: Ints | None = None,
+) -> tuple[Curve, ...]:
+    """One curve per class, with what is given in place of what is the case."""
+    scene = outcomes.scene
+    wanted = outcomes.wanted if wanted is None else wanted
+    hit = outcomes.hit if hit is None else hit
+    counted = outcomes.counted if counted is None else counted
+    label = scene.found.label if label is None else label
+    order = np.lexsort((-scene.found.scores, label))
+    order = order[counted[order]]
+    cells = (scene.objects.label * scene.n_images + scene.objects.image)[wanted]
+    truths = np.bincount(cells, minlength=scene.n_classes * scene.n_images).reshape(scene.n_classes, scene.n_images)
+    ends = np.searchsorted(label[order], np.arange(1, scene.n_classes))
+    return tuple(
+        Curve(scene.found.image[rows], hit[None, rows], counted[None, rows], truths[number])
+        for number, rows in enumerate(np.split(order, ends))
+    )
+
+
+def _average_precisions(curves: Mapping[str, tuple[Curve, ...]], n_images: int, draws: Draws) -> dict[str, Doubles]:
+    """By name (1 + replicates,): AP of the images as they are, then of each draw."""
+    evaluation = Evaluation({}, {name: Metric("precision", name) for name in curves}, dict(curves), n_images)
+    return replicate_values(evaluation, list(curves), draws.weights)
+
+
+def _kind(outcomes: Outcomes, row: int) -> MistakeKind:
+    """What a detection got wrong; an object that none comes near (-1), or that one found, is or as good as missed."""
+    code = NONE if row == NONE else int(outcomes.kind[row])
+    return "missed" if code == NONE else MISTAKE_KINDS[code]
+
+
+def _spread(rows: Ints, image: Ints, limit: int, each: int = 2) -> Iterator[int]:
+    """The first `limit` rows, no more than `each` of one image, so that one bad frame does not fill the page."""
+    seen: dict[int, int] = {}
+    for row in rows:
+        where = int(image[row])
+        seen[where] = seen.get(where, 0) + 1
+        if seen[where] <= each:
+            yield int(row)
+            limit -= 1
+        if not limit:
+            return
+
+
+def _corners(box_xywh: Doubles) -> Box:
+    x, y, width, height = (float(value) for value in box_xywh)
+    return x, y, x + width, y + height

@@ -1,0 +1,137 @@
+"""Two runs side by side: their champions, what was set differently, and how their phases went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from smallsight.records import EpochRecord, Estimate, to_json
+from smallsight.report.history import History, latest_per_epoch
+from smallsight.report.markdown import plain, table
+from smallsight.strategy.plan import flatten
+
+_SHOWN = ("map_50_95", "map_50", "map_small", "ap_0_8", "ap_8_16", "ap_16_32", "recall_50", "centre_ap")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs, the second against the first.
+
+    Attributes:
+        first, second: the runs.
+        metric: the first run's target metric.
+        differences: of the champions on the same images, second minus first; empty where they can't be compared so.
+        note: why they can't be.
+    """
+
+    first: History
+    second: History
+    metric: str
+    differences: Mapping[str, Estimate]
+    note: str = ""
+
+    @property
+    def champions(self) -> tuple[EpochRecord | None, EpochRecord | None]:
+        """Of each run, or its last epoch where it has none."""
+        return standing(self.first), standing(self.second)
+
+    def verdict(self) -> str:
+        """One sentence."""
+        difference = self.differences.get(self.metric)
+        if difference is None:
+            return f"Which champion is better can't be told: {self.note}"
+        if difference.low > 0:
+            better = f"{self.second.source} is better"
+        elif difference.high < 0:
+            better = f"{self.first.source} is better"
+        else:
+            better = "No difference can be shown"
+        return f"{better}: {self.metric} differs by {difference:+.3f} on the same images, n={difference.n}."
+
+
+def standing(history: History) -> EpochRecord | None:
+    """The champion, or the last epoch where there is none."""
+    records = latest_per_epoch(history.records)
+    return history.champion or (records[-1] if records else None)
+
+
+def metrics_to_compare(first: History, second: History) -> tuple[str, ...]:
+    """The target metrics and the usual ones that both champions have a value of."""
+    records = standing(first), standing(second)
+    names = dict.fromkeys((first.target.metric, second.target.metric, *_SHOWN))
+    return tuple(
+        name for name in names if all(r is not None and name in r.metrics and r.metrics[name].known for r in records)
+    )
+
+
+def settings_apart(comparison: Comparison) -> list[tuple[str, Any, Any]]:
+    """Keys of the champions' configurations whose values differ; empty where either is not known."""
+    first, second = comparison.first, comparison.second
+    if first.config is None or second.config is None:
+        return []
+    ours, theirs = in_effect(first), in_effect(second)
+    return [
+        (key, ours.get(key), theirs.get(key)) for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)
+    ]
+
+
+def in_effect(history: History) -> dict[str, Any]:
+    """The settings that the champion was trained with, by dotted key."""
+    champion = standing(history)
+    phase = next((phase for phase in history.phases if champion and phase.name == champion.phase), None)
+    return flatten(history.config or {}) | dict(phase.settings if phase else {})
+
+
+def to_text(comparison: Comparison) -> str:
+    """Markdown that is read as well in a terminal."""
+    sources = plain(comparison.first.source), plain(comparison.second.source)
+    settings = ((plain(key), plain(str(a)), plain(str(b))) for key, a, b in settings_apart(comparison))
+    parts = [
+        [plain(comparison.verdict())],
+        table(("champion", *sources, "difference"), _figures(comparison)),
+        table(("setting", *sources), settings),
+        table(("phase", *sources), _phases(comparison)),
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def to_comparison_document(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as plain JSON values."""
+    champions = [
+        None
+        if record is None
+        else {"source": history.source, "epoch": record.epoch, "phase": record.phase}
+        | {"metrics": to_json(record.metrics)}
+        for history, record in zip((comparison.first, comparison.second), comparison.champions, strict=True)
+    ]
+    return {
+        "verdict": comparison.verdict(),
+        "metric": comparison.metric,
+        "champions": champions,
+        "differences": to_json(comparison.differences),
+        "settings": [{"key": key, "first": a, "second": b} for key, a, b in settings_apart(comparison)],
+        "phases": [dict(zip(("name", "first", "second"), row, strict=True)) for row in _phases(comparison)],
+    }
+
+
+def _figures(comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    ours, theirs = comparison.champions
+    if ours is None or theirs is None:
+        return
+    yield "epoch", str(ours.epoch), str(theirs.epoch), ""
+    for name in metrics_to_compare(comparison.first, comparison.second):
+        difference = comparison.differences.get(name)
+        shown = "" if difference is None else f"{difference:+.3f}"
+        yield name, f"{ours.metrics[name]:.3f}", f"{theirs.metrics[name]:.3f}", shown
+
+
+def _phases(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
+    columns = [{phase.name: phase for phase in history.phases} for history in (comparison.first, comparison.second)]
+    for name in dict.fromkeys(name for column in columns for name in column):
+        cells = []
+        for column in columns:
+            phase = column.get(name)
+            gain = f" {phase.verdict.difference.value:+.3f}" if phase and phase.verdict else ""
+            cells.append("" if phase is None else phase.outcome.replace("_", " ") + gain)
+        yield plain(name), cells[0], cells[1]

@@ -1,0 +1,166 @@
+"""The report as one HTML file that needs no network: it opens from the disk, in light and dark, on a phone, on paper.
+
+Every word that comes from data is escaped by the template; the page's own script is the only one that its content
+security policy lets run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from smallsight.evidence import Box, Crop, Evidence, Mistake
+from smallsight.records import Estimate
+from smallsight.report.advice import WHY_IT_ENDED
+from smallsight.report.analysis import analyse
+from smallsight.report.charts import (
+    PHASE_TONES,
+    calibration_figure,
+    curves,
+    error_figures,
+    phase_numbers,
+    phase_rows,
+    target_figure,
+)
+from smallsight.report.history import History, latest_per_epoch
+from smallsight.report.lessons import KINDS, gap_warnings, lessons
+from smallsight.report.words import visible
+from smallsight.strategy.plan import flatten
+
+_TEMPLATES = files("smallsight.report") / "templates"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A mistake as the page shows it: a JPEG in base64, and boxes in its own coordinates (x, y, width, height)."""
+
+    mistake: Mistake
+    jpeg: str
+    size_wh: tuple[float, float]
+    box: Box
+    other: Box | None
+
+
+def render(
+    history: History,
+    evidence: Evidence | None = None,
+    crops: Mapping[Mistake, Crop] | None = None,
+) -> str:
+    """The page.
+
+    Args:
+        history: what is reported on.
+        evidence: what the champion's detections say; sections that need it are left out where None.
+        crops: pictures of its mistakes, as far as there are any.
+    """
+    analysis = analyse(history)
+    headline, _, why = (analysis.recommendations or ("Nothing to do.",))[0].partition(WHY_IT_ENDED)
+    axis, gains = phase_rows(history, analysis)
+    script = _text("sort.js")
+    return (
+        _environment()
+        .from_string(_text("report.html.j2"))
+        .render(
+            history=history,
+            analysis=analysis,
+            evidence=evidence or Evidence(0),
+            headline=headline.strip(),
+            why=why.strip(),
+            warnings=(*gap_warnings(evidence, analysis.metric), *analysis.warnings) if evidence else analysis.warnings,
+            lessons=lessons(evidence) if evidence else (),
+            kinds=KINDS,
+            numbers=phase_numbers(history),
+            tones=PHASE_TONES,
+            reviews={review.phase: review for review in analysis.phases},
+            target=target_figure(history, analysis, evidence),
+            gain_axis=axis,
+            gains=gains,
+            curves=curves(history, analysis),
+            errors=error_figures(evidence) if evidence else (),
+            calibration=calibration_figure(evidence) if evidence else None,
+            misses=tuple(_pictures(evidence.misses if evidence else (), crops or {})),
+            false_alarms=tuple(_pictures(evidence.false_alarms if evidence else (), crops or {})),
+            settings=_settings(history),
+            epochs=latest_per_epoch(history.records),
+            left_out=_left_out(history, evidence),
+            style=Markup(_text("style.css")),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_printed
+    )
+    environment.filters |= {"interval": _interval, "duration": _duration, "value": _value}
+    return environment
+
+
+def _text(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _printed(value: Any) -> Any:
+    """What the template prints: words made safe, markup of the page's own as it is."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _interval(estimate: Estimate, spec: str = ".3f") -> str:
+    return "" if math.isnan(estimate.low) else f"{estimate.low:{spec}}, {estimate.high:{spec}}"
+
+
+def _duration(seconds: float) -> str:
+    if math.isnan(seconds):
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _value(number: float, spec: str = ".3f") -> str:
+    return "" if math.isnan(number) else format(number, spec)
+
+
+def _pictures(mistakes: tuple[Mistake, ...], crops: Mapping[Mistake, Crop]) -> Iterator[Picture]:
+    for mistake in mistakes:
+        crop = crops.get(mistake)
+        if crop is not None:
+            x1, y1, x2, y2 = crop.window
+            jpeg = base64.b64encode(crop.jpeg).decode("ascii")
+            other = None if mistake.other is None else _moved(mistake.other, crop.window)
+            yield Picture(mistake, jpeg, (x2 - x1, y2 - y1), _moved(mistake.box, crop.window), other)
+
+
+def _moved(box: Box, window: Box) -> Box:
+    """x, y, width, height from the window's corner."""
+    return box[0] - window[0], box[1] - window[1], box[2] - box[0], box[3] - box[1]
+
+
+def _settings(history: History) -> list[tuple[str, Any, dict[str, Any]]]:
+    """Keys that any phase changed: the configured value, and the value in effect in each phase that ran."""
+    configured = flatten(history.config or {})
+    ran = [phase for phase in history.phases if phase.outcome not in ("pending", "skipped")]
+    keys = sorted({key for phase in ran for key in phase.settings})
+    return [
+        (key, configured.get(key, ""), {p.name: p.settings.get(key, configured.get(key, "")) for p in ran})
+        for key in keys
+    ]
+
+
+def _left_out(history: History, evidence: Evidence | None) -> list[str]:
+    notes = list(evidence.left_out if evidence else ())
+    if evidence is None:
+        notes.append("Mistakes, thresholds and pictures: no champion's detections are at hand.")
+    if not history.phases:
+        notes.append("Phases, decisions and settings: no strategy led these epochs.")
+    return notes

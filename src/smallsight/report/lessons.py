@@ -1,0 +1,78 @@
+"""What the champion's mistakes teach, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from smallsight.evidence import DomainGap, Evidence, MistakeKind, Part, SizeErrors
+
+SIZES = {
+    "all": "all sizes",
+    "small": "small, under 32 px",
+    "medium": "medium, 32 to 96 px",
+    "large": "large, over 96 px",
+    "0_8": "0–8 px",
+    "8_16": "8–16 px",
+    "16_32": "16–32 px",
+}
+KINDS: dict[MistakeKind, str] = {
+    "missed": "nothing is found near the object",
+    "background": "a detection where nothing is",
+    "localisation": "at the object, but the box fits badly",
+    "duplicate": "a second detection of an object",
+    "class": "the box fits, the class is wrong",
+    "both": "the box fits badly and the class is wrong",
+}
+_VISIBLE = 0.005
+
+
+def lessons(evidence: Evidence) -> tuple[str, ...]:
+    """What costs most, which threshold to use, whether scores can be taken at their word."""
+    return tuple(_lessons(evidence))
+
+
+def gap_warnings(evidence: Evidence, metric: str) -> tuple[str, ...]:
+    """For each second evaluation set that the validation set does not stand for, or may not, a sentence."""
+    doubtful = [gap for gap in evidence.gaps if not gap.gap.low <= gap.gap.high < _VISIBLE]
+    return tuple(_gap(gap, metric) for gap in sorted(doubtful, key=lambda gap: not gap.gap.low > 0))
+
+
+def sizes_apart(evidence: Evidence) -> tuple[SizeErrors, ...]:
+    """The sizes without those that hold the same objects as all sizes together."""
+    return tuple(size for size in evidence.sizes if size.size_bin == "all" or size.objects < evidence.sizes[0].objects)
+
+
+def costliest(size: SizeErrors) -> Part:
+    """The kind of mistake that costs the most AP50."""
+    return max(size.parts, key=lambda part: part.ap_lost.value)
+
+
+def _lessons(evidence: Evidence) -> Iterator[str]:
+    if evidence.sizes:
+        part = costliest(evidence.sizes[0])
+        if part.ap_lost.value >= _VISIBLE:
+            yield (
+                f"Most AP50 is lost to {part.kind} mistakes ({KINDS[part.kind]}): {part.ap_lost:.3f} of "
+                f"{1 - evidence.sizes[0].ap_50.value:.3f}, n={part.count}."
+            )
+    for point in evidence.operating_points:
+        if point.purpose.endswith("F1"):
+            yield (
+                f"For {point.class_name} a score threshold of {point.threshold:.2f} gives the {point.purpose}: "
+                f"precision {point.precision:.2f}, recall {point.recall:.2f}."
+            )
+    if evidence.calibration is not None:
+        fault = evidence.calibration.error
+        yield f"On average a score lies {fault:.3f} from the share of hits that it stands for (ECE), n={fault.n}."
+
+
+def _gap(gap: DomainGap, metric: str) -> str:
+    if not gap.gap.known:
+        return f"Whether the validation set represents {gap.name} can't be told: {metric} is not defined there."
+    there = f"{metric} is {gap.value:.3f} there (n={gap.value.n}), lower by {gap.gap:.3f}"
+    if gap.gap.low > 0:
+        return (
+            f"The validation set, by which all was decided, does not represent {gap.name}: {there}. Put such images "
+            "into it."
+        )
+    return f"Whether the validation set represents {gap.name} can't be told: {there}."

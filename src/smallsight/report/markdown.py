@@ -1,0 +1,82 @@
+"""The report in a few lines of Markdown, for a terminal or a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from smallsight.evidence import Evidence
+from smallsight.records import EpochRecord, Estimate
+from smallsight.report.analysis import analyse
+from smallsight.report.findings import Analysis, Mark
+from smallsight.report.history import History
+from smallsight.report.lessons import SIZES, costliest, gap_warnings, lessons, sizes_apart
+from smallsight.report.words import visible
+
+
+def to_markdown(history: History, evidence: Evidence | None = None) -> str:
+    """The report as Markdown; words that come from data can't become markup."""
+    analysis = analyse(history)
+    first, *others = analysis.recommendations or ("",)
+    parts = [
+        [f"**Next:** {plain(first)}"],
+        _bullets(others),
+        table(("", analysis.metric, "n"), _reached(history, analysis, evidence)),
+        table(("phase", "epochs", "expected", "measured", "outcome"), _phases(history, analysis)),
+        [plain(" ".join(lessons(evidence)))] if evidence else [],
+        table(("size", "AP50", "found", "costs most", "AP50 lost"), _sizes(evidence)) if evidence else [],
+        _bullets((*(gap_warnings(evidence, analysis.metric) if evidence else ()), *analysis.warnings)),
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def _reached(history: History, analysis: Analysis, evidence: Evidence | None) -> Iterator[tuple[str, str, str]]:
+    if history.baseline is not None:
+        yield _row("baseline", _mark(history.baseline, analysis.metric))
+    if analysis.current is not None:
+        yield _row("champion" if history.champion else "latest", analysis.current)
+    if evidence is not None and evidence.lift is not None:
+        yield "lift, same images", f"{evidence.lift:+.3f}", str(evidence.lift.n)
+    for gap in evidence.gaps if evidence else ():
+        yield plain(gap.name), f"{gap.value:.3f}", str(gap.value.n)
+
+
+def _row(name: str, mark: Mark) -> tuple[str, str, str]:
+    return f"{name}, epoch {mark.epoch}", f"{mark.value:.3f}", str(mark.value.n or "")
+
+
+def _mark(record: EpochRecord, metric: str) -> Mark:
+    return Mark(record.epoch, record.metrics.get(metric, Estimate(float("nan"))))
+
+
+def _phases(history: History, analysis: Analysis) -> Iterator[tuple[str, ...]]:
+    for phase, review in zip(history.phases, analysis.phases, strict=True):
+        yield (
+            plain(phase.name),
+            f"{phase.start_epoch}-{phase.end_epoch}" if phase.end_epoch else "",
+            "" if review.expected is None else f"{review.expected[0]:+.3f} to {review.expected[1]:+.3f}",
+            f"{review.actual:+.3f}" if review.actual.known else "",
+            phase.outcome.replace("_", " "),
+        )
+
+
+def _sizes(evidence: Evidence) -> Iterator[tuple[str, ...]]:
+    for size in sizes_apart(evidence):
+        part = costliest(size)
+        name = SIZES.get(size.size_bin, size.size_bin)
+        yield name, f"{size.ap_50:.2f}", f"{size.found} of {size.objects}", part.kind, f"{part.ap_lost:.3f}"
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """The lines of a table; none where it has no rows."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *lines] if lines else []
+
+
+def _bullets(lines: Iterable[str]) -> list[str]:
+    return [f"- {plain(line)}" for line in lines]
+
+
+def plain(words: str) -> str:
+    """Words as they are: what Markdown would take for a table, a link, code or HTML is escaped."""
+    return re.sub(r"([\\`*<|]|\](?=\())", r"\\\1", visible(words))

@@ -1,0 +1,49 @@
+"""Reports written and shown: the page and its short form beside the JSON, and two runs side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from smallsight.champion import champions_apart, crops_of
+from smallsight.errors import ConfigError, DatasetError, RunFolderError
+from smallsight.evidence import Evidence
+from smallsight.files import write_text_atomically
+from smallsight.records import Estimate
+from smallsight.report.comparison import Comparison, metrics_to_compare, to_comparison_document, to_text
+from smallsight.report.document import write_report
+from smallsight.report.history import History
+from smallsight.report.html import render
+from smallsight.report.markdown import to_markdown
+from smallsight.strategy.state import State
+
+PAGE_FILE, SHORT_FILE = "report.html", "report.md"
+
+
+def write_everything(folder: Path, history: History, state: State, evidence: Evidence | None) -> Path:
+    """Bring the JSON, the table, `report.html` and `report.md` of a run up to date; the path of the page."""
+    write_report(folder, history, evidence)
+    write_text_atomically(folder / SHORT_FILE, to_markdown(history, evidence))
+    return write_page(folder / PAGE_FILE, history, state, evidence)
+
+
+def write_page(path: Path, history: History, state: State | None = None, evidence: Evidence | None = None) -> Path:
+    """Write the page alone; pictures need the run's state and what was made out about its champion."""
+    crops = crops_of(state, evidence) if state is not None and evidence is not None else {}
+    write_text_atomically(path, render(history, evidence, crops))
+    return path
+
+
+def comparison_of(one: tuple[History, State | None], other: tuple[History, State | None], *, as_json: bool) -> str:
+    """Two runs, or recorded files (whose state is None), side by side as text or JSON."""
+    (first, ours), (second, theirs) = one, other
+    differences: dict[str, Estimate] = {}
+    note = "recorded figures alone don't tell; give two run folders."
+    if ours is not None and theirs is not None:
+        try:
+            runs = (Path(first.source), ours), (Path(second.source), theirs)
+            differences = champions_apart(*runs, metrics_to_compare(first, second))
+        except (ConfigError, DatasetError, RunFolderError) as error:
+            note = str(error)
+    comparison = Comparison(first, second, first.target.metric, differences, note)
+    return json.dumps(to_comparison_document(comparison), indent=1) if as_json else to_text(comparison)

@@ -1,0 +1,124 @@
+"""Where a run stands: for `status.json`, for `smallsight status`, and while one watches it. No torch here."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from smallsight.files import write_text_atomically
+from smallsight.strategy.journal import Journal
+from smallsight.strategy.state import State, fold
+
+JOURNAL = "journal.sqlite"
+LIVE_FILE = "live.json"
+"""The latest training step, for other processes; what counts stands in the journal."""
+LIVE_EVERY_S = 2.0
+LIVE_FOR_S = 60.0
+"""A step that is older says nothing about now."""
+
+
+def read_state(folder: Path) -> State:
+    """The state of a run from its journal.
+
+    Raises:
+        RunFolderError: no journal there, or a damaged one.
+    """
+    with Journal(folder / JOURNAL, read_only=True) as journal:
+        return fold(journal.events())
+
+
+def summary_of(state: State) -> dict[str, Any]:
+    """Where a run stands, in a few plain values."""
+    metric = state.plan.get("target", {}).get("metric", "map_small")
+    run = state.runs[-1] if state.runs else None
+    return {
+        "state": "finished" if state.done else "unfinished",
+        "phase": run.name if run else None,
+        "epoch": state.last_epoch,
+        "metric": metric,
+        "baseline": _value(state.baseline.value(metric)) if state.baseline else None,
+        "champion": _value(state.target_value(metric)),
+        "champion_epoch": state.champion.record.epoch if state.champion else None,
+        "elapsed_s": round(state.elapsed_s, 1),
+        "reason": state.finished or (run.decision.reason if run else None),
+    }
+
+
+def _value(value: float) -> float | None:
+    return None if value != value else round(value, 4)
+
+
+def status_of(folder: Path) -> dict[str, Any]:
+    """`summary_of` the run in a folder, and `live`: the step that is trained now, None where none is.
+
+    Raises:
+        RunFolderError: see `read_state`.
+    """
+    return {**summary_of(read_state(folder)), "live": _live(folder)}
+
+
+def _live(folder: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads((folder / LIVE_FILE).read_text())
+        return dict(found) if 0 <= time.time() - found["at"] <= LIVE_FOR_S else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def live_writer(folder: Path, then: Callable[[Mapping[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:
+    """A listener to training steps that leaves the latest one in `folder`, and passes each on to `then`."""
+    written = 0.0
+
+    def listen(event: Mapping[str, Any]) -> None:
+        nonlocal written
+        now = time.monotonic()
+        if event["event"] in ("step", "evaluating") and now - written >= LIVE_EVERY_S:
+            written = now
+            write_text_atomically(folder / LIVE_FILE, json.dumps({**event, "at": time.time()}))
+        then(event)
+
+    return listen
+
+
+def watch(folder: Path, console: Console, every_s: float) -> None:
+    """Show the status until the run has ended.
+
+    Raises:
+        RunFolderError: see `read_state`.
+    """
+    with Live(console=console, auto_refresh=False) as shown:
+        while True:
+            content = status_of(folder)
+            shown.update(_table(content), refresh=True)
+            if content["state"] == "finished":
+                return
+            time.sleep(every_s)
+
+
+def _table(content: Mapping[str, Any]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name, value in as_lines(content):
+        table.add_row(name, value)
+    return table
+
+
+def as_lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """`status_of` as pairs of words."""
+    lines = [(key, "-" if value is None else str(value)) for key, value in content.items() if key != "live"]
+    step = content.get("live")
+    if content["state"] == "finished":
+        return lines
+    if step is None:
+        return [*lines, ("now", "no step within the last minute")]
+    if step["event"] == "evaluating":
+        return [*lines, ("now", f"evaluating epoch {step['epoch']}")]
+    losses = " ".join(f"{name} {value:.3f}" for name, value in step["losses"].items())
+    place = f"epoch {step['epoch']}/{step['last_epoch']}, batch {step['batch']}/{step['batches']}"
+    return [*lines, ("now", f"{place}, {losses}, {step['memory_mb'] / 1000:.1f} GB")]

@@ -1,0 +1,72 @@
+"""The short form, and two runs side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from report.evidence import HOSTILE, evidence
+from smallsight.records import Estimate
+from smallsight.report.comparison import Comparison, metrics_to_compare, to_comparison_document, to_text
+from smallsight.report.history import History
+from smallsight.report.lessons import gap_warnings, lessons
+from smallsight.report.markdown import to_markdown
+
+
+def test_the_short_form_says_what_matters(run: History) -> None:
+    text = to_markdown(run, evidence())
+    assert text.startswith("**Next:** ")
+    assert "| champion, epoch 6 | 0.560 [0.460, 0.700] | 80 |" in text
+    assert "| lift, same images | +0.060 [+0.020, +0.100] | 40 |" in text
+    assert "| multi_scale | 7-12 | +0.030 to +0.050 | +0.010 [-0.020, +0.020] | no evidence |" in text
+    assert "| 0–8 px | 0.50 [0.40, 0.60] | 6 of 12 | missed | 0.100 [0.000, 0.200] |" in text
+    assert len(text.splitlines()) < 50
+
+
+def test_names_do_not_become_markup(run: History) -> None:
+    phases = (dataclasses.replace(run.phases[0], name=f"{HOSTILE}[a](b)"), run.phases[1])
+    text = to_markdown(dataclasses.replace(run, phases=phases), evidence())
+    assert "<script>" not in text.replace("\\<", "") and "\x1b" not in text
+    assert "](b)" not in text.replace("\\](", "")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(row.replace("\\|", "").count("|") in (4, 6) for row in rows)
+
+
+def test_a_recorded_history_is_enough(recorded: History) -> None:
+    assert "| latest, epoch 39 | 0.598 |  |" in to_markdown(recorded)
+
+
+def test_lessons_name_the_costliest_mistake() -> None:
+    assert lessons(evidence())[0] == (
+        "Most AP50 is lost to missed mistakes (nothing is found near the object): 0.100 [0.000, 0.200] of 0.500, n=3."
+    )
+
+
+def test_a_set_that_is_lower_for_sure_is_warned_of_first() -> None:
+    first, second = gap_warnings(evidence(), "map_small")
+    assert first.startswith("The validation set, by which all was decided, does not represent")
+    assert second.startswith("Whether the validation set represents like it can't be told")
+
+
+def paired(run: History, low: float, high: float) -> Comparison:
+    other = dataclasses.replace(run, source="runs/two", config={"training": {"multi_scale": True}})
+    return Comparison(run, other, "map_small", {"map_small": Estimate((low + high) / 2, low, high, 80)})
+
+
+def test_the_better_run_is_named_only_when_it_is_shown(run: History) -> None:
+    assert paired(run, 0.01, 0.03).verdict().startswith("runs/two is better: map_small differs by +0.020")
+    assert paired(run, -0.03, -0.01).verdict().startswith("runs/[bold]one is better")
+    assert paired(run, -0.01, 0.03).verdict().startswith("No difference can be shown")
+    unknown = dataclasses.replace(paired(run, 0, 1), differences={}, note="judged on other images.")
+    assert unknown.verdict() == "Which champion is better can't be told: judged on other images."
+
+
+def test_two_runs_side_by_side(run: History, recorded: History) -> None:
+    text = to_text(paired(run, 0.01, 0.03))
+    assert "| map_small | 0.560 [0.460, 0.700] | 0.560 [0.460, 0.700] | +0.020 [+0.010, +0.030] |" in text
+    assert "| training.multi_scale | False | True |" in text
+    assert "| multi_scale | no evidence +0.010 | no evidence +0.010 |" in text
+    assert metrics_to_compare(run, recorded) == ("map_small", "map_50_95")
+    document = to_comparison_document(Comparison(run, recorded, "map_small", {}, "x"))
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert (document["champions"][1]["epoch"], document["settings"]) == (39, [])

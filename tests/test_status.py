@@ -1,0 +1,85 @@
+"""Where a run stands: its summary, the step that is trained now, and watching it."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from smallsight.config import Config
+from smallsight.errors import RunFolderError
+from smallsight.status import JOURNAL, LIVE_FILE, LIVE_FOR_S, as_lines, live_writer, status_of, watch
+from smallsight.strategy.journal import Journal
+from smallsight.strategy.plan import Plan
+
+STEP = {
+    "event": "step",
+    "epoch": 3,
+    "last_epoch": 9,
+    "batch": 5,
+    "batches": 40,
+    "losses": {"box": 0.5},
+    "memory_mb": 900.0,
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    with Journal(tmp_path / JOURNAL) as journal:
+        content = {"config": Config().to_dict(), "plan": Plan().to_dict(), "run_id": "x", "run_kind": "optimize"}
+        journal.append("created", **content, resume="", resumed_epoch=0, annotations={})
+    return tmp_path
+
+
+def finish(run: Path) -> None:
+    with Journal(run / JOURNAL) as journal:
+        stop = {"action": "stop", "reason": "Target reached.", "phase": "", "settings": {}, "epochs": 0}
+        journal.append("decided", decision=stop)
+
+
+def listener(run: Path, heard: list[Any]) -> Any:
+    return live_writer(run, heard.append)
+
+
+def test_the_latest_step_is_seen_by_others_and_passed_on(run: Path) -> None:
+    heard: list[Any] = []
+    listen = listener(run, heard)
+    listen(STEP)
+    listen({**STEP, "batch": 6})  # too soon to be written again
+    assert [event["batch"] for event in heard] == [5, 6]
+    assert status_of(run)["live"]["batch"] == 5
+    assert dict(as_lines(status_of(run)))["now"] == "epoch 3/9, batch 5/40, box 0.500, 0.9 GB"
+
+
+def test_an_evaluation_is_named(run: Path) -> None:
+    listener(run, [])({"event": "evaluating", "epoch": 4})
+    assert dict(as_lines(status_of(run)))["now"] == "evaluating epoch 4"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"at": "yesterday"}'])
+def test_a_torn_file_says_nothing(run: Path, text: str) -> None:
+    (run / LIVE_FILE).write_text(text)
+    assert status_of(run)["live"] is None
+
+
+def test_an_old_step_says_nothing_about_now(run: Path) -> None:
+    (run / LIVE_FILE).write_text(json.dumps({**STEP, "at": time.time() - LIVE_FOR_S - 1}))
+    assert status_of(run)["live"] is None
+    assert dict(as_lines(status_of(run)))["now"] == "no step within the last minute"
+
+
+def test_watching_ends_with_the_run(run: Path) -> None:
+    finish(run)
+    shown = io.StringIO()
+    watch(run, Console(file=shown, width=60), 0.01)
+    assert "Target reached." in shown.getvalue() and "now" not in shown.getvalue()
+
+
+def test_without_a_run_there_is_nothing_to_watch(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="no journal"):
+        watch(tmp_path, Console(file=io.StringIO()), 0.01)
