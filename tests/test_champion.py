@@ -27,7 +27,7 @@ from smallsight.evidence import Evidence
 from smallsight.files import sha256_of
 from smallsight.records import Decision, Detections, EpochRecord, Estimate, Verdict
 from smallsight.report.story import tell
-from smallsight.reports import comparison_of, write_everything
+from smallsight.report_files import comparison_of, write_everything
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.state import Attempt, Champion, PhaseRun, State
 

@@ -35,7 +35,7 @@ from smallsight.report.document import REPORT_FILE, to_document, write_report
 from smallsight.report.history import History, read_history
 from smallsight.report.story import tell
 from smallsight.report.summary import print_summary
-from smallsight.reports import comparison_of, write_everything, write_page
+from smallsight.report_files import comparison_of, write_everything, write_page
 from smallsight.status import JOURNAL, live_writer, read_state, summary_of
 from smallsight.strategy.describe import plan_as_rows, plan_as_text
 from smallsight.strategy.folder import (

@@ -8,7 +8,16 @@ import pytest
 
 from smallsight.errors import ConfigError
 from smallsight.records import Estimate
-from smallsight.strategy.trends import Trend, epochs_to_reach, momentum, overfitting, plateau, trend
+from smallsight.strategy.trends import (
+    Trend,
+    epochs_to_reach,
+    epochs_to_tell,
+    momentum,
+    overfitting,
+    plateau,
+    standing,
+    trend,
+)
 
 EPOCHS = [*range(20, 36), 39]
 MAP_SMALL = [
@@ -124,10 +133,91 @@ RISING = [0.50, 0.51, 0.52, 0.53, 0.54, 0.55]
 def test_plateau_cases(
     values: list[float], by_slope: bool, by_patience: bool, fired_at: int | None, reason: str
 ) -> None:
-    found = plateau(range(1, len(values) + 1), values)
+    found = plateau(range(1, len(values) + 1), values, window=8, min_epochs=5)
     assert found.by_slope is found.detected is by_slope
     assert (found.by_patience, found.patience_fired_at) == (by_patience, fired_at)
     assert reason in found.reason
+
+
+@pytest.mark.parametrize(("n", "says"), [(7, "7 recorded, 8 needed"), (8, "last 8"), (30, "last 16")])
+def test_by_default_the_slope_is_that_of_eight_to_sixteen_epochs(n: int, says: str) -> None:
+    found = plateau(range(n), [0.5] * n)
+    assert (found.by_slope, says in found.reason) == (n >= 8, True)
+
+
+def test_the_slope_rule_is_as_sure_as_it_is_told_to_be() -> None:
+    values = [0.5, 0.508, 0.498, 0.506, 0.5, 0.508, 0.498, 0.506]
+    bounds = [trend(range(8), values).below(confidence) for confidence in (0.7, 0.8, 0.95, 0.975)]
+    assert bounds == sorted(bounds) and bounds[-1] == pytest.approx(trend(range(8), values).slope.high)
+    fires = [plateau(range(8), values, confidence=confidence).by_slope for confidence in (0.8, 0.975)]
+    assert bounds[1] < 0.001 < bounds[3] and fires == [True, False]
+
+
+def test_the_recorded_run_can_not_be_told_from_its_last_eight_epochs() -> None:
+    found = standing(EPOCHS, MAP_SMALL)
+    assert (found.course, found.slope.n) == ("undecided", 8)
+    assert found.reason == (
+        "slope over the last 8 recorded epochs 0.0018 [-0.0014, 0.0050] per epoch: neither improving nor flat can be "
+        "shown; about 5 more epochs would tell"
+    )
+    assert standing(EPOCHS, MAP_SMALL, window=17).course == "improving"
+
+
+@pytest.mark.parametrize(
+    ("values", "course", "reason"),
+    [
+        ([], "undecided", "too few epochs to tell (0 recorded, 3 needed)"),
+        ([0.5, 0.6], "undecided", "too few epochs to tell (2 recorded"),
+        (RISING, "improving", "it rises"),
+        (RISING[::-1], "falling", "it falls"),
+        ([0.5] * 5, "flat", "a rise of 0.001 or more is ruled out"),
+        ([0.1, 0.2, 0.3] + [0.5] * 8, "flat", "over the last 8"),
+        ([0.50, 0.53, 0.49, 0.52], "undecided", "more epochs would tell"),
+    ],
+)
+def test_what_the_latest_epochs_show(values: list[float], course: str, reason: str) -> None:
+    found = standing(range(len(values)), values)
+    assert found.course == course and reason in found.reason
+    assert (found.more_epochs == 0) == (course != "undecided")
+
+
+def test_as_many_epochs_as_asked_for_do_tell() -> None:
+    """Epochs on a line with this noise: told at that number, not one earlier."""
+    fit = trend(EPOCHS[-8:], MAP_SMALL[-8:])
+    total = 8 + int(epochs_to_tell(fit, 0.001))
+    for n, told in ((total - 1, False), (total, True)):
+        spread = n * (n**2 - 1) / 12
+        noise = [math.cos(math.pi * i) for i in range(n)]
+        values = _with_noise(n, fit.slope.value, noise, fit.residual_sd)
+        found = trend(range(n), values)
+        assert found.residual_sd == pytest.approx(fit.residual_sd) and found.slope.value == pytest.approx(
+            0.0018113, abs=1e-6
+        )
+        assert (found.slope.low > 0) is told, (n, spread)
+
+
+def _with_noise(n: int, slope: float, shape: list[float], sd: float) -> list[float]:
+    """A line under a deviation of that shape, made to have no slope of its own and exactly that deviation."""
+    own = trend(range(n), shape)
+    middle, mean = (n - 1) / 2, sum(shape) / n
+    left = [value - mean - own.slope.value * (i - middle) for i, value in enumerate(shape)]
+    return [slope * i + value * sd / own.residual_sd for i, value in enumerate(left)]
+
+
+@pytest.mark.parametrize(
+    ("slope", "sd", "n", "more"),
+    [
+        (0.01, 0.0, 8, 0),
+        (0.0, 0.01, 8, 10),
+        (0.0, 0.03, 8, 28),
+        (0.02, 0.01, 8, 0),
+        (-0.02, 0.01, 3, 1),
+        (0, math.nan, 2, math.nan),
+    ],
+)
+def test_epochs_to_tell(slope: float, sd: float, n: int, more: float) -> None:
+    fit = Trend(Estimate(slope, n=n), Estimate(slope), sd)
+    assert epochs_to_tell(fit, 0.001) == pytest.approx(more, nan_ok=True)
 
 
 def test_a_gain_of_exactly_the_threshold_is_not_less_than_it() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from smallsight.errors import EXIT_DONE
 from smallsight.files import sha256_of
-from smallsight.session import read_state
+from smallsight.status import read_state
 from smallsight.yaml_files import to_yaml
 from training.frames import tiny_settings, write_discs
 

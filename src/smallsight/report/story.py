@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from smallsight.config import build_config
+from smallsight.config import build_config, with_settings
 from smallsight.records import Decision
 from smallsight.report.history import History, PhaseOutcome, PhaseStory, Target
 from smallsight.strategy.plan import Plan, build_plan
@@ -87,7 +87,9 @@ def _reason(run: PhaseRun, state: State) -> str:
 
 def _not_run(state: State, plan: Plan) -> list[PhaseStory]:
     stories = []
-    for phase, why in skipped(state, plan):
+    settings = state.champion.settings if state.champion else {}
+    config = with_settings(build_config(state.config, "journal"), settings, "champion")
+    for phase, why in skipped(state, plan, config):
         outcome: PhaseOutcome = "skipped" if state.done else "pending"
         why = "its turn has not come" if outcome == "pending" else why
         expected = phase.expected_gain

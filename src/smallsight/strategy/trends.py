@@ -20,6 +20,7 @@ from smallsight.records import Estimate
 
 Series = Sequence[float] | npt.NDArray[np.float64]
 PlateauRule = Literal["slope", "patience"]
+Course = Literal["improving", "falling", "flat", "undecided"]
 
 # Below five points even the steepest order of values is more likely than 5 %: a 95 % rank interval does not exist.
 _FEWEST_FOR_RANKS = 5
@@ -42,6 +43,32 @@ class Trend:
     slope: Estimate
     theil_sen: Estimate
     residual_sd: float
+
+    def below(self, confidence: float) -> float:
+        """What the least-squares slope is below, one-sided; NaN where it has no interval."""
+        free = self.slope.n - 2
+        if free < 1:
+            return math.nan
+        margin = self.slope.high - self.slope.value
+        return self.slope.value + margin * float(stdtrit(free, confidence) / stdtrit(free, 0.975))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the latest epochs show of a metric's course.
+
+    Attributes:
+        course: `improving` where the slope's 95 % interval lies above 0, `falling` where it lies below, `flat` where it
+            lies below the threshold and holds 0, `undecided` otherwise.
+        slope: per elapsed epoch; n = epochs looked at.
+        more_epochs: how many more it takes to tell, see `epochs_to_tell`; 0 where it is told, NaN where not known.
+        reason: half a sentence.
+    """
+
+    course: Course
+    slope: Estimate
+    more_epochs: float
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -143,27 +170,75 @@ def epochs_to_reach(trend: Trend, latest: float, target: float) -> Estimate:
     return Estimate(_steps(gap, slope.value), _steps(gap, slope.high), _steps(gap, slope.low), slope.n)
 
 
+def epochs_to_tell(trend: Trend, threshold: float) -> float:
+    """How many more epochs it takes to show a rise, or that there is none worth `threshold`, or a fall.
+
+    Reckoned for consecutive epochs with this slope and this noise: the smallest number whose slope has a 95 % interval
+    that lies on one side of 0 or below the threshold.
+
+    Returns:
+        Epochs beyond those of `trend`, 0 where these suffice; NaN where the noise is not known.
+    """
+    slope, sd = trend.slope.value, trend.residual_sd
+    if math.isnan(sd):
+        return math.nan
+    gap = max(abs(slope), threshold - slope)
+    total = _FEWEST_FOR_INTERVAL
+    while float(stdtrit(total - 2, 0.975)) * sd > gap * math.sqrt(total * (total**2 - 1) / 12):
+        total += 1
+    return max(0, total - trend.slope.n)
+
+
+def standing(epochs: Series, values: Series, *, window: int = 8, threshold: float = 0.001) -> Standing:
+    """What the last `window` recorded epochs show: a rise, a fall, that it is flat, or that it can't be told.
+
+    Args:
+        epochs, values: one phase's history, as in `trend`.
+        threshold: a slope below it is not worth training on for; metric units per elapsed epoch.
+    """
+    x, y = _recorded(epochs, values)
+    line = trend(x[-window:], y[-window:])
+    slope = line.slope
+    measured = f"slope over the last {slope.n} recorded epochs {slope:.4f} per epoch"
+    if math.isnan(slope.low):
+        reason = f"too few epochs to tell ({slope.n} recorded, {_FEWEST_FOR_INTERVAL} needed)"
+        return Standing("undecided", slope, math.nan, reason)
+    if slope.low > 0:
+        return Standing("improving", slope, 0.0, f"{measured}: it rises")
+    if slope.high < 0:
+        return Standing("falling", slope, 0.0, f"{measured}: it falls")
+    if slope.high < threshold:
+        return Standing("flat", slope, 0.0, f"{measured}: a rise of {threshold:g} or more is ruled out")
+    # Gaps between the epochs looked at, or a bound just missed, may let consecutive epochs seem to suffice already.
+    more = max(1.0, epochs_to_tell(line, threshold))
+    plural = "" if more == 1 else "s"
+    reason = f"{measured}: neither improving nor flat can be shown; about {more:.0f} more epoch{plural} would tell"
+    return Standing("undecided", slope, more, reason)
+
+
 def plateau(
     epochs: Series,
     values: Series,
     *,
     rule: PlateauRule = "slope",
-    window: int = 8,
+    window: int = 16,
     threshold: float = 0.001,
+    confidence: float = 0.95,
     patience: int = 3,
-    min_epochs: int = 5,
+    min_epochs: int = 8,
 ) -> Plateau:
     """Whether the metric has stopped to improve.
 
-    Rule `slope`: the upper end of the two-sided 95 % interval of the least-squares slope over the last `window`
-    recorded epochs is below `threshold`; never with fewer than `min_epochs` of them (or than the window holds). It
-    waits until a rise can be ruled out. Rule `patience`, of the strategy document: the best value so far grew by less
-    than `threshold` in each of the last `patience` recorded epochs. On noisy series it fires early, also while the
-    metric still rises.
+    Rule `slope`: the least-squares slope over the last `window` recorded epochs is below `threshold` with one-sided
+    `confidence`; never with fewer than `min_epochs` of them (or than the window holds). It waits until a rise can be
+    ruled out. Rule `patience`, of the strategy document: the best value so far grew by less than `threshold` in each
+    of the last `patience` recorded epochs. On noisy series it fires early, also while the metric still rises.
+    `benchmarks/decisions.py` measures both; the defaults are explained in docs/decisions.md.
 
     Args:
         epochs, values: one phase's history, as in `trend`.
         threshold: metric units; per elapsed epoch for `slope`, per recorded epoch for `patience`.
+        confidence: of the slope rule, in (0.5, 1).
     Raises:
         ConfigError: the rule is unknown, or the window is below 3 epochs.
     """
@@ -172,17 +247,18 @@ def plateau(
     if window < _FEWEST_FOR_INTERVAL:
         raise ConfigError(
             f"plateau.window: too short for a slope's interval; got {window}, expected {_FEWEST_FOR_INTERVAL} or more. "
-            "Use 8."
+            "Use 16."
         )
     needed = max(_FEWEST_FOR_INTERVAL, min(min_epochs, window))
     x, y = _recorded(epochs, values)
-    slope = trend(x[-window:], y[-window:]).slope
+    line = trend(x[-window:], y[-window:])
+    slope = line.slope
     fired = _patience_by_epoch(y, threshold, patience)
-    by_slope = slope.n >= needed and slope.high < threshold
+    by_slope = slope.n >= needed and line.below(confidence) < threshold
     by_patience = bool(fired) and fired[-1]
     fired_at = next((int(epoch) for epoch, fires in zip(x, fired, strict=True) if fires), None)
     if rule == "slope":
-        detected, reason = by_slope, _slope_reason(slope, by_slope, threshold, needed)
+        detected, reason = by_slope, _slope_reason(line, by_slope, threshold, confidence, needed)
     else:
         detected, reason = by_patience, _patience_reason(len(y), by_patience, threshold, patience)
     return Plateau(detected, rule, by_slope, by_patience, fired_at, slope, reason)
@@ -250,10 +326,12 @@ def _patience_by_epoch(values: npt.NDArray[np.float64], threshold: float, patien
     return fired
 
 
-def _slope_reason(slope: Estimate, fires: bool, threshold: float, min_epochs: int) -> str:
+def _slope_reason(line: Trend, fires: bool, threshold: float, confidence: float, min_epochs: int) -> str:
+    slope = line.slope
     if slope.n < min_epochs or math.isnan(slope.high):
         return f"too few epochs to tell ({slope.n} recorded, {min_epochs} needed)"
-    measured = f"slope over the last {slope.n} recorded epochs {slope:.4f} per epoch"
+    bound = f"below {line.below(confidence):.4f} at {confidence:.0%} confidence"
+    measured = f"slope over the last {slope.n} recorded epochs {slope:.4f} per epoch, {bound}"
     if not fires:
         return f"{measured}: a rise of {threshold:g} or more can't be ruled out"
     if slope.high < 0:

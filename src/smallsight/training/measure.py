@@ -11,10 +11,11 @@ import numpy as np
 
 from smallsight.data.coco import Dataset, detections_to_coco, read_coco
 from smallsight.data.frames import FrameStore
+from smallsight.data.groups import groups_of
 from smallsight.detectors.base import Detector
 from smallsight.detectors.build import detector_from_description
 from smallsight.evaluation.ap import evaluate
-from smallsight.evaluation.bootstrap import with_intervals
+from smallsight.evaluation.bootstrap import Units, with_intervals
 from smallsight.files import write_text_atomically
 from smallsight.records import Detections, to_json
 from smallsight.training.checkpoint import load_checkpoint, load_weights
@@ -60,7 +61,7 @@ def measure(
         "images": len(dataset),
         "resolution": px,
         "epoch": content["epoch"],
-        "metrics": to_json(with_intervals(evaluation)),
+        "metrics": to_json(with_intervals(evaluation, groups=Units.of(len(dataset), groups_of(dataset)).groups)),
     }
 
 

@@ -1,0 +1,106 @@
+"""How often an interval holds the true figure: simulated detectors on sets drawn from one population.
+
+The population is clips of frames; clips and frames differ in difficulty, so frames of one clip resemble each other.
+Each trial draws a set, evaluates two detectors on it and asks whether the 95 % intervals hold the figures of a set of
+40,000 frames. "By clip" draws whole clips, "by image" single frames.
+
+    python benchmarks/coverage.py [--trials 2000] [--replicates 1000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from smallsight.evaluation.ap import Evaluation, evaluate
+from smallsight.evaluation.bootstrap import Units, resample, with_intervals
+from smallsight.evaluation.verdict import difference_of
+from smallsight.records import Detections, Estimate, Truth
+
+METRICS = ("map_50", "map_small", "recall_50")
+SIDE = 30
+
+
+@dataclass(frozen=True)
+class World:
+    """Where sets are drawn from: frames per clip, and how far clips and frames differ (log odds)."""
+
+    frames: int
+    clip_sd: float
+    frame_sd: float = 0.7
+
+
+def draw_set(rng: np.random.Generator, world: World, clips: int) -> tuple[Evaluation, Evaluation, list[str]]:
+    """Two detectors of nearly one quality on the same frames, and each frame's clip."""
+    truths, found = [], ([], [])
+    ease = np.repeat(world.clip_sd * rng.standard_normal(clips), world.frames)
+    ease = ease + world.frame_sd * rng.standard_normal(len(ease))
+    for here in ease:
+        n = int(rng.poisson(3)) + 1
+        low = np.stack([np.arange(n) * 100.0, np.zeros(n)], axis=1)
+        boxes = np.concatenate([low, low + SIDE], axis=1).astype(np.float32)
+        truths.append(Truth(boxes, np.zeros(n, np.int64), np.full(n, SIDE**2, np.float32), np.zeros(n, bool)))
+        for detections, skill in zip(found, (1.2, 1.1), strict=True):
+            detections.append(_look(rng, boxes, here + skill))
+    pair = [evaluate(truths, detections, 1) for detections in found]
+    return pair[0], pair[1], [str(index // world.frames) for index in range(len(ease))]
+
+
+def _look(rng: np.random.Generator, boxes: np.ndarray, skill: float) -> Detections:
+    """Objects found with log odds `skill`, somewhat displaced, among false alarms that score lower."""
+    seen = boxes[rng.random(len(boxes)) < 1 / (1 + math.exp(-skill))]
+    seen = seen + rng.normal(0, 1.5, (len(seen), 1)).astype(np.float32)
+    false = np.tile(np.array([0, 500, SIDE, 500 + SIDE], np.float32), (int(rng.poisson(2)), 1))
+    scores = np.concatenate([rng.normal(skill, 1, len(seen)), rng.normal(-0.5, 1, len(false))])
+    best = np.argsort(-scores)
+    boxes = np.concatenate([seen, false])[best].astype(np.float32)
+    return Detections(boxes, (1 / (1 + np.exp(-scores[best]))).astype(np.float32), np.zeros(len(best), np.int64))
+
+
+def figures(pair: Sequence[Evaluation], units: Units, replicates: int, seed: int) -> dict[str, Estimate]:
+    """Each metric of the first detector, and how much it is above the second."""
+    alone = with_intervals(pair[0], METRICS, groups=units.groups, replicates=replicates, seed=seed)
+    ours, theirs = ([resample(one, METRICS, units, replicates=replicates, seed=seed)] for one in pair)
+    return {**alone, **{f"{name}, difference": difference_of(ours, theirs, name).estimate for name in METRICS}}
+
+
+def coverage(
+    world: World, clips: int, trials: int, *, by_clip: bool, replicates: int = 1000, seed: int = 0
+) -> dict[str, float]:
+    """The share of trials whose interval holds the population's figure, by figure."""
+    rng = np.random.default_rng(seed)
+    first, second, _ = draw_set(rng, world, 40_000 // world.frames)
+    true = {name: first.metrics[name].value for name in METRICS}
+    true |= {f"{name}, difference": true[name] - second.metrics[name].value for name in METRICS}
+    held = dict.fromkeys(true, 0)
+    for trial in range(trials):
+        *pair, groups = draw_set(rng, world, clips)
+        units = Units.of(len(groups), groups, "clips" if by_clip else "images")
+        for name, estimate in figures(pair, units, replicates, trial).items():
+            held[name] += estimate.low <= true[name] <= estimate.high
+    return {name: count / trials for name, count in held.items()}
+
+
+def main() -> None:
+    """Print a table for sets of independent images and for sets of clips."""
+    parser = argparse.ArgumentParser(description="Coverage of 95 % intervals, in percent.")
+    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--replicates", type=int, default=1000)
+    parser.add_argument("--cases", default="", help="only those whose name holds this, such as clips")
+    given = parser.parse_args()
+    images, film = World(frames=1, clip_sd=0.0), World(frames=5, clip_sd=0.7)
+    cases = [(f"{n} images", images, n, False) for n in (10, 20, 50, 120)]
+    cases += [(f"{n} clips of 5, by clip", film, n, True) for n in (3, 5, 8, 12, 20)]
+    cases += [(f"{n} clips of 5, by image", film, n, False) for n in (5, 20)]
+    print(f"{'set':28s}", *(f"{name:>22s}" for name in (*METRICS, *(f"{m}, difference" for m in METRICS))))
+    for label, world, units, by_clip in (case for case in cases if given.cases in case[0]):
+        found = coverage(world, units, given.trials, by_clip=by_clip, replicates=given.replicates)
+        print(f"{label:28s}", *(f"{100 * share:22.1f}" for share in found.values()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
