@@ -17,7 +17,7 @@ import pytest
 
 from builders import write_annotations, write_coco_folder
 from smallsight import champion as module
-from smallsight.champion import champions_apart, crops_of, examine
+from smallsight.champion import champion_config, champions_apart, crops_of, examine
 from smallsight.cli import main
 from smallsight.config import build_config
 from smallsight.data.coco import ANNOTATION_FILE, read_coco
@@ -85,8 +85,9 @@ def lab(tmp_path: Path) -> Lab:
     return make_run(tmp_path, 0.75)
 
 
-def made_out(lab: Lab, state: State | None = None) -> Evidence:
-    evidence = examine(lab.folder, state or lab.state)
+def made_out(lab: Lab, state: State | None = None, *, measures: bool = True) -> Evidence:
+    known = state or lab.state
+    evidence = examine(lab.folder, known, champion_config(known).evaluation.sets if measures else None)
     assert evidence is not None
     return evidence
 
@@ -178,10 +179,10 @@ def test_a_second_set_is_measured_once(lab: Lab, monkeypatch: pytest.MonkeyPatch
     gap = made_out(lab, state).gaps[0]
     assert (gap.name, gap.images, gap.value.n) == ("real", 33, 30)
     assert gap.gap.value == pytest.approx(0.55) and gap.gap.low > 0
-    assert made_out(lab, state).gaps == (gap,)
+    assert made_out(lab, state).gaps == made_out(lab, state, measures=False).gaps == (gap,)
     assert len(calls) == 1 and calls[0][3:5] == ["evaluate", str(lab.folder / "checkpoint_best.pth")]
     change_annotations(lab)
-    module._gaps(lab.folder, state)
+    module._gaps(lab.folder, state, {"real": str(lab.valid)}, measures=True)
     assert len(calls) == 2
 
 
@@ -197,6 +198,12 @@ def test_a_set_that_can_not_be_measured_is_said_so(lab: Lab, monkeypatch: pytest
     evidence = made_out(lab, lab.with_sets(real=str(lab.valid)))
     where = f"The evaluation set real: {lab.valid}: can't be evaluated; "
     assert evidence.left_out == (f"{where}checkpoint_best.pth: is no checkpoint.",)
+
+
+def test_a_report_starts_no_detector_beside_a_training(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a detector was started"))
+    evidence = made_out(lab, lab.with_sets(real=str(lab.valid)), measures=False)
+    assert evidence.gaps == () and "the run does so when it ends" in evidence.left_out[0]
 
 
 def test_two_champions_on_the_same_images(tmp_path: Path, lab: Lab) -> None:

@@ -201,7 +201,7 @@ def test_a_whole_run_as_json(project: Path, cli: Cli) -> None:
     assert json.loads(cli("report", "out", "--json").out) == document
     status = json.loads(cli("status", "out", "--json").out)
     assert (status["state"], status["epoch"], status["champion"]) == ("finished", 3, 0.5)
-    assert {**json.loads((project / "out" / "status.json").read_text()), "live": None} == status
+    assert {**json.loads((project / "out" / "status.json").read_text()), "running": False, "live": None} == status
 
 
 def test_a_finished_run_is_told_and_not_trained(project: Path, cli: Cli) -> None:

@@ -174,7 +174,7 @@ def test_a_configuration_does_not_change() -> None:
 WRONG = [
     ("trainning: {}", "run.yaml: trainning: unknown key. Did you mean training?"),
     ("training: {epoch: 3}", "run.yaml: training.epoch: unknown key. Did you mean epochs?"),
-    ("training: {lr: 3}", "run.yaml: training.lr: unknown key. Known here: batch_size,"),
+    ("training: {lr: 3}", "run.yaml: training.lr: unknown key. Known here: activation_checkpointing, batch_size,"),
     ("augmentation: {mosaik: 1}", "run.yaml: augmentation.mosaik: unknown key. Did you mean mosaic?"),
     ("augmentation: {mosaic: {probb: 1}}", "run.yaml: augmentation.mosaic.probb: unknown key. Did you mean prob?"),
     (

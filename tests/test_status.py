@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from smallsight.config import Config
 from smallsight.errors import RunFolderError
 from smallsight.status import JOURNAL, LIVE_FILE, LIVE_FOR_S, as_lines, live_writer, status_of, watch
+from smallsight.strategy.folder import hold
 from smallsight.strategy.journal import Journal
 from smallsight.strategy.plan import Plan
 
@@ -46,7 +48,15 @@ def listener(run: Path, heard: list[Any]) -> Any:
     return live_writer(run, heard.append)
 
 
-def test_the_latest_step_is_seen_by_others_and_passed_on(run: Path) -> None:
+@pytest.fixture
+def held(run: Path) -> Iterator[Path]:
+    """The folder, while a process works on it."""
+    with hold(run):
+        yield run
+
+
+def test_the_latest_step_is_seen_by_others_and_passed_on(held: Path) -> None:
+    run = held
     heard: list[Any] = []
     listen = listener(run, heard)
     listen(STEP)
@@ -56,21 +66,21 @@ def test_the_latest_step_is_seen_by_others_and_passed_on(run: Path) -> None:
     assert dict(as_lines(status_of(run)))["now"] == "epoch 3/9, batch 5/40, box 0.500, 0.9 GB"
 
 
-def test_an_evaluation_is_named(run: Path) -> None:
-    listener(run, [])({"event": "evaluating", "epoch": 4})
-    assert dict(as_lines(status_of(run)))["now"] == "evaluating epoch 4"
+def test_an_evaluation_is_named(held: Path) -> None:
+    listener(held, [])({"event": "evaluating", "epoch": 4})
+    assert dict(as_lines(status_of(held)))["now"] == "evaluating epoch 4"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"at": "yesterday"}'])
-def test_a_torn_file_says_nothing(run: Path, text: str) -> None:
-    (run / LIVE_FILE).write_text(text)
-    assert status_of(run)["live"] is None
+def test_a_torn_file_says_nothing(held: Path, text: str) -> None:
+    (held / LIVE_FILE).write_text(text)
+    assert status_of(held)["live"] is None
 
 
-def test_an_old_step_says_nothing_about_now(run: Path) -> None:
-    (run / LIVE_FILE).write_text(json.dumps({**STEP, "at": time.time() - LIVE_FOR_S - 1}))
-    assert status_of(run)["live"] is None
-    assert dict(as_lines(status_of(run)))["now"] == "no step within the last minute"
+def test_an_old_step_says_nothing_about_now(held: Path) -> None:
+    (held / LIVE_FILE).write_text(json.dumps({**STEP, "at": time.time() - LIVE_FOR_S - 1}))
+    assert status_of(held)["live"] is None
+    assert dict(as_lines(status_of(held)))["now"] == "no step within the last minute"
 
 
 def test_watching_ends_with_the_run(run: Path) -> None:
@@ -78,6 +88,13 @@ def test_watching_ends_with_the_run(run: Path) -> None:
     shown = io.StringIO()
     watch(run, Console(file=shown, width=60), 0.01)
     assert "Target reached." in shown.getvalue() and "now" not in shown.getvalue()
+
+
+def test_watching_ends_when_nobody_works_on_the_run_any_more(run: Path) -> None:
+    (run / LIVE_FILE).write_text(json.dumps({**STEP, "at": time.time()}))
+    shown = io.StringIO()
+    watch(run, Console(file=shown, width=60), 0.01)
+    assert "nobody works on it" in shown.getvalue()
 
 
 def test_without_a_run_there_is_nothing_to_watch(tmp_path: Path) -> None:

@@ -39,8 +39,13 @@ WORST = 12
 """Misses, and false alarms, that are listed and shown."""
 
 
-def examine(folder: Path, state: State) -> Evidence | None:
-    """What the champion's detections say; None while there is no champion."""
+def examine(folder: Path, state: State, sets: Mapping[str, str] | None = None) -> Evidence | None:
+    """What the champion's detections say; None while there is no champion.
+
+    Args:
+        sets: second evaluation sets by name, measured where they were not before. None takes those that the run was begun
+            with and measures none: a detector beside a training may take the memory that it needs.
+    """
     if state.champion is None:
         return None
     evidence = Evidence(state.champion.record.epoch)
@@ -51,7 +56,8 @@ def examine(folder: Path, state: State) -> Evidence | None:
     except (BoxError, ConfigError, DatasetError, RunFolderError) as error:
         return replace(evidence, left_out=(f"Mistakes, thresholds and pictures: {error}",))
     lift, why = _lift(folder, state, dataset, detections)
-    gaps, missing = _gaps(folder, state)
+    known = champion_config(state).evaluation.sets if sets is None else sets
+    gaps, missing = _gaps(folder, state, known, measures=sets is not None)
     return replace(evidence, lift=lift, gaps=gaps, left_out=(*why, *missing))
 
 
@@ -161,39 +167,46 @@ def _lift(
     ), ()
 
 
-def _gaps(folder: Path, state: State) -> tuple[tuple[DomainGap, ...], tuple[str, ...]]:
+def _gaps(
+    folder: Path, state: State, sets: Mapping[str, str], *, measures: bool
+) -> tuple[tuple[DomainGap, ...], tuple[str, ...]]:
     """The champion on each of the second evaluation sets."""
     gaps, missing = [], []
-    for name, where in sorted(champion_config(state).evaluation.sets.items()):
+    for name, where in sorted(sets.items()):
         try:
-            gaps.append(_gap(folder, state, name, filled_path(f"evaluation.sets.{name}", where)))
+            data = filled_path(f"evaluation.sets.{name}", where)
+            gaps.append(_gap(folder, state, name, data, measures=measures))
         except (ConfigError, DatasetError, RunFolderError, OSError) as error:
             missing.append(f"The evaluation set {name}: {error}")
     return tuple(gaps), tuple(missing)
 
 
-def _gap(folder: Path, state: State, name: str, data: Path) -> DomainGap:
+def _gap(folder: Path, state: State, name: str, data: Path, *, measures: bool) -> DomainGap:
     assert state.champion is not None
     metric = state.plan["target"]["metric"]
-    measured = _measured(folder, state, data)
+    measured = _measured(folder, state, data, measures=measures)
     there = estimate_from_json(measured["metrics"][metric])
     return DomainGap(name, measured["images"], there, gap_between(state.champion.record.metrics[metric], there))
 
 
-def _measured(folder: Path, state: State, data: Path) -> Mapping[str, Any]:
+def _measured(folder: Path, state: State, data: Path, *, measures: bool) -> Mapping[str, Any]:
     """Figures of the champion on a folder; measured once per champion and annotation file, in a process of its own.
 
     Raises:
-        RunFolderError: the champion is gone, or could not be measured there.
+        RunFolderError: the champion is gone, or was not or could not be measured there.
         OSError: the annotations can't be read, or the figures can't be kept.
     """
     checkpoint = champion_checkpoint(folder, state)
     key = f"{sha256_of(checkpoint)[:16]}_{sha256_of(data / ANNOTATION_FILE)[:16]}"
     kept = folder / "sets" / f"{key}.json"
     if not kept.is_file():
-        settings = champion_config(state).evaluation
-        command = [sys.executable, "-m", "smallsight", "evaluate", str(checkpoint), str(data), "--json"]
-        done = subprocess.run([*command, "--max-dets", str(settings.max_dets)], capture_output=True, text=True)
+        if not measures:
+            raise RunFolderError(f"{data}: not measured with this champion yet; the run does so when it ends")
+        config = champion_config(state)
+        settings = ["--max-dets", str(config.evaluation.max_dets), "--device", config.training.device]
+        settings += ["--centre-hit-px", str(config.evaluation.centre_hit_px)]
+        command = [sys.executable, "-m", "smallsight", "evaluate", str(checkpoint), str(data), "--json", *settings]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             said = " ".join(done.stderr.split()).removeprefix("Error: ")
             raise RunFolderError(f"{data}: can't be evaluated; {said[:300]}")

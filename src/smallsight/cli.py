@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from smallsight.errors import EXIT_FAILED, EXIT_USAGE, ConfigError, Interrupted, SmallsightError
+from smallsight.errors import EXIT_FAILED, EXIT_USAGE, ConfigError, Interrupted, SmallsightError, visible
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -96,7 +96,7 @@ def convert(
         voc_corners=voc_corners,
     )
     for line in run(sources, out, options).lines():
-        typer.echo(line)
+        _say(line)
 
 
 @app.command()
@@ -118,7 +118,7 @@ def split(
 
     options = SplitOptions(parse_shares(shares), seed, pattern, column, parse_image_mode(images))
     for line in run(data, out, options).lines():
-        typer.echo(line)
+        _say(line)
 
 
 @app.command()
@@ -185,7 +185,7 @@ def optimize(
     if dry_run:
         from smallsight.session import describe_plan
 
-        typer.echo(describe_plan(config, strategy, overrides or [], resume, seconds, as_json=as_json))
+        _say(describe_plan(config, strategy, overrides or [], resume, seconds, as_json=as_json))
         return
     _finish(run(config, strategy, overrides or [], output_dir, resume, seconds, quiet=as_json), as_json)
 
@@ -196,6 +196,7 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="Folder with images and _annotations.coco.json.")],
     resolution: Annotated[int | None, typer.Option(help="Input size, px; the checkpoint's own by default.")] = None,
     max_dets: Annotated[int, typer.Option(help="Detections per image that count.")] = 100,
+    centre_hit_px: Annotated[float, typer.Option(help="Distance of two centres that still is a hit, px.")] = 4.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     results: Annotated[
         Path | None, typer.Option("--results", metavar="FILE", help="Write the detections as COCO results.")
@@ -207,7 +208,14 @@ def evaluate(
     from smallsight.training.measure import measure
 
     metrics = measure(
-        checkpoint, data, resolution=resolution, max_dets=max_dets, raw=raw, device=device, results=results
+        checkpoint,
+        data,
+        resolution=resolution,
+        max_dets=max_dets,
+        centre_hit_px=centre_hit_px,
+        raw=raw,
+        device=device,
+        results=results,
     )
     if as_json:
         typer.echo(json.dumps(metrics, indent=1))
@@ -259,7 +267,13 @@ def status(
         found.watch(run, Console(highlight=False), found.LIVE_EVERY_S)
     else:
         for name, value in found.as_lines(found.status_of(run)):
-            typer.echo(f"{name:<16}{value}")
+            _say(f"{name:<16}{value}")
+
+
+def _say(text: str) -> None:
+    """Text for people, line by line; control characters in it come from data."""
+    for line in text.split("\n"):
+        typer.echo(visible(line))
 
 
 def _finish(outcome: Any, as_json: bool) -> None:

@@ -15,7 +15,7 @@ _Quality = Annotated[int, Field(ge=1, le=100)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Factor = Annotated[float, Field(gt=0, le=4)]
 _Enlargement = Annotated[float, Field(ge=1, le=4)]
-_Reduction = Annotated[float, Field(gt=0, le=1)]
+_Reduction = Annotated[float, Field(ge=0.5, le=1)]
 _Pair = TypeVar("_Pair", tuple[int, int], tuple[float, float])
 
 
@@ -183,10 +183,22 @@ class Model(Section):
         return value
 
 
-class Training(Section):
-    """How a phase trains. `epochs` is the number of the last epoch, not a count."""
+EFFECTIVE_BATCH = 16
 
-    batch_size: _Positive = 16
+
+class Training(Section):
+    """How a phase trains. `epochs` is the number of the last epoch, not a count.
+
+    `batch_size: auto` takes the largest batch that fits, and accumulates to `effective_batch` images per optimizer step
+    (`EFFECTIVE_BATCH` where it is not given). `top_scale` caps the scales of multi-scale training, as a share of the
+    resolution. A training process that gives no sign of life for `hang_timeout_s` is killed and started again.
+    """
+
+    batch_size: _Positive | Literal["auto"] = 16
+    effective_batch: _Positive | None = None
+    memory_budget_mb: Annotated[float, Field(gt=0)] | None = None
+    hang_timeout_s: Annotated[float, Field(gt=0)] = 900
+    activation_checkpointing: bool = False
     learning_rate: Annotated[float, Field(gt=0)] = 0.002
     epochs: _Positive = 10
     weight_decay: Annotated[float, Field(ge=0)] = 0.0001
@@ -198,6 +210,7 @@ class Training(Section):
     mixed_precision: bool = False
     multi_scale: bool = False
     expanded_scales: bool = False
+    top_scale: Annotated[float, Field(ge=1)] | None = None
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
@@ -205,12 +218,24 @@ class Training(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     threads: Annotated[int, Field(ge=0)] = 0
 
+    @property
+    def micro_batch(self) -> int:
+        """`batch_size` as a number; 1 while it is left open."""
+        return 1 if self.batch_size == "auto" else self.batch_size
+
+    @property
+    def images_per_step(self) -> int:
+        """Images of an optimizer step."""
+        if self.batch_size == "auto":
+            return self.effective_batch or EFFECTIVE_BATCH
+        return self.batch_size * self.grad_accum_steps
+
 
 class Sampling(Section):
     """Which frames are trained on, and which parts of them (detectors that learn on crops; tiles of a mosaic).
 
-    `oversample` takes images with rare classes or tiny objects more often. `loss_fed` takes tiny objects more often while
-    their share of the loss is low for their number. An epoch keeps its length.
+    `oversample` takes images with rare classes or tiny objects more often. `loss_fed` takes tiny objects more often
+    while their share of the loss is low for their number. An epoch keeps its length.
     """
 
     crop_px: Annotated[int, Field(ge=32, multiple_of=32)] = 192
@@ -257,11 +282,15 @@ class Evaluation(Section):
 
 
 class Checkpoint(Section):
-    """Where to start from, and how epochs are counted."""
+    """Where to start from, how epochs are counted, and how often an epoch in training is saved.
+
+    `every_steps`: optimizer steps between two saves; where it is not given, every four minutes.
+    """
 
     resume_from: str | None = None
     start_epoch: Annotated[int, Field(ge=0)] | None = None
     save_dir: str | None = None
+    every_steps: _Positive | None = None
 
 
 class Logging(Section):

@@ -24,7 +24,7 @@ from smallsight.data.coco import ANNOTATION_FILE, Dataset
 from smallsight.data.frames import decode
 from smallsight.data.groups import groups_of
 from smallsight.data.splits import read_splits
-from smallsight.errors import ConfigError, DatasetError, Interrupted, RunFolderError
+from smallsight.errors import ConfigError, DatasetError, Interrupted, RunFolderError, visible
 from smallsight.evaluation.ap import metric_definitions
 from smallsight.evaluation.bootstrap import Resampled, Units, resample
 from smallsight.evaluation.verdict import judge
@@ -94,7 +94,7 @@ def optimize(
         if run.state.finished:
             console.print("Nothing is left to do in this run.", soft_wrap=True)
         state = run.optimize(inputs.config, plan, budget_s)
-        return _conclude(inputs.folder, state, console, quiet=quiet)
+        return _conclude(inputs, state, console, quiet=quiet)
 
 
 def train_one_phase(
@@ -111,7 +111,7 @@ def train_one_phase(
     with _session(inputs, quiet=quiet) as (run, console):
         run.begin(inputs.config, plan, "train", Origin())
         state = run.train_as_configured(name, inputs.config, plan, inputs.origin)
-        return _conclude(inputs.folder, state, console, quiet=quiet)
+        return _conclude(inputs, state, console, quiet=quiet)
 
 
 def _plan(path: Path | None) -> Plan:
@@ -174,7 +174,7 @@ def _datasets(config: Config, plan: Plan) -> tuple[Dataset, Dataset]:
     for dataset in (train, valid):
         if not any(len(truth) for truth in dataset.truths):
             raise DatasetError(f"{dataset.root}: no object is annotated. Add annotations, or name another category.")
-    known = metric_definitions()
+    known = metric_definitions(config.evaluation.max_dets)
     for metric in (plan.target.metric, plan.guard.metric):
         if metric not in known:
             raise ConfigError(f"strategy: unknown metric {metric!r}; known are {', '.join(known)}.")
@@ -196,7 +196,7 @@ def _session(inputs: Inputs, *, quiet: bool) -> Iterator[tuple[Run, Console]]:
     """The run folder, held and journalled, with a terminal that follows it."""
     console = Console(stderr=quiet, highlight=False)
     for warning in inputs.warnings:
-        Console(stderr=True, highlight=False).print(f"Warning: {warning}", soft_wrap=True, markup=False)
+        Console(stderr=True, highlight=False).print(f"Warning: {visible(warning)}", soft_wrap=True, markup=False)
     with (
         hold(inputs.folder),
         Journal(inputs.folder / JOURNAL) as journal,
@@ -259,8 +259,9 @@ def publish(folder: Path, state: State) -> None:
         write_report(folder, tell(folder, state))
 
 
-def _conclude(folder: Path, state: State, console: Console, *, quiet: bool) -> dict[str, Any]:
-    history, evidence = tell(folder, state), examine(folder, state)
+def _conclude(inputs: Inputs, state: State, console: Console, *, quiet: bool) -> dict[str, Any]:
+    folder = inputs.folder
+    history, evidence = tell(folder, state), examine(folder, state, inputs.config.evaluation.sets)
     analysis, page = analyse(history), write_everything(folder, history, state, evidence)
     if not quiet:
         print_summary(console, history, analysis, page, evidence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -56,12 +57,13 @@ def _value(value: float) -> float | None:
 
 
 def status_of(folder: Path) -> dict[str, Any]:
-    """`summary_of` the run in a folder, and `live`: the step that is trained now, None where none is.
+    """`summary_of` the run in a folder, whether it is `running`, and `live`: the step that is trained now, or None.
 
     Raises:
         RunFolderError: see `read_state`.
     """
-    return {**summary_of(read_state(folder)), "live": _live(folder)}
+    running = is_running(folder)
+    return {**summary_of(read_state(folder)), "running": running, "live": _live(folder) if running else None}
 
 
 def _live(folder: Path) -> dict[str, Any] | None:
@@ -87,8 +89,20 @@ def live_writer(folder: Path, then: Callable[[Mapping[str, Any]], None]) -> Call
     return listen
 
 
+def is_running(folder: Path) -> bool:
+    """Whether a process works on the run: it holds the folder's lock."""
+    try:
+        with (folder / ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def watch(folder: Path, console: Console, every_s: float) -> None:
-    """Show the status until the run has ended.
+    """Show the status until nobody works on the run.
 
     Raises:
         RunFolderError: see `read_state`.
@@ -97,7 +111,7 @@ def watch(folder: Path, console: Console, every_s: float) -> None:
         while True:
             content = status_of(folder)
             shown.update(_table(content), refresh=True)
-            if content["state"] == "finished":
+            if not is_running(folder):
                 return
             time.sleep(every_s)
 
@@ -111,12 +125,14 @@ def _table(content: Mapping[str, Any]) -> Table:
 
 def as_lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     """`status_of` as pairs of words."""
-    lines = [(key, "-" if value is None else str(value)) for key, value in content.items() if key != "live"]
+    lines = [
+        (key, "-" if value is None else str(value)) for key, value in content.items() if key not in ("running", "live")
+    ]
     step = content.get("live")
     if content["state"] == "finished":
         return lines
     if step is None:
-        return [*lines, ("now", "no step within the last minute")]
+        return [*lines, ("now", "no step within the last minute" if content["running"] else "nobody works on it")]
     if step["event"] == "evaluating":
         return [*lines, ("now", f"evaluating epoch {step['epoch']}")]
     losses = " ".join(f"{name} {value:.3f}" for name, value in step["losses"].items())

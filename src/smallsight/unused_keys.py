@@ -19,8 +19,21 @@ _UNUSED = {
     "model.num_decoder_layers": "the detector's size fixes it",
 }
 _UNUSED_BY_DETECTOR = {
-    "nano": ("rfdetr_size", "pretrained", "remap_mscoco_category"),
-    "rfdetr": ("width", "flip_average"),
+    "nano": (
+        "model.rfdetr_size",
+        "model.pretrained",
+        "model.remap_mscoco_category",
+        "training.activation_checkpointing",
+    ),
+    "rfdetr": (
+        "model.width",
+        "model.flip_average",
+        "model.remap_mscoco_category",
+        "sampling.crop_px",
+        "sampling.crops_per_image",
+        "sampling.hard_negative_share",
+        "sampling.hard_negative_frames",
+    ),
 }
 
 
@@ -29,7 +42,11 @@ def keys_without_effect(loaded: LoadedConfig) -> Iterator[str]:
     config, source = loaded.config, loaded.source
     reasons = dict(_UNUSED)
     for name in _UNUSED_BY_DETECTOR[config.model.detector]:
-        reasons[f"model.{name}"] = f"the {config.model.detector} detector does not use it"
+        reasons[name] = f"the {config.model.detector} detector does not use it"
+    if config.training.batch_size == "auto":
+        reasons["training.grad_accum_steps"] = "batch_size: auto accumulates to effective_batch"
+    else:
+        reasons["training.effective_batch"] = "it goes with batch_size: auto; here the two numbers say it"
     for dotted, reason in reasons.items():
         section, name = dotted.split(".")
         value = (loaded.content.get(section) or {}).get(name)

@@ -94,12 +94,11 @@ def test_flipped_objects_face_the_other_way() -> None:
 def test_a_streak_lies_in_its_box_and_fills_it(key: int) -> None:
     result = pasted([marked(SIZE_WH, (70, 50, 76, 56)), marked(SIZE_WH)], 1, key, streak_prob=1.0)
     ((x1, y1, x2, y2),) = result.truth.boxes.astype(float)
-    assert max(x2 - x1, y2 - y1) > 7
-    brighter = result.image[..., 0] > FILL + 6
-    for profile, low, high in ((brighter.any(axis=0), x1, x2), (brighter.any(axis=1), y1, y2)):
-        shown = np.flatnonzero(profile)
-        assert low - 1 <= shown[0] <= low + 1.6
-        assert high - 1.6 <= shown[-1] + 1 <= high + 1
+    height = result.image[..., 0].astype(float) - FILL
+    for axis, low, high in ((0, x1, x2), (1, y1, y2)):
+        profile = height.max(axis=axis)
+        shown = np.flatnonzero(profile >= profile.max() / 2)
+        assert shown[0] == pytest.approx(low, abs=1.6) and shown[-1] + 1 == pytest.approx(high, abs=1.6)
     weights = result.image[..., 0].astype(float) - FILL
     middle = [(weights.sum(axis=a) * (np.arange(weights.shape[1 - a]) + 0.5)).sum() / weights.sum() for a in (0, 1)]
     assert middle == pytest.approx([(x1 + x2) / 2, (y1 + y2) / 2], abs=0.5)
@@ -115,7 +114,10 @@ def test_a_streak_is_not_longer_than_allowed() -> None:
 def test_streaks_come_as_often_as_asked_for() -> None:
     samples = [marked(SIZE_WH, (70, 50, 76, 56)), marked(SIZE_WH)]
     sides = [pasted(samples, 1, key, streak_prob=0.3).truth.boxes[0] for key in range(100)]
-    assert 15 <= sum(float((box[2:] - box[:2]).max()) > 6.5 for box in sides) <= 45
+    longer = sum(
+        float((box[2:] - box[:2]).max()) > 6.5 for box in sides
+    )  # a streak shorter than the object is not seen
+    assert 8 <= longer <= 40
 
 
 @given(st.integers(0, 300))

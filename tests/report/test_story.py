@@ -14,7 +14,7 @@ from smallsight.report.analysis import analyse
 from smallsight.report.document import to_document
 from smallsight.report.story import tell
 from smallsight.strategy.plan import BASELINE, Plan
-from smallsight.strategy.state import Attempt, Champion, PhaseRun, State
+from smallsight.strategy.state import Attempt, Champion, PhaseRun, Setback, State
 
 PLAN = Plan.model_validate(
     {
@@ -35,7 +35,7 @@ def epoch(number: int, phase: str) -> EpochRecord:
 def run_of(name: str, first: int, outcome: Outcome | None = None, **attempt: Any) -> PhaseRun:
     records = (epoch(first, name), epoch(first + 1, name))
     verdict = outcome and Verdict(outcome, Estimate(0.01), Estimate(0.0), f"{outcome}, said the bootstrap.")
-    told = Attempt(1, {}, first, first + 1, **{"records": records, "status": "completed", "seconds": 60.0, **attempt})
+    told = Attempt(1, attempt.pop("settings", {}), first, first + 1, **{"records": records, "status": "completed", "seconds": 60.0, **attempt})
     return PhaseRun(name, 1, Decision("run", f"{name} next", name), (told,), closed=True, verdict=verdict or None)
 
 
@@ -169,3 +169,13 @@ def test_the_configuration_of_a_single_phase_is_no_list_of_changes(tmp_path: Pat
     history = tell(tmp_path, replace(state_of(), kind="train", plan=Plan().to_dict(), runs=(run,)))
     assert [dict(decision.settings) for decision in history.decisions] == [{}]
     assert "training.multi_scale" in [issue.key for issue in analyse(history).issues]
+
+
+def test_setbacks_are_told() -> None:
+    setback = Setback("out_of_memory", "CUDA out of memory in epoch 3", {"training.batch_size": 4})
+    run = run_of("a", 3, "improved", setbacks=(setback,), settings={"training.batch_size": 1})
+    (told,) = (phase for phase in tell(Path("x"), state_of(run)).phases if phase.name == "a")
+    assert told.reason == (
+        "improved, said the bootstrap. It had failed (out_of_memory: CUDA out of memory in epoch 3) and went on with "
+        "training.batch_size=1."
+    )

@@ -34,8 +34,20 @@ def blur_along(sample: Sample, length_px: int, angle: float) -> Sample:
     """
     kernel, streak_wh = _streak(length_px, angle)
     image = cv2.filter2D(sample.image, -1, kernel, borderType=cv2.BORDER_REPLICATE)
-    share = np.minimum(_sides_wh(sample) / np.maximum(streak_wh, 1e-9), 1).min(axis=1, keepdims=True, initial=1)
-    return _grown(sample, np.asarray(image, np.uint8), (1 - share) * streak_wh)
+    return _grown(sample, np.asarray(image, np.uint8), streak_growth(_sides_wh(sample), streak_wh))
+
+
+def streak_growth(sides_wh: _Lengths, streak_wh: _Lengths) -> _Lengths:
+    """How much longer an object gets along x and y by a streak, at half of its height; see `blur_along`.
+
+    Args:
+        sides_wh: (N, 2) px, of the objects' boxes.
+        streak_wh: (2,) px, extent of the streak.
+    Returns:
+        (N, 2) px.
+    """
+    share = np.minimum(sides_wh / np.maximum(streak_wh, 1e-9), 1).min(axis=1, keepdims=True, initial=1)
+    return np.asarray((1 - share) * streak_wh)
 
 
 def _streak(length_px: int, angle: float) -> tuple[npt.NDArray[np.float32], _Lengths]:

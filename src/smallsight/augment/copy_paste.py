@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from smallsight.augment.blur import streak_growth
 from smallsight.augment.layers import Layers, part_of
 from smallsight.augment.object_bank import MOST_OBJECTS, ObjectBank
 from smallsight.augment.patch import CLEAR, Patch, cut_patch
@@ -171,7 +172,7 @@ def _planned(
     scale = bank.scale(index, window.frame, height)
     still = (bank.boxes[index, 2:] - bank.boxes[index, :2]) * np.float32(scale)
     way = _drawn_streak(settings.streak_prob, generator) * still.max()
-    size = still + np.abs(way)
+    size = still + streak_growth(still[None], np.abs(way))[0]
     if not SCALES[0] <= scale <= SCALES[1] or (scale < 1 and still.min() < LEAST_SIDE_PX):
         return None
     if (way.any() and size.max() > settings.max_side_px) or not _is_free(middle, size, window.size_wh, taken):

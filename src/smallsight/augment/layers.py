@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from smallsight.augment.blur import streak_growth
 from smallsight.records import Floats, Image
 
 
@@ -41,9 +42,10 @@ class Layers:
         return replace(wider, pixels=np.asarray(cv2.GaussianBlur(wider.pixels, (0, 0), deviation_px), np.float32))
 
     def streaked(self, way_xy: Floats) -> Layers:
-        """What is left on a sensor by an object that moves along `way_xy` px at even speed; the box grows to all of it.
+        """What is left on a sensor by an object that moves along `way_xy` px at even speed.
 
-        Opacity is drawn out with the colour: a streak is faint, and its ground shows through.
+        The box ends where the streak has half of its height, as that of a blurred frame does. Opacity is drawn out with
+        the colour: a streak is faint, and its ground shows through.
         """
         if not way_xy.any():
             return self
@@ -55,7 +57,8 @@ class Layers:
         for dx, across in ((0, 1 - right), (1, right)):
             for dy, along in ((0, 1 - down), (1, down)):
                 np.add.at(kernel, (low[:, 1] + dy, low[:, 0] + dx), across * along)
-        wider, half = self._padded(reach), np.abs(way_xy) / 2
+        wider = self._padded(reach)
+        half = streak_growth(np.diff(wider.box.reshape(2, 2), axis=0), np.abs(way_xy))[0] / 2
         pixels = cv2.filter2D(wider.pixels, -1, kernel / kernel.sum(), borderType=cv2.BORDER_CONSTANT)
         box = np.concatenate([wider.box[:2] - half, wider.box[2:] + half])
         return Layers(np.asarray(pixels, np.float32), np.asarray(box, np.float32))

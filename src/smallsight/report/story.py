@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from smallsight.config import build_config, with_settings
 from smallsight.records import Decision
 from smallsight.report.history import History, PhaseOutcome, PhaseStory, Target
 from smallsight.strategy.plan import Plan, build_plan
-from smallsight.strategy.state import PhaseRun, State
+from smallsight.strategy.relief import in_words
+from smallsight.strategy.state import Attempt, PhaseRun, State
 from smallsight.strategy.tree import skipped, verdict_in_words
 
 
@@ -74,6 +76,17 @@ def _reason(run: PhaseRun, state: State) -> str:
     attempt = run.current
     if attempt is None:
         return "begun"
+    return _outcome_in_words(run, attempt, state) + "".join(_setbacks(attempt))
+
+
+def _setbacks(attempt: Attempt) -> Iterator[str]:
+    """What went wrong on the way, and how the attempt went on."""
+    settings = [*(setback.settings for setback in attempt.setbacks), attempt.settings]
+    for setback, after in zip(attempt.setbacks, settings[1:], strict=True):
+        yield f" It had failed ({setback.failure}: {setback.message}) and went on {in_words(setback.settings, after)}."
+
+
+def _outcome_in_words(run: PhaseRun, attempt: Attempt, state: State) -> str:
     if run.status == "failed":
         return f"failed ({attempt.failure}): {attempt.message}"
     if attempt.status == "failed":

@@ -1,7 +1,7 @@
 """Where the figures of an epoch go besides the records: TensorBoard always, MLflow where it is asked for.
 
-They are copies. What decides and what is reported comes from the journal, and a tracking server that does not answer ends
-no training.
+They are copies. What decides and what is reported comes from the journal, and a tracking server that does not answer
+ends no training.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
@@ -46,7 +45,7 @@ class EpochLog:
             try:
                 logger.log_metrics(figures, step=record.epoch)
                 logger.save()
-            except (OSError, *_mlflow_errors()) as error:
+            except _failures() as error:
                 _log.warning("epoch %d was not logged with %s: %s", record.epoch, type(logger).__name__, error)
                 self._loggers.remove(logger)
 
@@ -63,11 +62,11 @@ class EpochLog:
             if run_id is None:
                 write_text_atomically(known, str(logger.run_id))
             self._loggers.append(logger)
-        except _mlflow_errors() as error:
+        except _failures() as error:
             _log.warning("MLflow does not answer, so nothing is sent to it: %s", error)
 
 
-def figures_of(record: EpochRecord) -> Mapping[str, float]:
+def figures_of(record: EpochRecord) -> dict[str, float]:
     """What is logged, by name: the metrics with their intervals, losses, rate, speed and memory; known values only."""
     figures = {
         "loss/train": record.train_loss,
@@ -88,9 +87,10 @@ def figures_of(record: EpochRecord) -> Mapping[str, float]:
     return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
-def _mlflow_errors() -> tuple[type[Exception], ...]:
+def _failures() -> tuple[type[Exception], ...]:
+    """What may go wrong with a copy: the disk, and MLflow where it is there."""
     try:
         from mlflow.exceptions import MlflowException
     except ModuleNotFoundError:
-        return ()
-    return (MlflowException,)
+        return (OSError,)
+    return (OSError, MlflowException)

@@ -14,6 +14,7 @@ from smallsight.data.frames import FrameStore
 from smallsight.data.groups import groups_of
 from smallsight.detectors.base import Detector
 from smallsight.detectors.build import detector_from_description
+from smallsight.errors import ConfigError
 from smallsight.evaluation.ap import evaluate
 from smallsight.evaluation.bootstrap import Units, with_intervals
 from smallsight.files import write_text_atomically
@@ -29,6 +30,7 @@ def measure(
     *,
     resolution: int | None,
     max_dets: int,
+    centre_hit_px: float,
     raw: bool,
     device: str = "auto",
     results: Path | None = None,
@@ -40,6 +42,7 @@ def measure(
         data: one folder with images and annotations; its classes are matched by name.
         resolution: px; the checkpoint's own where None.
         max_dets: detections per image that count.
+        centre_hit_px: how far from an object's centre a detection's may lie to hit it.
         raw: the trained weights instead of their average.
         device: as `training.device`.
         results: where to write the detections as COCO results, with the annotation file's own ids.
@@ -47,14 +50,17 @@ def measure(
         Plain JSON values; `metrics` by name with value, low, high and n.
     Raises:
         CheckpointError, DatasetError: either can't be used.
+        ConfigError: the detector does not take this resolution.
     """
     content, detector = _load(checkpoint, device, raw=raw)
     dataset = read_coco(data, class_names=detector.class_names)
-    px = resolution or int(content["resolution"])
+    px = int(content["resolution"]) if resolution is None else _legal(resolution, detector)
     found = predict(detector, FrameStore(dataset), px).detections
     if results is not None:
         write_text_atomically(results, json.dumps(detections_to_coco(dataset, found)))
-    evaluation = evaluate(dataset.truths, found, len(dataset.class_names), max_dets=max_dets)
+    evaluation = evaluate(
+        dataset.truths, found, len(dataset.class_names), max_dets=max_dets, centre_hit_px=centre_hit_px
+    )
     return {
         "checkpoint": str(checkpoint),
         "data": str(data),
@@ -63,6 +69,14 @@ def measure(
         "epoch": content["epoch"],
         "metrics": to_json(with_intervals(evaluation, groups=Units.of(len(dataset), groups_of(dataset)).groups)),
     }
+
+
+def _legal(resolution: int, detector: Detector) -> int:
+    step = detector.resolution_step
+    if resolution < step or (resolution % step and not detector.keeps_aspect):
+        below = max(1, resolution // step) * step
+        raise ConfigError(f"--resolution: needs a multiple of {step}; got {resolution}. Use {below} or {below + step}.")
+    return resolution
 
 
 def _load(checkpoint: Path, device: str, *, raw: bool) -> tuple[dict[str, Any], Detector]:
