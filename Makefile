@@ -1,9 +1,12 @@
 # On a fresh machine: `make demo` sets everything up and runs the main job, `make test` sets everything up and tests it.
+# `make soak MINUTES=20` sends runs through faults of every kind and prints what they survived.
+# `make fuzz MINUTES=10` hands hostile files to each reader for as long and prints what became of them.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+MINUTES ?= 20
 
-.PHONY: demo test lint clean
+.PHONY: demo rfdetr-smoke test soak fuzz lint clean
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +23,16 @@ demo/frames: | $(VENV)/.runtime
 demo: $(VENV)/.runtime demo/frames
 	$(BIN)/smallsight optimize --config configs/demo.yaml --strategy strategies/demo.yaml --output-dir demo/run --budget 5m
 
+$(VENV)/.rfdetr: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[rfdetr]"
+	touch $@
+
+demo/rfdetr_frames: | $(VENV)/.runtime
+	$(BIN)/smallsight synth demo/rfdetr_frames --images 30 --size 192x108 --seed 1
+
+rfdetr-smoke: $(VENV)/.rfdetr demo/rfdetr_frames
+	$(BIN)/smallsight optimize --config configs/rfdetr_smoke.yaml --strategy strategies/smoke.yaml --output-dir demo/rfdetr_run
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -27,6 +40,13 @@ lint: $(VENV)/.dev
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+soak: $(VENV)/.dev
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m faults.soak --minutes $(MINUTES)
+
+fuzz: MINUTES = 10
+fuzz: $(VENV)/.dev
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m hostile.fuzz --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) demo build dist src/*.egg-info

@@ -61,7 +61,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("terminal", (*GROUND, "config", "strategy", "report")),
     ("status", (*GROUND, "strategy")),
     ("champion", (*GROUND, "config", "data", "evaluation", "strategy")),
-    ("reports", (*GROUND, "config", "champion", "strategy", "report")),
+    ("report_files", (*GROUND, "config", "champion", "strategy", "report")),
     (
         "session",
         (
@@ -69,7 +69,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
             "config",
             "unused_keys",
             "champion",
-            "reports",
+            "report_files",
             "status",
             "data",
             "evaluation",

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
-from smallsight.files import copy_atomically, sha256_of, write_atomically, write_text_atomically
+from smallsight.files import copy_atomically, fingerprint_of, sha256_of, write_atomically, write_text_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -84,3 +84,23 @@ def test_copying_nothing_leaves_the_target(tmp_path: Path) -> None:
         copy_atomically(tmp_path / "missing", tmp_path / "b")
     assert names(tmp_path) == ["b"]
     assert (tmp_path / "b").read_bytes() == b"old"
+
+
+def test_a_fingerprint_tells_a_changed_set(tmp_path: Path) -> None:
+    def write(folder: Path, **changes: bytes) -> list[Path]:
+        folder.mkdir()
+        contents = {f"{number:02d}.png": b"image %d" % (number % 10) for number in range(40)}
+        contents |= {f"{name}.png": content for name, content in changes.items()}
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)
+        return sorted(folder.iterdir())
+
+    whole = fingerprint_of(write(tmp_path / "a"))
+    os.utime(tmp_path / "a" / "01.png", (0, 0))
+    copied = write(tmp_path / "b")
+    assert fingerprint_of(copied) == whole and fingerprint_of(copied[:-1]) != whole != fingerprint_of(copied[::-1])
+    assert fingerprint_of(write(tmp_path / "c", **{"17": b"another"})) != whole, "another size"
+    assert fingerprint_of(write(tmp_path / "d", **{"00": b"IMAGE 0"})) != whole, "one that is read"
+    assert fingerprint_of(write(tmp_path / "e", **{"01": b"IMAGE 1"})) == whole, "the price of not reading all"
+    assert fingerprint_of(write(tmp_path / "f", **{"01": b"IMAGE 1"}), read=40) != whole
+    assert fingerprint_of([]) == fingerprint_of([])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallsight.errors import ConfigError
-from smallsight.yaml_files import MAX_BYTES, MAX_DEPTH, parse_yaml, read_yaml, to_yaml
+from smallsight.yaml_files import MAX_BYTES, MAX_DEPTH, MAX_NODES, parse_yaml, read_yaml, to_yaml
 
 BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n"
 
@@ -60,7 +60,12 @@ def test_values_are_read_as_people_mean_them(text: str, value: Any) -> None:
         (b"a: !mine 1", "tags (!mine) are not allowed"),
         (b"? [1]\n: 2", "unhashable key"),
         (b"a: 2001-99-99", "month must be in 1..12"),
-        (b"a: " + b"9" * 5000, "Exceeds the limit"),
+        (b"a: " + b"9" * 5000, "a number of 5000 characters, expected at most 100"),
+        (b"a: 0x" + b"f" * 5000, "a number of 5002 characters"),
+        (b"a: 1" + b":59" * 50_000, "a number of 150001 characters"),
+        (b"a: 1." + b"5" * 5000, "a number of 5002 characters"),
+        (b'a: "\\UFFFFFFFF"', "Python int too large"),
+        (b"[" + b"1, " * MAX_NODES + b"1]", f"more than {MAX_NODES} values"),
         (b"\xff\xfe\xff", "unacceptable character"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", "unacceptable character"),
         (b"a: \x00", "not allowed"),

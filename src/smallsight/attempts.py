@@ -27,6 +27,7 @@ class AttemptSpec:
             evaluated as epoch `first_epoch - 1`.
         start: from scratch, or warm from `start_path`.
         target_metric: decides which epoch of the attempt is its best.
+        setbacks: how often it failed and was continued with other settings.
     """
 
     run_id: str
@@ -40,6 +41,7 @@ class AttemptSpec:
     start: Start
     start_path: str = ""
     target_metric: str = "map_small"
+    setbacks: int = 0
 
     def save(self) -> Path:
         """Write the specification into the attempt's folder."""

@@ -43,8 +43,8 @@ def examine(folder: Path, state: State, sets: Mapping[str, str] | None = None) -
     """What the champion's detections say; None while there is no champion.
 
     Args:
-        sets: second evaluation sets by name, measured where they were not before. None takes those that the run was begun
-            with and measures none: a detector beside a training may take the memory that it needs.
+        sets: second evaluation sets by name, measured where they were not before. None takes those that the run was
+            begun with and measures none: a detector beside a training may take the memory that it needs.
     """
     if state.champion is None:
         return None

@@ -181,5 +181,6 @@ def training_scales(config: Config, step: int) -> tuple[int, ...]:
     if not config.training.multi_scale:
         return (resolution,)
     low, high = EXPANDED_SPAN if config.training.expanded_scales else MULTI_SCALE_SPAN
+    high = min(high, config.training.top_scale or high)
     first, last = math.ceil(resolution * low / step - 1e-6), math.floor(resolution * high / step + 1e-6)
     return tuple(range(first * step, last * step + 1, step)) or (resolution,)

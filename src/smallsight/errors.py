@@ -11,7 +11,8 @@ SmallsightError
 ├── TrainingError           an attempt failed and nothing is left to try      exit code 1
 └── Interrupted             stopped by the user or the system; resumable      exit code 3
 
-A message reads `WHERE: what is wrong; got X, expected Y. Do Z.`
+A message reads `WHERE: what is wrong; got X, expected Y. Do Z.` It is one printable line, whatever names and values of
+the user's data are in it.
 """
 
 from __future__ import annotations
@@ -22,10 +23,18 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 3
 
 
+def visible(words: str) -> str:
+    """`words` with control characters and bytes that are no UTF-8 as their escapes; it can be printed and encoded."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
+
+
 class SmallsightError(Exception):
     """Base of all errors here; `exit_code` is what the command line returns."""
 
     exit_code = EXIT_FAILED
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(message))
 
 
 class InputError(SmallsightError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,12 +20,12 @@ from typing import Any
 from rich.console import Console
 
 from smallsight.champion import detections_on, examine, judged
-from smallsight.config import Config, LoadedConfig, load_config, refuse_unavailable, start_file
+from smallsight.config import Config, LoadedConfig, filled_path, load_config, refuse_unavailable, start_file
 from smallsight.data.coco import ANNOTATION_FILE, Dataset
 from smallsight.data.frames import decode
 from smallsight.data.groups import groups_of
 from smallsight.data.splits import read_splits
-from smallsight.errors import ConfigError, DatasetError, Interrupted, RunFolderError, visible
+from smallsight.errors import ConfigError, DatasetError, Interrupted, RunFolderError, SmallsightError, visible
 from smallsight.evaluation.ap import metric_definitions
 from smallsight.evaluation.bootstrap import Resampled, Units, resample
 from smallsight.evaluation.verdict import judge
@@ -54,7 +55,7 @@ from smallsight.terminal import Terminal
 from smallsight.training.child import ChildTrainer
 from smallsight.unused_keys import keys_without_effect
 
-DEFAULT_STRATEGY = "small_objects.yaml"
+DEFAULT_STRATEGY = "small_objects"
 SMALL_PX2 = 32.0**2
 
 
@@ -115,10 +116,13 @@ def train_one_phase(
 
 
 def _plan(path: Path | None) -> Plan:
-    if path is not None:
+    """The strategy in a file, or the shipped one of that name."""
+    name = f"{path or DEFAULT_STRATEGY}"
+    shipped = files("smallsight") / "strategies" / f"{name}.yaml"
+    if path is not None and (path.exists() or not shipped.is_file()):
         return load_plan(path)
-    with as_file(files("smallsight") / "strategies" / DEFAULT_STRATEGY) as default:
-        return load_plan(default)
+    with as_file(shipped) as file:
+        return load_plan(file)
 
 
 def _inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resume: Path | None, kind: str) -> Inputs:
@@ -133,6 +137,7 @@ def _inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resume: P
         refuse_other_settings(folder, state, config, plan, kind)
         refuse_other_start(folder, state, str(start or ""))
     train, valid = _datasets(config, plan)
+    _check_sets(config)
     annotations = _annotations(folder, state, train, valid)
     if state.champion and not state.finished:
         detections_on(valid, champion_detections(folder, state))  # its images must be today's, or nothing can be judged
@@ -141,6 +146,13 @@ def _inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resume: P
         resumed_epoch = _resumed_epoch(start, train, config)
     origin = Origin(str(start or ""), resumed_epoch, annotations)
     return Inputs(config, source, plan, valid, folder, origin, tuple(keys_without_effect(loaded)))
+
+
+def _check_sets(config: Config) -> None:
+    for name, where in config.evaluation.sets.items():
+        file = filled_path(f"evaluation.sets.{name}", where) / ANNOTATION_FILE
+        if not file.is_file():
+            raise ConfigError(f"evaluation.sets.{name}: no {ANNOTATION_FILE} in {file.parent}. Correct the path.")
 
 
 def _annotations(folder: Path, state: State, train: Dataset, valid: Dataset) -> dict[str, str]:
@@ -253,10 +265,18 @@ def comparison(inputs: Inputs) -> Compare:
 
 
 def publish(folder: Path, state: State) -> None:
-    """Bring `status.json`, `metrics.csv` and the report up to date with the journal."""
+    """Bring `status.json`, `metrics.csv` and the report up to date with the journal.
+
+    A fault in a sentence of the report ends no training of days: it is written down, and the journal has everything.
+    """
     write_text_atomically(folder / "status.json", json.dumps(summary_of(state), indent=1))
-    if state.records:
-        write_report(folder, tell(folder, state))
+    try:
+        if state.records:
+            write_report(folder, tell(folder, state))
+    except (SmallsightError, OSError):
+        raise
+    except Exception:
+        write_text_atomically(folder / "report_error.txt", traceback.format_exc())
 
 
 def _conclude(inputs: Inputs, state: State, console: Console, *, quiet: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from smallsight.errors import visible
 from smallsight.records import Decision, EpochRecord
 
 _SHOWN = (("AP", "map_50_95"), ("AP50", "map_50"), ("AP small", "map_small"), ("recall", "recall_50"))
@@ -42,7 +43,8 @@ class Terminal:
         self._progress.stop()
 
     def _line(self, *parts: str | tuple[str, str]) -> None:
-        self.console.print(Text.assemble(*parts), soft_wrap=not self.console.is_terminal)
+        safe = (visible(part) if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts)
+        self.console.print(Text.assemble(*safe), soft_wrap=not self.console.is_terminal)
 
     def decided(self, decision: Decision) -> None:
         """A line per decision."""

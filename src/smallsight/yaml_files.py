@@ -12,15 +12,23 @@ from smallsight.errors import ConfigError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 30
+MAX_NODES = 30_000
+"""Values in a document, keys included: a few seconds of reading."""
+MAX_NUMBER = 100
+"""Characters of a number: YAML's notation to the base of 60 takes time by the square of its length."""
 
 
 class _Loader(yaml.SafeLoader):
     """Safe loader that reads floats as YAML 1.2 does, refuses aliases, tags and a key given twice."""
 
+    depth = nodes = 0
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        self.depth = getattr(self, "depth", 0) + 1
+        self.depth, self.nodes = self.depth + 1, self.nodes + 1
         if self.depth > MAX_DEPTH:
             raise yaml.YAMLError(f"nested deeper than {MAX_DEPTH} levels")
+        if self.nodes > MAX_NODES:
+            raise yaml.YAMLError(f"more than {MAX_NODES} values")
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not allowed")
         if tag := getattr(self.peek_event(), "tag", None):  # type: ignore[no-untyped-call]
@@ -29,6 +37,11 @@ class _Loader(yaml.SafeLoader):
             return super().compose_node(parent, index)
         finally:
             self.depth -= 1
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if node.tag.endswith((":int", ":float")) and len(node.value) > MAX_NUMBER:
+            raise yaml.YAMLError(f"a number of {len(node.value)} characters, expected at most {MAX_NUMBER}")
+        return super().construct_object(node, deep)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -79,7 +92,7 @@ def parse_yaml(text: bytes | str, where: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{where}: not readable as YAML: {reason}") from error
 

@@ -490,9 +490,7 @@ def test_a_class_that_is_not_there_is_named_with_those_that_are(folder: Path, co
     path = write_annotations(folder, content)
     with pytest.raises(DatasetError) as caught:
         read_coco(folder, class_names=["ball", "referee"])
-    assert (
-        str(caught.value) == f"{path}: no category 'referee'; the file has ball, player. Name a category of the file."
-    )
+    assert str(caught.value) == f"{path}: no category 'referee'; the file has ball, player. Name one of them."
 
 
 # Out again

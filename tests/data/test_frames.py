@@ -78,10 +78,10 @@ def test_other_pixels_become_three_channels_of_8_bits(tmp_path: Path, pixels: np
         (b"", "can't be decoded"),
         (b"no image", "can't be decoded"),
         (b"\xff\xd8\xff\xe0 cut off", "can't be decoded"),
-        (png_header(100_000, 100_000), "can't be read (OpenCV"),
-        (None, "can't be read ([Errno 2] No such file"),
+        (png_header(20, 12), "can't be decoded"),
+        (None, "can't be read (No such file"),
     ],
-    ids=["empty", "text", "cut off", "bomb", "gone"],
+    ids=["empty", "text", "cut off", "no pixels", "gone"],
 )
 def test_what_can_not_be_decoded_is_named(tmp_path: Path, data: bytes | None, reason: str) -> None:
     path = tmp_path / "a.png"

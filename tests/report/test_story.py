@@ -35,7 +35,13 @@ def epoch(number: int, phase: str) -> EpochRecord:
 def run_of(name: str, first: int, outcome: Outcome | None = None, **attempt: Any) -> PhaseRun:
     records = (epoch(first, name), epoch(first + 1, name))
     verdict = outcome and Verdict(outcome, Estimate(0.01), Estimate(0.0), f"{outcome}, said the bootstrap.")
-    told = Attempt(1, attempt.pop("settings", {}), first, first + 1, **{"records": records, "status": "completed", "seconds": 60.0, **attempt})
+    told = Attempt(
+        1,
+        attempt.pop("settings", {}),
+        first,
+        first + 1,
+        **{"records": records, "status": "completed", "seconds": 60.0, **attempt},
+    )
     return PhaseRun(name, 1, Decision("run", f"{name} next", name), (told,), closed=True, verdict=verdict or None)
 
 

@@ -18,7 +18,7 @@ from smallsight.strategy.runner import Means, Run
 from smallsight.strategy.state import State
 
 Script = Mapping[str, Sequence[Sequence[float | str]]]
-"""By phase, for each attempt: the target metric after each epoch, or a failure; the last attempt is repeated."""
+"""By phase, for each try: the target metric after each epoch, or a failure; the last try is repeated."""
 
 EVIDENCE = 0.005
 
@@ -64,16 +64,19 @@ class FakeTrainer:
     started_from: list[str] = field(default_factory=list)
     guard: Mapping[str, float] = field(default_factory=dict)
 
-    def __call__(self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool]) -> AttemptResult:
+    def __call__(
+        self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool], on_fact: Callable[..., None]
+    ) -> AttemptResult:
         self.fuse.pass_on()
         self.specs.append(spec)
         self.started_from.append(Path(spec.start_path).read_text() if spec.start == "warm" else "")
+        on_fact("memory", {"setbacks": spec.setbacks})
         records = self._restored(spec)
         answers = [on_epoch(record) for record in records]
         if answers and not answers[-1]:
             return AttemptResult()
         attempts = self.script[spec.phase]
-        figures = attempts[min(spec.attempt, len(attempts)) - 1]
+        figures = attempts[min(spec.attempt + spec.setbacks, len(attempts)) - 1]
         epochs = range(spec.first_epoch, spec.last_epoch + 1) or [spec.first_epoch - 1]
         for epoch, figure in zip(epochs, figures, strict=False):
             if any(record.epoch == epoch for record in records):
@@ -147,7 +150,7 @@ class Lab:
     annotations: Mapping[str, str] = field(default_factory=dict)
     watcher: Watcher = field(default_factory=Watcher)
     published: list[State] = field(default_factory=list)
-    compared: list[tuple[str, str]] = field(default_factory=list)
+    compared: list[tuple[list[str], list[str]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.trainer = FakeTrainer(self.script, self.fuse, self.on_seconds)
@@ -180,11 +183,16 @@ class Lab:
             journal.fuse = self.fuse
             return act(Run(self.folder, journal, Means(self.trainer, self.compare, self.watcher, self.publish)))
 
-    def compare(self, candidate: Path, champion: Path) -> Verdict:
+    def compare(self, candidates: Sequence[Path], champions: Sequence[Path]) -> Verdict:
         """By the figures themselves."""
         self.fuse.pass_on()
+        candidate, champion = candidates[0], champions[0]
+        assert all(path.is_file() for path in (*candidates, *champions))
+        assert float(candidate.read_text()) == max(float(path.read_text()) for path in candidates)
         assert candidate != champion, "a phase is judged against itself"
-        self.compared.append((str(candidate), str(champion)))
+        self.compared.append(
+            tuple([str(path.relative_to(self.folder / "phases")) for path in each] for each in (candidates, champions))
+        )
         gain = float(candidate.read_text()) - float(champion.read_text())
         outcome = "improved" if gain > EVIDENCE else "regressed" if gain < -EVIDENCE else "no_evidence"
         return Verdict(outcome, Estimate(gain), Estimate(0.0), f"{outcome} by {gain:.3f}")

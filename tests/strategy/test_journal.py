@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import shutil
 import sqlite3
 import time
@@ -148,6 +150,34 @@ def test_damage_that_appears_later_is_told_too(path: Path) -> None:
             journal.events()
         with pytest.raises(RunFolderError, match="the journal can't be used"):
             journal.append("b")
+
+
+def test_a_journal_that_another_process_holds_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smallsight.strategy.journal.PATIENCE_S", 0.1)
+    with Journal(path) as journal:
+        journal.append("a")
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("begin exclusive")
+            message = r"the journal can't be used \(database is locked\)\. Another process holds it; wait for it"
+            with pytest.raises(RunFolderError, match=message):
+                journal.append("b")
+            with pytest.raises(RunFolderError, match=message):
+                Journal(path)
+        journal.append("c")
+        assert [event.kind for event in journal.events()] == ["a", "c"]
+
+
+def test_a_full_disk_is_told_and_loses_nothing(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append("a")
+        pages = journal._connection.execute("pragma page_count").fetchone()[0]
+        journal._connection.execute(f"pragma max_page_count={pages}")
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            journal.append("b", text="x" * 100_000)
+        assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(path)
+        journal._connection.execute(f"pragma max_page_count={pages + 100}")
+        journal.append("c")
+        assert [event.kind for event in journal.events()] == ["a", "c"]
 
 
 def test_a_reader_undoes_what_a_power_cut_left_half_written(path: Path, tmp_path: Path) -> None:

@@ -107,13 +107,15 @@ def test_the_undisturbed_strategy(tmp_path: Path) -> None:
     """So that the test above compares something worth comparing."""
     lab, act = strategy(tmp_path / "run", Fuse())
     state = act()
-    assert [(run.name, run.status, len(run.records), len(run.attempts)) for run in state.runs] == [
-        ("baseline", "completed", 2, 1),
-        ("better", "completed", 1, 1),
-        ("flat", "completed", 2, 1),
-        ("too_large", "failed", 1, 2),
-        ("shaky", "completed", 1, 2),
+    assert [(run.name, run.status, len(run.records), len(run.failures)) for run in state.runs] == [
+        ("baseline", "completed", 2, 0),
+        ("better", "completed", 1, 0),
+        ("flat", "completed", 2, 0),
+        ("too_large", "failed", 1, 3),
+        ("shaky", "completed", 1, 1),
     ]
+    assert all(len(run.attempts) == 1 for run in state.runs)
+    assert list(state.runs[3].attempts[0].facts) == [("memory", {"setbacks": n}) for n in range(3)]
     assert [run.verdict and run.verdict.outcome for run in state.runs] == [
         None,
         "improved",

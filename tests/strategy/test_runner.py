@@ -12,7 +12,7 @@ import pytest
 from smallsight.attempts import AttemptResult
 from smallsight.config import Config
 from smallsight.errors import DatasetError, Interrupted, RunFolderError, TrainingError
-from smallsight.strategy.folder import hold
+from smallsight.strategy.folder import hold, refuse_other_annotations
 from smallsight.strategy.plan import Plan
 from strategy.lab import Lab, Script, Watcher
 
@@ -77,6 +77,10 @@ def test_what_helps_is_inherited_and_what_does_not_is_rolled_back(lab: Callable[
     assert state.champion and (state.champion.phase, state.champion.record.epoch) == ("multi_scale", 3)
     assert state.baseline and state.baseline.epoch == 2
     assert run.champion_file == "multi_scale 1 epoch 3"
+    assert (
+        sum("Rolled back: the champion stays, and the next phase starts from it." in line for line in run.watcher.lines)
+        == 2
+    )
     assert run.trainer.started_from == ["", "baseline 1 epoch 2", "multi_scale 1 epoch 3", "multi_scale 1 epoch 3"]
     settings = [
         (s.config["training"]["multi_scale"], s.config["training"]["resolution"], s.config["training"]["learning_rate"])
@@ -86,6 +90,29 @@ def test_what_helps_is_inherited_and_what_does_not_is_rolled_back(lab: Callable[
     assert state.finished.startswith("No phase is left")
     assert run.published[-1] == state
     assert (run.folder / "config.yaml").is_file() and (run.folder / "strategy.yaml").is_file()
+
+
+def test_a_phase_is_judged_with_all_its_epochs_against_all_that_the_champion_was_chosen_from(
+    lab: Callable[..., Lab],
+) -> None:
+    run = lab(
+        {"baseline": [[0.40, 0.45]], "multi_scale": [[0.52, 0.50]], "higher": [[0.5, 0.521]], "decay": [[0.4, 0.4]]}
+    )
+    run.optimize()
+    named = [[[Path(file).stem for file in side] for side in pair] for pair in run.compared]
+    epochs = [[[int(name.removeprefix("valid_epoch_")) for name in side] for side in pair] for pair in named]
+    assert epochs == [[[3, 4], [2, 1]], [[6, 5], [3, 4]], [[7, 8], [3, 4]]]
+
+
+def test_what_is_left_of_the_champions_other_epochs_is_enough(lab: Callable[..., Lab]) -> None:
+    run = lab({"baseline": [[0.40, 0.45]], "decay": [[0.4, 0.41]]}, plan_of([PHASES[2]]))
+    watcher, run.watcher = run.watcher, _InterruptingAt(3)
+    with pytest.raises(Interrupted):
+        run.optimize()
+    run.watcher = watcher
+    (run.folder / "phases/01_baseline/attempt_1/detections/valid_epoch_001.npz").unlink()
+    run.optimize()
+    assert [Path(file).stem for file in run.compared[0][1]] == ["valid_epoch_002"]
 
 
 def test_the_run_stops_where_the_target_is_reached(lab: Callable[..., Lab]) -> None:
@@ -114,32 +141,46 @@ def test_out_of_memory_gets_batch_1_with_the_same_effective_batch(lab: Callable[
     state = run.optimize()
     first, again = run.trainer.specs[1:]
     assert (first.config["training"]["batch_size"], first.config["training"]["grad_accum_steps"]) == (4, 5)
+    assert (first.setbacks, again.setbacks) == (0, 1)
     assert (again.config["training"]["batch_size"], again.config["training"]["grad_accum_steps"]) == (1, 20)
     assert again.config["training"]["multi_scale"] is True
-    assert (first.first_epoch, again.first_epoch, again.attempt) == (3, 3, 2)
-    assert [record.epoch for record in state.records] == [1, 2, 3, 4]
+    assert (first.first_epoch, again.first_epoch, again.attempt) == (3, 3, 1)
+    assert [record.value("map_small") for record in state.records] == [0.5, 0.5, 0.5, 0.66], "epoch 3 is kept"
+    assert len(state.runs[1].attempts) == 1 and state.runs[1].failures == ("out_of_memory",)
+    note = (
+        "Phase multi_scale goes on with training.batch_size=1, training.grad_accum_steps=20, evaluation.batch_size=1."
+    )
+    assert note in run.watcher.lines
     assert state.champion and state.champion.settings["training.batch_size"] == 1
 
 
-def test_out_of_memory_twice_fails_the_phase_and_the_strategy_goes_on(lab: Callable[..., Lab]) -> None:
+def test_the_end_of_the_memory_ladder_fails_the_phase_and_the_strategy_goes_on(lab: Callable[..., Lab]) -> None:
     oom: Script = {"baseline": [[0.5, 0.5]], "multi_scale": [[0.5, "out_of_memory"]], "decay": [[0.6, 0.66]]}
     run = lab(oom, config=config_of(batch_size=4))
     state = run.optimize()
-    assert [(phase.name, phase.status, len(phase.attempts)) for phase in state.runs] == [
-        ("baseline", "completed", 1),
-        ("multi_scale", "failed", 2),
-        ("decay", "completed", 1),
+    assert [(phase.name, phase.status, len(phase.failures)) for phase in state.runs] == [
+        ("baseline", "completed", 0),
+        ("multi_scale", "failed", 3),
+        ("decay", "completed", 0),
+    ]
+    tried = [spec.config["training"] for spec in run.trainer.specs if spec.phase == "multi_scale"]
+    assert [(t["batch_size"], t["grad_accum_steps"], t["top_scale"]) for t in tried] == [
+        (4, 1, None),
+        (1, 4, None),
+        (1, 4, 1.0),
     ]
     decay = run.trainer.specs[-1]
     assert run.trainer.started_from[-1] == "baseline 1 epoch 1"
-    assert (decay.first_epoch, decay.config["training"]["batch_size"]) == (4, 4)
-    assert decay.config["training"]["multi_scale"] is False
-    log = run.folder / "phases" / "02_multi_scale" / "attempt_2" / "worker.log"
+    assert (decay.first_epoch, decay.config["training"]["multi_scale"]) == (4, False)
+    assert (decay.config["training"]["batch_size"], decay.config["training"]["grad_accum_steps"]) == (1, 4), (
+        "remembered"
+    )
+    log = run.folder / "phases" / "02_multi_scale" / "attempt_1" / "worker.log"
     assert f"Phase multi_scale failed (out_of_memory): out_of_memory in epoch 4; see {log}" in run.watcher.lines
 
 
-@pytest.mark.parametrize("failure", ["not_a_number", "out_of_memory"])
-def test_without_a_baseline_there_is_no_run(lab: Callable[..., Lab], failure: str) -> None:
+@pytest.mark.parametrize(("failure", "tries"), [("not_a_number", 3), ("out_of_memory", 1)])
+def test_without_a_baseline_there_is_no_run(lab: Callable[..., Lab], failure: str, tries: int) -> None:
     run = lab({"baseline": [[0.5, failure]]}, config=config_of(batch_size=1))
     message = f"The baseline failed .{failure} in epoch 2.*nothing to build on"
     with pytest.raises(TrainingError, match=message):
@@ -147,13 +188,32 @@ def test_without_a_baseline_there_is_no_run(lab: Callable[..., Lab], failure: st
     kinds = run.kinds()
     with pytest.raises(TrainingError, match=message):
         run.optimize()
-    assert run.kinds() == kinds and len(run.trainer.specs) == 1
+    assert run.kinds() == kinds and len(run.trainer.specs) == tries
+
+
+def test_after_a_loss_that_is_no_number_the_rate_is_halved_twice(lab: Callable[..., Lab]) -> None:
+    script: Script = {
+        "baseline": [[0.5, "not_a_number"], [0.5, "not_a_number"], [0.5, 0.6]],
+        "multi_scale": [[0.61, "not_a_number"]],
+        "decay": [[0.6, 0.66]],
+    }
+    run = lab(script, config=config_of(learning_rate=0.008))
+    state = run.optimize()
+    rates = [(spec.phase, spec.config["training"]["learning_rate"]) for spec in run.trainer.specs]
+    assert rates == [
+        *(("baseline", rate) for rate in (0.008, 0.004, 0.002)),
+        *(("multi_scale", rate) for rate in (0.002, 0.001, 0.0005)),
+        ("decay", 0.001),
+    ], "the champion's rate is inherited; that of a phase that failed is not"
+    assert [phase.status for phase in state.runs] == ["completed", "failed", "completed"]
+    assert "Phase baseline goes on with training.learning_rate=0.004." in run.watcher.lines
+    assert [record.epoch for record in state.records] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("error", [DatasetError("train/a.jpg: can't be read"), Interrupted("stopped")])
 def test_bad_data_and_interruptions_leave_the_phase_open(lab: Callable[..., Lab], error: Exception) -> None:
     run = lab({"baseline": [[0.5, 0.66]]})
-    trainer, run.trainer = run.trainer, lambda spec, on_epoch: _raise(error)
+    trainer, run.trainer = run.trainer, lambda spec, on_epoch, on_fact: _raise(error)
     with pytest.raises(type(error)):
         run.optimize()
     run.trainer = trainer
@@ -285,23 +345,34 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
             pass
 
 
-def test_a_crash_is_tried_once_more(lab: Callable[..., Lab]) -> None:
+def test_after_a_crash_a_phase_goes_on_with_the_same_settings(lab: Callable[..., Lab]) -> None:
     run = lab({"baseline": [["crashed"], [0.5, 0.6]], "multi_scale": [[0.61, "crashed"], [0.62, 0.66]]})
     state = run.optimize()
-    assert [(phase.status, len(phase.attempts)) for phase in state.runs] == [("completed", 2), ("completed", 2)]
+    assert [(phase.status, len(phase.attempts), phase.failures) for phase in state.runs] == [
+        ("completed", 1, ("crashed",))
+    ] * 2
     first, again = run.trainer.specs[2:]
     assert (first.config, first.first_epoch) == (again.config, again.first_epoch)
-    assert [record.value("map_small") for record in state.records] == [0.5, 0.6, 0.62, 0.66]
-    assert "Phase baseline is tried again with the same settings." in run.watcher.lines
+    assert [record.value("map_small") for record in state.records] == [0.5, 0.6, 0.61, 0.66]
+    assert "Phase baseline goes on with the same settings." in run.watcher.lines
+
+
+def test_crashes_with_epochs_between_them_do_not_end_a_phase(lab: Callable[..., Lab]) -> None:
+    """A phase takes days, and a machine may fail every few hours."""
+    tries = [[0.5, "crashed"], [0.5, 0.51, "crashed"], [0.5, 0.51, 0.52, "crashed"], [0.5, 0.51, 0.52, 0.66]]
+    run = lab({"baseline": tries}, config=config_of(epochs=4))
+    state = run.optimize()
+    assert [record.value("map_small") for record in state.records] == [0.5, 0.51, 0.52, 0.66]
+    assert state.runs[0].failures == ("crashed",) * 3 and state.finished.startswith("Target reached")
 
 
 def test_a_phase_that_crashes_twice_has_failed_and_the_tree_goes_on(lab: Callable[..., Lab]) -> None:
     run = lab({"baseline": [[0.5, 0.6]], "multi_scale": [["crashed"]], "decay": [[0.6, 0.66]]})
     state = run.optimize()
-    assert [(phase.name, phase.status, len(phase.attempts)) for phase in state.runs] == [
-        ("baseline", "completed", 1),
+    assert [(phase.name, phase.status, len(phase.failures)) for phase in state.runs] == [
+        ("baseline", "completed", 0),
         ("multi_scale", "failed", 2),
-        ("decay", "completed", 1),
+        ("decay", "completed", 0),
     ]
 
 
@@ -318,7 +389,7 @@ def test_a_phase_that_crashes_twice_has_failed_and_the_tree_goes_on(lab: Callabl
 )
 def test_crashes_without_end_use_up_no_phase(lab: Callable[..., Lab], script: Script, phase: str, closed: int) -> None:
     run = lab(script)
-    log = run.folder / "phases" / f"{closed + 1:02d}_{phase}" / "attempt_2" / "worker.log"
+    log = run.folder / "phases" / f"{closed + 1:02d}_{phase}" / "attempt_1" / "worker.log"
     with pytest.raises(TrainingError) as caught:
         run.optimize()
     assert str(caught.value).startswith(f"Phase {phase} crashed again: crashed in epoch") and str(log) in str(
@@ -326,10 +397,10 @@ def test_crashes_without_end_use_up_no_phase(lab: Callable[..., Lab], script: Sc
     )
     state = run.published[-1]
     assert not state.finished and [p.closed for p in state.runs] == [True] * closed + [False]
-    with pytest.raises(TrainingError, match="attempt_4"):
+    with pytest.raises(TrainingError, match="crashed again"):
         run.optimize()
     state = run.optimize()
-    assert state.finished.startswith("Target reached") and len(state.runs[-1].attempts) == 5
+    assert state.finished.startswith("Target reached") and state.runs[-1].failures == ("crashed",) * 4
     assert run.kinds().count("halted") == 2
 
 
@@ -362,7 +433,7 @@ class _InterruptingAt(Watcher):
 
 def test_a_budget_that_is_too_small_for_anything_is_an_error(lab: Callable[..., Lab], clock: Clock) -> None:
     run = lab({"baseline": [[0.5, 0.66]]}, on_seconds=clock.pass_by)
-    trainer, run.trainer = run.trainer, lambda spec, on_epoch: _raise(Interrupted("stopped"))
+    trainer, run.trainer = run.trainer, lambda spec, on_epoch, on_fact: _raise(Interrupted("stopped"))
     with pytest.raises(Interrupted):
         run.optimize(budget_s=30.0)
     run.trainer = trainer
@@ -408,8 +479,9 @@ def test_a_start_is_refused_where_the_run_began_without(lab: Callable[..., Lab])
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_text("another"), Path.unlink])
-def test_a_champion_that_is_not_what_it_was_is_not_built_on(
-    lab: Callable[..., Lab], damage: Callable[[Path], object], tmp_path: Path
+@pytest.mark.parametrize("origin_is_whole", [True, False])
+def test_a_damaged_champion_is_put_back_or_told(
+    lab: Callable[..., Lab], damage: Callable[[Path], object], origin_is_whole: bool
 ) -> None:
     run = lab({"baseline": [[0.5, 0.6]], "multi_scale": [[0.6, 0.66]]})
     watcher, run.watcher = run.watcher, _InterruptingAt(3)
@@ -417,15 +489,43 @@ def test_a_champion_that_is_not_what_it_was_is_not_built_on(
         run.optimize()
     run.watcher = watcher
     best = run.folder / "checkpoint_best.pth"
-    damage(best)
-    trained = len(run.trainer.specs)
-    with pytest.raises(RunFolderError) as caught:
-        run.optimize()
-    assert str(caught.value).startswith(f"{best}: is ") and len(run.trainer.specs) == trained
     origin = run.folder / "phases" / "01_baseline" / "attempt_1" / "best.pth"
-    assert f"Copy {origin} to its place" in str(caught.value)
-    best.write_text(origin.read_text())
+    damage(best)
+    if not origin_is_whole:
+        damage(origin)
+        trained = len(run.trainer.specs)
+        with pytest.raises(RunFolderError) as caught:
+            run.optimize()
+        assert str(caught.value).startswith(f"{best}: is ") and f"neither is {origin}" in str(caught.value)
+        assert len(run.trainer.specs) == trained
+        best.write_text("baseline 1 epoch 2")  # as the message asks
     assert run.optimize().finished
+    assert set(run.trainer.started_from[1:]) == {"baseline 1 epoch 2"}
+
+
+@pytest.mark.parametrize("lose", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_run_whose_journal_is_lost_is_not_overwritten(
+    lab: Callable[..., Lab], lose: Callable[[Path], object]
+) -> None:
+    run = lab({"baseline": [[0.5, 0.66]]})
+    run.optimize()
+    lose(run.folder / "journal.sqlite")
+    champion = run.champion_file
+    with pytest.raises(RunFolderError, match=r"journal\.sqlite is gone or empty.*--resume .*checkpoint_best\.pth"):
+        run.optimize()
+    assert run.champion_file == champion and len(run.trainer.specs) == 1
+
+
+def test_a_full_disk_is_no_failure_of_the_phase(lab: Callable[..., Lab]) -> None:
+    run = lab({"baseline": [[0.5, 0.66]]})
+    full = OSError(28, "No space left on device", "checkpoint.pth")
+    trainer, run.trainer = run.trainer, lambda spec, on_epoch, on_fact: _raise(full)
+    for _ in range(3):
+        with pytest.raises(OSError, match="No space left"):
+            run.optimize()
+    run.trainer = trainer
+    state = run.optimize()
+    assert state.finished and state.runs[0].failures == () and run.kinds().count("attempt_started") == 1
 
 
 def test_the_guard_is_not_worn_down_phase_by_phase(lab: Callable[..., Lab]) -> None:
@@ -437,3 +537,31 @@ def test_the_guard_is_not_worn_down_phase_by_phase(lab: Callable[..., Lab]) -> N
     assert {name: verdict.outcome for name, verdict in verdicts.items()}["multi_scale"] == "no_evidence"
     assert "map_50_95 0.697 is more than 0.002 below the baseline's 0.700" in verdicts["multi_scale"].reason
     assert state.champion and state.champion.phase == "decay"
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed", "refused"),
+    [
+        ("optimize", "train", "train.json: is not the file that the run in"),
+        ("optimize", "valid images", "valid: these are not the images that the run in"),
+        ("train", "valid images", "valid: these are not the images that the run in"),
+        ("train", "valid", "valid.json: is not the file that the run in"),
+        ("train", "train images", ""),
+        ("optimize", "", ""),
+    ],
+)
+def test_changed_data_are_refused_where_figures_would_be_compared(
+    lab: Callable[..., Lab], kind: str, changed: str, refused: str
+) -> None:
+    files = {"train": Path("train.json"), "valid": Path("valid.json")}
+    files |= {"train images": Path("train"), "valid images": Path("valid")}
+    before = dict.fromkeys(files, "a")
+    run = lab({"baseline": [[0.5, 0.66]]}, annotations=before)
+    state = run.optimize() if kind == "optimize" else run.train("baseline", config_of())
+    now = {**before, **({changed: "b"} if changed else {})}
+    if not refused:
+        refuse_other_annotations(run.folder, state, now, files)
+        return
+    with pytest.raises(RunFolderError, match=refused) as caught:
+        refuse_other_annotations(run.folder, state, now, files)
+    assert "use another --output-dir, with --resume" in str(caught.value)

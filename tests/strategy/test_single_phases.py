@@ -127,7 +127,7 @@ def test_the_same_name_with_other_settings_starts_anew(tmp_path: Path) -> None:
 
 def test_a_failed_phase_is_told_and_can_be_tried_again(tmp_path: Path) -> None:
     lab = lab_of(tmp_path, {"one": [["crashed"], ["crashed"], [0.5, 0.6]]})
-    message = r"^one failed \(crashed\): crashed in epoch 1; see .*attempt_2/worker\.log$"
+    message = r"^one failed \(crashed\): crashed in epoch 1; see .*attempt_1/worker\.log$"
     with pytest.raises(TrainingError, match=message):
         lab.train("one", config_of(2))
     assert len(lab.trainer.specs) == 2
@@ -147,7 +147,7 @@ def test_a_stop_request_leaves_the_phase_open(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     trainer, calls = lab.trainer, []
 
-    def stopping(spec: Any, on_epoch: Any) -> Any:
+    def stopping(spec: Any, on_epoch: Any, on_fact: Any) -> Any:
         calls.append(spec)
         raise Interrupted("stopped")
 
@@ -178,9 +178,9 @@ def _overwriting(lab: Lab) -> None:
     carry_out = type(lab.trainer).__call__
 
     class Overwriting(type(lab.trainer)):  # type: ignore[misc]
-        def __call__(self, spec: Any, on_epoch: Any) -> Any:
+        def __call__(self, spec: Any, on_epoch: Any, on_fact: Any) -> Any:
             Path(spec.checkpoint).write_text('{"run_id": "", "phase": "", "attempt": 0}')
-            return carry_out(self, spec, on_epoch)
+            return carry_out(self, spec, on_epoch, on_fact)
 
     lab.trainer.__class__ = Overwriting
 
@@ -215,6 +215,6 @@ def test_other_data_make_another_phase(tmp_path: Path) -> None:
 
 def test_a_single_phase_is_done_when_it_is_closed(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
-    _interrupted(lab, 13, "one", config_of(2))
+    _interrupted(lab, 15, "one", config_of(2))
     assert not lab.published[-1].done
     assert lab.train("one", config_of(2)).done

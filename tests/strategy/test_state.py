@@ -116,3 +116,20 @@ def test_unknown_events_are_ignored() -> None:
 def test_a_journal_of_another_version_is_named() -> None:
     with pytest.raises(RunFolderError, match=r"event 1 \(created\) has no .*another version"):
         fold([Event(1, 0.0, 0.0, "created", {"config": {}})])
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("created", ["config"]),
+        ("created", 5),
+        ("decided", {"decision": {"action": "run", "reason": "x", "phase": "a", "settings": 5, "epochs": 1}}),
+        ("decided", {"decision": {"action": "run", "reason": "x", "phase": "a", "settings": {}, "epochs": "many"}}),
+        ("epoch", {"record": {}}),
+        ("attempt_started", {"attempt": 1, "settings": {}, "first_epoch": 1, "last_epoch": 2}),
+        ("phase_closed", {"verdict": None, "crowned": None}),
+    ],
+)
+def test_an_event_of_another_shape_or_out_of_its_order_is_named(kind: str, content: object) -> None:
+    with pytest.raises(RunFolderError, match=rf"event 1 \({kind}\) (does not fit|has no)"):
+        fold([Event(1, 0.0, 0.0, kind, content)])  # type: ignore[arg-type]

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallsight.config import Config
+from smallsight.config import Config, with_settings
 from smallsight.records import Decision, EpochRecord, Estimate, Outcome, Verdict
 from smallsight.strategy.plan import BASELINE, Plan, When, load_plan
 from smallsight.strategy.state import Attempt, Champion, PhaseRun, State, Status
-from smallsight.strategy.tree import best_epoch, decide, end_phase_early, holds, relief
+from smallsight.strategy.tree import best_epoch, decide, end_phase_early, holds
 
 RISING = (0.55, 0.56, 0.57, 0.58, 0.59)
 FLAT = (0.60,) * 10
@@ -26,7 +26,7 @@ MISSION = Config.model_validate(
 )
 TRIED = (
     *("continue", "multi_scale", "higher_resolution", "lr_decay_half", "lr_decay_tenth"),
-    *("copy_paste", "mosaic", "loss_weight", "lr_decay_last"),
+    *("copy_paste", "domain", "mosaic", "loss_weight", "lr_decay_last"),
 )
 
 
@@ -125,23 +125,33 @@ def test_nothing_left(mission: Plan) -> None:
     assert decision.action == "stop"
     assert decision.reason == (
         "No phase is left whose conditions hold; map_small 0.630 is 0.020 below the minimum level 0.65. Not run: "
-        "phase_4_combined (copy_paste was not rolled back and copy_paste was not rolled back and mosaic was not rolled back)."
+        "phase_4_combined "
+        "(copy_paste was not rolled back and copy_paste was not rolled back and mosaic was not rolled back)."
     )
     assert "continue (map_small 0.630 is not below 0.62)" in decide(state, mission, MISSION).reason
 
 
 def test_phase_4_follows_and_the_rate_falls_last(mission: Plan) -> None:
     state = state_at(0.63, ran("continue"), ran("multi_scale"), ran("higher_resolution"))
-    for name in ("copy_paste", "mosaic", "loss_weight", "lr_decay_last"):
+    for name in ("copy_paste", "domain", "mosaic", "loss_weight", "lr_decay_last"):
         assert decide(state, mission, MISSION).phase == name
         state = state_at(0.63, *state.runs[1:], ran(name))
+
+
+def test_a_phase_whose_settings_are_in_force_is_passed_over(mission: Plan) -> None:
+    on = with_settings(MISSION, {"augmentation.copy_paste.enabled": True, "training.multi_scale": True}, "test")
+    assert decide(state_at(0.63, ran("continue")), mission, on).phase == "domain"
+    decision = decide(
+        state_at(0.63, *(ran(name) for name in TRIED if name not in ("multi_scale", "copy_paste"))), mission, on
+    )
+    assert "multi_scale (its settings are in force already)" in decision.reason
 
 
 @pytest.mark.parametrize("kept", [(), ("copy_paste",), ("mosaic",), ("copy_paste", "loss_weight")])
 def test_parts_of_phase_4_that_did_nothing_alone_are_tried_together(mission: Plan, kept: tuple[str, ...]) -> None:
     alone = ("copy_paste", "mosaic", "loss_weight")
     runs = [judged(name, "improved" if name in kept else "no_evidence") for name in alone]
-    state = state_at(0.63, ran("continue"), ran("multi_scale"), ran("higher_resolution"), *runs)
+    state = state_at(0.63, ran("continue"), ran("multi_scale"), ran("higher_resolution"), ran("domain"), *runs)
     expected = "phase_4_combined" if len(kept) < 2 else "lr_decay_last"
     assert decide(state, mission, MISSION).phase == expected
 
@@ -231,32 +241,6 @@ def test_when_a_phase_ends_early(
     records = [epoch(index + 1, value) for index, value in enumerate(values)]
     found = end_phase_early(records, Plan(), end_on_plateau=flat_ends, seconds_left=seconds_left)
     assert found == reason if reason is None else str(found).startswith(reason)
-
-
-@pytest.mark.parametrize(
-    ("failure", "batch", "accumulated", "expected"),
-    [
-        ("out_of_memory", 4, 5, (1, 20)),
-        ("out_of_memory", 16, 1, (1, 16)),
-        ("out_of_memory", 1, 20, None),
-        ("crashed", 4, 5, None),
-        ("not_a_number", 4, 5, None),
-        ("", 4, 5, None),
-    ],
-)
-def test_relief(failure: str, batch: int, accumulated: int, expected: tuple[int, int] | None) -> None:
-    config = Config.model_validate({"training": {"batch_size": batch, "grad_accum_steps": accumulated}})
-    attempt = Attempt(1, {"training.multi_scale": True}, 1, 2, failure=failure)
-    found = relief(attempt, config)
-    if expected is None:
-        assert found is None
-        return
-    assert found == {
-        "training.multi_scale": True,
-        "training.batch_size": expected[0],
-        "training.grad_accum_steps": expected[1],
-    }
-    assert attempt.settings == {"training.multi_scale": True}
 
 
 @pytest.mark.parametrize(

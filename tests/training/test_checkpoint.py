@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,16 @@ import torch
 
 from smallsight.detectors.nano import NanoDetector
 from smallsight.errors import CheckpointError
-from smallsight.training.checkpoint import check_classes, load_checkpoint, load_weights, save_checkpoint
+from smallsight.rng import keyed_generator
+from smallsight.training.checkpoint import (
+    Damaged,
+    check_classes,
+    load_checkpoint,
+    load_weights,
+    newest_whole,
+    previous_of,
+    save_checkpoint,
+)
 
 
 def content(**changes: Any) -> dict[str, Any]:
@@ -56,6 +67,107 @@ def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
         load_checkpoint(path)
 
 
+def same(left: Any, right: Any) -> bool:
+    """Whether two contents are equal, tensors to the bit."""
+    if isinstance(left, torch.Tensor):
+        return isinstance(right, torch.Tensor) and torch.equal(left, right)
+    if isinstance(left, dict):
+        return isinstance(right, dict) and list(left) == list(right) and all(same(left[k], right[k]) for k in left)
+    return bool(left == right)
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("part", ["anywhere", "beginning", "end"])
+def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path: Path, part: str) -> None:
+    """Parts of the archive mean nothing (padding, times); whatever is loaded is what was saved."""
+    path = tmp_path / "a.pth"
+    save_checkpoint(path, content())
+    whole, expected = path.read_bytes(), load_checkpoint(path)
+    bits = 8 * len(whole)
+    low, high = {"anywhere": (0, bits), "beginning": (0, 24_000), "end": (bits - 80_000, bits)}[part]
+    found = 0
+    for bit in keyed_generator("flip", part).integers(low, high, size=60):
+        path.write_bytes(flipped(whole, int(bit)))
+        try:
+            assert same(load_checkpoint(path), expected), f"bit {bit}"
+        except Damaged:
+            found += 1
+    assert found > 10
+
+
+def test_a_flipped_bit_of_a_weight_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    weights = {"w": torch.full((1000,), 1.2345)}
+    save_checkpoint(path, content(model=weights))
+    place = path.read_bytes().index(weights["w"].numpy().tobytes())
+    path.write_bytes(flipped(path.read_bytes(), 8 * (place + 402) + 3))
+    with pytest.raises(Damaged, match=r"a\.pth: can't be read as a checkpoint \(the checksum of .*data/\d+ is wrong"):
+        load_checkpoint(path)
+    assert not torch.equal(torch.load(path)["model"]["w"], weights["w"]), "so the check is needed"
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _flip(path: Path) -> None:
+    path.write_bytes(flipped(path.read_bytes(), path.stat().st_size * 4))
+
+
+@pytest.mark.parametrize(
+    ("damage", "taken"), [(None, 2), (_cut, 1), (_flip, 1), (Path.unlink, 1), (lambda path: path.write_bytes(b""), 1)]
+)
+def test_the_one_before_takes_the_place_of_a_damaged_one(
+    tmp_path: Path, damage: Callable[[Path], object] | None, taken: int
+) -> None:
+    path = tmp_path / "checkpoint.pth"
+    for epoch in (0, 1, 2):
+        save_checkpoint(path, content(epoch=epoch), keep_previous=True)
+    if damage:
+        damage(path)
+    assert load_checkpoint(newest_whole(path))["epoch"] == taken
+    assert sorted(p.name for p in tmp_path.iterdir())[-1] == "checkpoint_previous.pth"
+
+
+def test_where_both_are_damaged_the_newer_one_is_complained_about(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pth"
+    for epoch in (1, 2):
+        save_checkpoint(path, content(epoch=epoch), keep_previous=True)
+    _cut(path), _cut(previous_of(path))
+    assert newest_whole(path) == path
+    assert newest_whole(tmp_path / "none.pth") == tmp_path / "none.pth"
+
+
+@pytest.mark.parametrize("at", range(1, 5))
+def test_a_crash_at_any_moment_leaves_one_good_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """The third save stops before its fsync, between the two renames, before the folder's fsync, or not at all."""
+    path = tmp_path / "checkpoint.pth"
+    for epoch in (1, 2):
+        save_checkpoint(path, content(epoch=epoch), keep_previous=True)
+    calls = []
+
+    def stopping(call: Callable[..., Any]) -> Callable[..., Any]:
+        def instead(*arguments: Any) -> Any:
+            calls.append(call)
+            if len(calls) == at:
+                raise KeyboardInterrupt
+            return call(*arguments)
+
+        return instead
+
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(os, "fsync", stopping(os.fsync))
+        patch.setattr(Path, "replace", stopping(Path.replace))
+        save_checkpoint(path, content(epoch=3), keep_previous=True)
+    assert len(calls) == at
+    assert load_checkpoint(newest_whole(path))["epoch"] == (2 if at < 4 else 3)
+
+
 def test_a_file_with_code_in_it_is_refused_and_not_run(tmp_path: Path) -> None:
     trace = tmp_path / "ran"
     torch.save(content(extra=Exploit(trace)), tmp_path / "evil.pth")
@@ -97,6 +209,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         save_checkpoint(path, content(epoch=4))
+    assert caught.value.filename == str(path), "the message names the disk"
     assert path.read_bytes() == before and sorted(p.name for p in tmp_path.iterdir()) == ["a.pth"]

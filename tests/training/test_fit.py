@@ -248,8 +248,11 @@ def test_a_loss_that_is_not_a_number_stops_before_the_step(
         return Losses({name: part * float("nan") for name, part in whole.parts.items()}, whole.tiny_share)
 
     monkeypatch.setattr(NanoDetector, "losses", broken)
+    spec = attempt_spec(tmp_path, tiny_settings(data))
     with pytest.raises(NotANumber, match=r"learning_rate"):
-        run_attempt(attempt_spec(tmp_path, tiny_settings(data)), Recorder())
+        run_attempt(spec, Recorder())
+    kept = torch.load(Path(spec.folder) / "not_a_number.pth", weights_only=True)
+    assert (kept["epoch"], kept["batch"]) == (1, 0) and kept["images"].shape == (4, 3, 64, 64)
 
 
 def test_it_learns(data: Path, tmp_path: Path) -> None:

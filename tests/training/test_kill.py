@@ -18,7 +18,7 @@ import yaml
 
 from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED
 from smallsight.rng import keyed_generator
-from smallsight.session import read_state
+from smallsight.status import read_state
 from smallsight.strategy.state import State
 from smallsight.training.checkpoint import load_checkpoint
 from training.frames import tiny_settings, write_data

@@ -7,9 +7,10 @@ class, unless it is asked for by name.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as short
@@ -18,6 +19,8 @@ from typing import Any
 import numpy as np
 
 from smallsight.boxes import clip_to, xywh_to_xyxy, xyxy_to_xywh
+from smallsight.data.formats.image_header import too_large
+from smallsight.data.json_file import load_json
 from smallsight.errors import DatasetError
 from smallsight.files import write_text_atomically
 from smallsight.records import Detections, Truth
@@ -25,6 +28,7 @@ from smallsight.records import Detections, Truth
 ANNOTATION_FILE = "_annotations.coco.json"
 BORDER_TOLERANCE_PX = 1.0
 """A box may reach this far over the frame, as rounding in annotation tools does; it is clipped."""
+MOST_CATEGORIES = 20_000
 MIN_SIDE_PX = 0.01
 """A box must be this wide and high inside the frame: thinner ones vanish in float32."""
 
@@ -102,8 +106,8 @@ def _load(path: Path) -> dict[str, Any]:
             f"{path.parent}: no {ANNOTATION_FILE} in it. Give a folder with images and {ANNOTATION_FILE}."
         )
     try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+        content = load_json(path)
+    except ValueError as error:
         raise DatasetError(f"{path}: not readable as JSON ({error}). Export the annotations again.") from error
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: got {type(content).__name__} at the top, expected a COCO object. Export it again.")
@@ -113,9 +117,30 @@ def _load(path: Path) -> dict[str, Any]:
             raise DatasetError(
                 f"{path}: {key}: expected a list of objects. Export the annotations as COCO detection JSON."
             )
+    if len(content["categories"]) > MOST_CATEGORIES:
+        raise DatasetError(
+            f"{path}: categories: got {len(content['categories'])}, expected at most {MOST_CATEGORIES}. "
+            "Keep those that have objects."
+        )
     if not content["images"]:
         raise DatasetError(f"{path}: images: the set is empty. Give a folder with at least one image.")
     return content
+
+
+def is_word(value: Any) -> bool:
+    """Whether a JSON value can be a name: a text, or a number that stands for one."""
+    return isinstance(value, (str, int, float)) and not isinstance(value, bool)
+
+
+def plain(value: Any) -> str:
+    """A JSON value that may be a name, '' for anything else."""
+    return str(value) if is_word(value) else ""
+
+
+def some(names: Iterable[str], most: int = 20) -> str:
+    """The first of many names, for a message."""
+    first = list(itertools.islice(names, most + 1))
+    return ", ".join(first[:most]) + (" and more" if len(first) > most else "") or "none"
 
 
 def _is_number(value: Any) -> bool:
@@ -136,7 +161,10 @@ def _categories(path: Path, content: Mapping[str, Any]) -> dict[int, tuple[str, 
         key = _integer(f"{path}: categories[{index}]: id", item.get("id"))
         if key in found:
             raise DatasetError(f"{path}: category id {key} is used twice. Give each category its own id.")
-        found[key] = (str(item.get("name", key)), str(item.get("supercategory", "")))
+        name = item.get("name", key)
+        if not is_word(name):
+            raise DatasetError(f"{path}: category {key}: name: got {short(name)}, expected a text. Correct the name.")
+        found[key] = (str(name), plain(item.get("supercategory")))
     return dict(sorted(found.items()))
 
 
@@ -165,8 +193,7 @@ def _wanted_classes(
         missing = [name for name in class_names if name not in by_name]
         if missing:
             raise DatasetError(
-                f"{path}: no category {missing[0]!r}; the file has {', '.join(sorted(by_name)) or 'none'}. "
-                "Name a category of the file."
+                f"{path}: no category {missing[0]!r}; the file has {some(sorted(by_name))}. Name one of them."
             )
         wanted = {by_name[name]: index for index, name in enumerate(class_names)}
     if not wanted:
@@ -186,7 +213,9 @@ def _images(path: Path, folder: Path, items: Sequence[Mapping[str, Any]]) -> dic
         width, height = (_integer(f"{where}: {side}", item.get(side)) for side in ("width", "height"))
         if width <= 0 or height <= 0:
             raise DatasetError(f"{where}: size {width}x{height} px, expected more than 0. Write the image's true size.")
-        found[key] = ImageEntry(key, file, (width, height), "" if item.get("clip") is None else str(item["clip"]))
+        if reason := too_large((width, height)):
+            raise DatasetError(f"{where}: size {reason}. Cut the image into parts or take it out.")
+        found[key] = ImageEntry(key, file, (width, height), plain(item.get("clip")))
     return found
 
 
@@ -230,7 +259,7 @@ def _assemble(
             )
         category = _integer(f"{where}: category_id", item.get("category_id"))
         if category not in categories:
-            known = ", ".join(map(str, categories))
+            known = some(map(str, categories))
             raise DatasetError(f"{where}: unknown category_id {category}; the file has {known}. Add the category.")
         box = _box(where, item.get("bbox"), images[image_id])
         if category in wanted:

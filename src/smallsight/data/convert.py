@@ -95,7 +95,8 @@ def read_source(source: Path, kind: Kind = "auto", voc_corners: VocCorners = "pi
     """Read a set of any format.
 
     Raises:
-        DatasetError: it is not there or of no known format; see the readers in `formats`.
+        DatasetError: it is not there or of no known format; a class has a control character in its name; see the
+            readers in `formats`.
     """
     if not source.exists():
         raise DatasetError(f"{source}: no such file or folder. Give a folder with images and labels.")
@@ -104,7 +105,11 @@ def read_source(source: Path, kind: Kind = "auto", voc_corners: VocCorners = "pi
         "yolo": lambda: read_yolo(source),
         "voc": lambda: read_voc(source, corners=voc_corners),
     }
-    return readers[detect_kind(source) if kind == "auto" else kind]()
+    labelled = readers[detect_kind(source) if kind == "auto" else kind]()
+    for name in labelled.class_names:
+        if not name.isprintable():
+            raise DatasetError(f"{source}: the class name {name!a} can't be written everywhere. Rename the class.")
+    return labelled
 
 
 def detect_kind(source: Path) -> Literal["coco", "yolo", "voc"]:

@@ -2,40 +2,88 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import cv2
 import numpy as np
 
 from smallsight.data.coco import Dataset, ImageEntry
+from smallsight.data.formats.image_header import header_of, too_large
 from smallsight.data.frame_cache import FrameCache
 from smallsight.errors import DatasetError
 from smallsight.records import Image, Sample
+
+MOST_FILE_BYTES = 1 << 30
+"""Of an image file."""
+
+
+def content_of(path: Path) -> bytes:
+    """An image file as it is.
+
+    Raises:
+        ValueError: it is larger than an image is.
+        OSError: it can't be read.
+    """
+    if path.stat().st_size > MOST_FILE_BYTES:
+        raise ValueError(f"a file of more than {MOST_FILE_BYTES >> 20} MiB")
+    return path.read_bytes()
+
+
+def pixels(content: bytes, flags: int) -> Image:
+    """The pixels in an image file's content; a size that is no image's is refused before anything is decoded.
+
+    Args:
+        content: of the file.
+        flags: OpenCV's.
+    Raises:
+        ValueError: no image of a known format, a damaged or a huge one; with the reason.
+    """
+    header = header_of(io.BytesIO(content))
+    if header is None:
+        raise ValueError("can't be decoded")
+    if reason := too_large(header.size_wh):
+        raise ValueError(reason)
+    try:
+        image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise ValueError(f"can't be decoded ({' '.join(str(error).split())})") from error
+    if image is None:
+        raise ValueError("can't be decoded")
+    return np.asarray(image, dtype=np.uint8)
 
 
 def decode(entry: ImageEntry) -> Image:
     """Read one image as uint8 (H, W, 3) RGB, as its pixels are stored (no rotation by EXIF).
 
     Raises:
-        DatasetError: the file can't be decoded, or has another size than its annotation says.
+        DatasetError: the file can't be decoded, is huge, or has another size than its annotation says.
     """
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        data = np.fromfile(entry.path, dtype=np.uint8)
-        image = cv2.imdecode(data, flags) if data.size else None
-    except (OSError, cv2.error) as error:  # gone since the annotations were read; more pixels than OpenCV takes
-        reason = " ".join(str(error).split())
+        content = content_of(entry.path)
+        header = header_of(io.BytesIO(content))
+        if header is not None:
+            _check_size(entry, header.size_wh)  # before decoding: a small file may claim to be huge
+        image = pixels(content, cv2.IMREAD_COLOR_RGB)
+    except OSError as error:  # gone since the annotations were read
+        raise _unreadable(entry, f"can't be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise _unreadable(entry, str(error)) from error
+    _check_size(entry, (image.shape[1], image.shape[0]))
+    return image
+
+
+def _unreadable(entry: ImageEntry, reason: str) -> DatasetError:
+    return DatasetError(f"{entry.path}: image {entry.id}: {reason}. Replace the file or take the image out.")
+
+
+def _check_size(entry: ImageEntry, size_wh: tuple[int, int]) -> None:
+    if size_wh != entry.size_wh:
+        got, expected = (f"{width}x{height}" for width, height in (size_wh, entry.size_wh))
         raise DatasetError(
-            f"{entry.path}: image {entry.id}: can't be read ({reason}). Replace the file or take the image out."
-        ) from error
-    if image is None:
-        raise DatasetError(f"{entry.path}: image {entry.id}: can't be decoded. Replace the file or take the image out.")
-    height, width = image.shape[:2]
-    if (width, height) != entry.size_wh:
-        expected = f"{entry.size_wh[0]}x{entry.size_wh[1]}"
-        raise DatasetError(
-            f"{entry.path}: image {entry.id}: the file has {width}x{height} px, the annotation says {expected}. "
+            f"{entry.path}: image {entry.id}: the file has {got} px, the annotation says {expected}. "
             "Write the image's true size, or rotate the pixels as its EXIF flag says."
         )
-    return np.asarray(image, dtype=np.uint8)
 
 
 class FrameStore:

@@ -6,15 +6,15 @@ its `clip`, `video` or `sequence`; by the clip id in the file names; else each i
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from smallsight.data.coco import ANNOTATION_FILE, Dataset
+from smallsight.data.coco import ANNOTATION_FILE, Dataset, plain
 from smallsight.data.formats.tree import name_in
+from smallsight.data.json_file import load_json
 from smallsight.errors import DatasetError
 
 COLUMNS = ("match", "match_id", "game", "game_id", "clip", "clip_id", "video", "video_id", "sequence", "sequence_id")
@@ -110,7 +110,7 @@ def group_images(
     if column is not None:
         return Grouping(_by_column(names, columns, column), GroupSource("column", column))
     for candidate in COLUMNS:
-        values = [_text(item.get(candidate)) for item in columns]
+        values = [plain(item.get(candidate)) for item in columns]
         if values and all(values):
             return Grouping(tuple(values), GroupSource("column", candidate))
     own = tuple(_source_stem(name) if ".rf." in name else name for name in names)
@@ -185,18 +185,14 @@ def _by_pattern(names: Sequence[str], pattern: str) -> tuple[str, ...]:
 
 
 def _by_column(names: Sequence[str], columns: Sequence[Mapping[str, Any]], column: str) -> tuple[str, ...]:
-    groups = tuple(_text(item.get(column)) for item in columns)
+    groups = tuple(plain(item.get(column)) for item in columns)
     if "" in groups:
-        known = sorted({key for item in columns for key, value in item.items() if _text(value)})
+        known = sorted({key for item in columns for key, value in item.items() if plain(value)})
         raise DatasetError(
             f"--column: the image entry of {names[groups.index('')]!r} has no {column!r}; "
             f"its file has {', '.join(known) or 'none'}. Name a key that every image entry has."
         )
     return groups
-
-
-def _text(value: Any) -> str:
-    return "" if value is None or isinstance(value, (dict, list, bool)) else str(value)
 
 
 def _columns_of(dataset: Dataset) -> list[Mapping[str, Any]]:
@@ -205,7 +201,7 @@ def _columns_of(dataset: Dataset) -> list[Mapping[str, Any]]:
     path = dataset.root / ANNOTATION_FILE
     if path.is_file():
         try:
-            rows = {int(item["id"]): item for item in json.loads(path.read_bytes())["images"]}
+            rows = {int(item["id"]): item for item in load_json(path)["images"]}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DatasetError(f"{path}: changed while it was read ({error}). Run again.") from error
     return [rows.get(image.id, {"clip": image.clip}) for image in dataset.images]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,27 +11,50 @@ import torch
 from smallsight.config import Config, refuse_unavailable
 from smallsight.detectors.base import Detector
 from smallsight.errors import CheckpointError
+from smallsight.rfdetr_sizes import INSTALL, is_installed
 
 
-def build_detector(config: Config, class_names: Sequence[str], source: str) -> Detector:
-    """A detector with fresh weights that depend on the configured seed alone.
+def build_detector(
+    config: Config,
+    class_names: Sequence[str],
+    source: str,
+    *,
+    pretrained: bool = True,
+    activation_checkpointing: bool = False,
+) -> Detector:
+    """A detector with fresh weights that depend on the configured seed alone, and pretrained ones where asked for.
 
+    Args:
+        pretrained: False where a checkpoint's weights will take the place of the configured pretrained ones.
+        activation_checkpointing: compute activations twice instead of keeping them, where the detector can.
     Raises:
-        ConfigError: see `refuse_unavailable`.
+        ConfigError: the configured detector's package is not installed; its weights can't be fetched.
+        CheckpointError: the configured file of weights can't be read or does not fit.
     """
     refuse_unavailable(config, source)
-    return _nano(class_names, config.model.width, config.model.flip_average, config.training.seed)
+    model = config.model
+    if model.detector == "nano":
+        return _nano(class_names, model.width, model.flip_average, config.training.seed)
+    detector = _rfdetr(class_names, model.rfdetr_size, config.training.seed, activation_checkpointing)
+    if pretrained and model.pretrained:
+        _put_pretrained(detector, model.pretrained, model.rfdetr_size, source)
+    return detector
 
 
 def detector_from_description(description: Mapping[str, Any], where: str) -> Detector:
     """The detector that a checkpoint describes, with fresh weights.
 
     Raises:
-        CheckpointError: a detector that this version does not know.
+        CheckpointError: a detector that this version does not know, or whose package is not installed.
     """
-    if description.get("detector") != "nano":
-        raise CheckpointError(f"{where}: holds a {description.get('detector')!r} detector; this version knows: nano.")
-    return _nano(description["class_names"], float(description["width"]), bool(description["flip_average"]), 0)
+    kind, names = description.get("detector"), description.get("class_names", ())
+    if kind == "nano":
+        return _nano(names, float(description["width"]), bool(description["flip_average"]), 0)
+    if kind == "rfdetr":
+        if not is_installed():
+            raise CheckpointError(f"{where}: RF-DETR is not installed. Run: {INSTALL}")
+        return _rfdetr(names, str(description["size"]), 0)
+    raise CheckpointError(f"{where}: holds a {kind!r} detector; this version knows: nano, rfdetr.")
 
 
 def _nano(class_names: Sequence[str], width: float, flip_average: bool, seed: int) -> Detector:
@@ -39,3 +63,25 @@ def _nano(class_names: Sequence[str], width: float, flip_average: bool, seed: in
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return NanoDetector(class_names, width=width, flip_average=flip_average)
+
+
+def _rfdetr(class_names: Sequence[str], size: str, seed: int, activation_checkpointing: bool = False) -> Detector:
+    from smallsight.detectors.rfdetr import RFDetrDetector
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return RFDetrDetector(class_names, size=size, activation_checkpointing=activation_checkpointing)
+
+
+def _put_pretrained(detector: Detector, pretrained: bool | str, size: str, source: str) -> None:
+    """The weights of a file, or the published ones, in a detector; a head of other classes starts anew."""
+    from smallsight.detectors.rfdetr_files import read_rfdetr_file
+    from smallsight.detectors.rfdetr_weights import start_from
+
+    if isinstance(pretrained, str):
+        path = Path(pretrained).expanduser()
+    else:
+        from smallsight.detectors.rfdetr_download import published_weights
+
+        path = published_weights(size, source)
+    detector.load_state_dict(start_from(read_rfdetr_file(path), detector).average)

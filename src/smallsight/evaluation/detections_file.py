@@ -5,16 +5,29 @@ So a new size bin, threshold or interval needs no detector and no GPU.
 
 from __future__ import annotations
 
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from smallsight.errors import RunFolderError, SmallsightError
-from smallsight.files import write_atomically
+from smallsight.files import unpacked_bytes, write_atomically
 from smallsight.records import Detections
+
+MOST_BYTES = 1 << 29
+"""Unpacked; 300 detections on each of 60,000 images have as many."""
+_TYPES = {"boxes": np.float32, "scores": np.float32, "labels": np.int64, "counts": np.int64, "image_ids": np.int64}
+_UNREADABLE = (
+    *(OSError, ValueError, KeyError, IndexError, EOFError, TypeError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError, SyntaxError),
+)
+"""What damaged archives raise, and arrays that are no numbers, are encrypted, or say they are larger than they are."""
 
 
 def save_detections(path: Path, detections: Sequence[Detections], image_ids: Sequence[int]) -> None:
@@ -51,6 +64,14 @@ def save_detections(path: Path, detections: Sequence[Detections], image_ids: Seq
     )
 
 
+def _parts(path: Path) -> tuple[npt.NDArray[Any], ...]:
+    """The arrays of a file by the types that they are used as; what unpacks to more than `MOST_BYTES` is refused."""
+    if (size := unpacked_bytes(path)) > MOST_BYTES:
+        raise ValueError(f"{size} bytes to unpack, expected at most {MOST_BYTES}")
+    with np.load(path, allow_pickle=False) as stored:
+        return tuple(np.asarray(stored[name]).astype(kind, casting="same_kind") for name, kind in _TYPES.items())
+
+
 def load_detections(path: Path) -> tuple[list[Detections], list[int]]:
     """Read what `save_detections` wrote.
 
@@ -59,21 +80,19 @@ def load_detections(path: Path) -> tuple[list[Detections], list[int]]:
     Raises:
         RunFolderError: the file is missing, damaged or of another kind.
     """
+    if not path.is_file():
+        raise RunFolderError(f"{path}: no such detections file. Evaluate that epoch again.")
     try:
-        with path.open("rb") as handle:
-            stored = np.load(handle, allow_pickle=False)
-            boxes, scores, labels = stored["boxes"], stored["scores"], stored["labels"].astype(np.int64)
-            counts, image_ids = stored["counts"], stored["image_ids"]
-    except FileNotFoundError as error:
-        raise RunFolderError(f"{path}: no such detections file. Evaluate that epoch again.") from error
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        boxes, scores, labels, counts, image_ids = _parts(path)
+    except _UNREADABLE as error:
         raise RunFolderError(
             f"{path}: can't be read as detections; got {error}, expected a file of `save_detections`. Delete it and "
             "evaluate that epoch again."
         ) from error
     total = int(counts.sum())
     shapes = boxes.shape, scores.shape, labels.shape, image_ids.shape
-    if shapes != ((total, 4), (total,), (total,), counts.shape):
+    fitting = ((total, 4), (total,), (total,), counts.shape)
+    if shapes != fitting or counts.ndim != 1 or (counts < 0).any() or (counts > total).any():
         raise RunFolderError(
             f"{path}: parts do not fit together; got shapes {shapes} for {len(counts)} images with {total} detections. "
             "Delete it and evaluate that epoch again."

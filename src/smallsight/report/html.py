@@ -120,7 +120,7 @@ def _interval(estimate: Estimate, spec: str = ".3f") -> str:
 
 
 def _duration(seconds: float) -> str:
-    if math.isnan(seconds):
+    if not math.isfinite(seconds):
         return ""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

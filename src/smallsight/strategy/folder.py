@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +13,14 @@ from typing import Any
 from smallsight.config import Config, build_config
 from smallsight.errors import ConfigError, RunFolderError
 from smallsight.files import copy_atomically, sha256_of
+from smallsight.records import EpochRecord
 from smallsight.strategy.plan import Plan, build_plan, flatten
 from smallsight.strategy.state import Attempt, PhaseRun, State
 
 NOT_COMPARED = (
     *("output.", "logging.", "checkpoint.", "dataset.cache_"),
-    *("training.num_workers", "training.threads", "training.device"),
+    *("training.num_workers", "training.threads", "training.device", "training.hang_timeout_s"),
+    *("training.memory_budget_mb", "evaluation.sets"),
 )
 """Configuration that may differ between two starts of the same run."""
 
@@ -54,6 +56,21 @@ def champion_detections(run_folder: Path, state: State) -> Path:
     return _champion_attempt(run_folder, state) / "detections" / f"valid_epoch_{state.champion.record.epoch:03d}.npz"
 
 
+def contenders(attempt_folder: Path, chosen: EpochRecord, records: Iterable[EpochRecord]) -> list[Path]:
+    """What each epoch of an attempt found on the validation set, the chosen one first."""
+    others = (record.epoch for record in records if record.epoch != chosen.epoch)
+    return [attempt_folder / "detections" / f"valid_epoch_{epoch:03d}.npz" for epoch in (chosen.epoch, *others)]
+
+
+def champion_contenders(run_folder: Path, state: State) -> list[Path]:
+    """The champion's detections, and those of the epochs that it was chosen from as far as they are still there."""
+    champion, run = state.champion, state.champion_run
+    assert champion is not None and run is not None
+    records = [record for attempt in run.attempts if attempt.number == champion.attempt for record in attempt.records]
+    first, *others = contenders(_champion_attempt(run_folder, state), champion.record, records)
+    return [first, *(path for path in others if path.is_file())]
+
+
 def _champion_attempt(run_folder: Path, state: State) -> Path:
     champion, run = state.champion, state.champion_run
     assert champion is not None and run is not None
@@ -61,18 +78,24 @@ def _champion_attempt(run_folder: Path, state: State) -> Path:
 
 
 def champion_checkpoint(run_folder: Path, state: State) -> Path:
-    """`checkpoint_best.pth`, after a look at whether it still is what was crowned.
+    """`checkpoint_best.pth`, after a look at whether it still is what was crowned; put back from its phase where not.
 
     Raises:
-        RunFolderError: it is gone, or another file stands in its place.
+        RunFolderError: it is gone or damaged, and so is the file that it was copied from.
     """
     assert state.champion is not None
     path = run_folder / "checkpoint_best.pth"
-    if path.is_file() and sha256_of(path) == state.champion.sha256:
-        return path
-    wrong = "is not the file that the run wrote" if path.is_file() else "is gone"
     origin = _champion_attempt(run_folder, state) / "best.pth"
-    raise RunFolderError(f"{path}: {wrong}. Copy {origin} to its place, or use another --output-dir.")
+    for candidate in (path, origin):
+        if candidate.is_file() and sha256_of(candidate) == state.champion.sha256:
+            if candidate != path:
+                copy_atomically(candidate, path)
+            return path
+    wrong = "is not the file that the run wrote" if path.is_file() else "is gone"
+    raise RunFolderError(
+        f"{path}: {wrong}, and neither is {origin}. Put one of them back, or use another --output-dir, with --resume "
+        "and a file of checkpoints/."
+    )
 
 
 def start_checkpoint(run_folder: Path, run: PhaseRun, given: Path) -> Path:
@@ -87,6 +110,19 @@ def start_checkpoint(run_folder: Path, run: PhaseRun, given: Path) -> Path:
             raise RunFolderError(f"{given}: no such file, but phase {run.name} starts from it. Put it back.")
         copy_atomically(given, copy)
     return copy
+
+
+def refuse_lost_journal(folder: Path) -> None:
+    """Make sure that a folder whose journal tells of no run holds none: a new one would overwrite its checkpoints.
+
+    Raises:
+        RunFolderError: there are phases of a run.
+    """
+    if (folder / "phases").exists():
+        raise RunFolderError(
+            f"{folder}: holds phases of a run, but journal.sqlite is gone or empty. Put it back, or use another "
+            f"--output-dir, with --resume {folder / 'checkpoint_best.pth'} to build on what was reached."
+        )
 
 
 @contextmanager
@@ -169,22 +205,25 @@ def refuse_other_annotations(folder: Path, state: State, now: Mapping[str, str],
     A strategy keeps both splits. Single phases may train on other data, but are judged on the same validation set.
 
     Args:
-        now: SHA-256 of today's annotation files, by split.
+        now: SHA-256 of today's annotation files by split, and fingerprints of the images (`train images`).
         files: where they lie.
 
     Raises:
-        RunFolderError: an annotation file has changed.
+        RunFolderError: an annotation file has changed, or images have.
     """
     if state.kind == "optimize":
         before = list(state.annotations.items())
     else:
         runs = (state.champion_run, state.open_run)
-        before = [("valid", run.annotations["valid"]) for run in runs if run is not None]
+        seen = [run.annotations for run in runs if run is not None]
+        before = [(split, each[split]) for each in seen for split in ("valid", "valid images") if split in each]
     for split, sha256 in before:
-        if sha256 != now.get(split):
+        if sha256 != now.get(split, sha256):
+            what = "these are not the images" if split.endswith("images") else "is not the file"
             raise RunFolderError(
-                f"{files[split]}: is not the file that the run in {folder} began with, so old and new figures can't be "
-                "compared. Put that file back, or use another --output-dir."
+                f"{files[split]}: {what} that the run in {folder} began with, so old and new figures can't be "
+                "compared. Put them back, or use another --output-dir, with "
+                f"--resume {folder / 'checkpoint_best.pth'} to build on what was reached."
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -14,6 +15,8 @@ from typing import Any
 
 from smallsight.errors import RunFolderError
 
+PATIENCE_S = 30
+"""How long to wait for another process that holds the file."""
 _SCHEMA = """
 create table if not exists events (
     number integer primary key autoincrement,
@@ -57,7 +60,7 @@ class Journal:
         self._connection = _connect(path, read_only=read_only)
         try:
             events = self.events()
-        except RunFolderError:
+        except (RunFolderError, OSError):
             self.close()
             raise
         self._elapsed_before = events[-1].elapsed_s if events else 0.0
@@ -68,6 +71,7 @@ class Journal:
 
         Raises:
             RunFolderError: the journal can't be written.
+            OSError: the disk is full.
         """
         text = json.dumps(content)
         at, elapsed_s = time.time(), self.elapsed_s
@@ -76,7 +80,7 @@ class Journal:
                 "insert into events (at, elapsed_s, kind, content) values (?, ?, ?, ?)", (at, elapsed_s, kind, text)
             )
         except sqlite3.Error as error:
-            raise _damaged(self.path, error) from error
+            raise _unusable(self.path, error) from error
         return Event(int(cursor.lastrowid or 0), at, elapsed_s, kind, json.loads(text))
 
     @property
@@ -94,7 +98,7 @@ class Journal:
             rows = self._connection.execute("select number, at, elapsed_s, kind, content from events order by number")
             return tuple(Event(number, at, elapsed, kind, json.loads(text)) for number, at, elapsed, kind, text in rows)
         except (sqlite3.Error, ValueError, TypeError) as error:
-            raise _damaged(self.path, error) from error
+            raise _unusable(self.path, error) from error
 
     def close(self) -> None:
         """Let go of the file."""
@@ -116,9 +120,9 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     mode = "ro" if not writable else "rw" if read_only else "rwc"
     try:
         uri = f"{path.absolute().as_uri()}?mode={mode}"
-        connection = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+        connection = sqlite3.connect(uri, uri=True, timeout=PATIENCE_S, isolation_level=None)
     except sqlite3.Error as error:
-        raise _damaged(path, error) from error
+        raise _unusable(path, error) from error
     try:
         if read_only:
             connection.execute("pragma query_only=on")
@@ -126,11 +130,27 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
             connection.execute("pragma journal_mode=delete")
             connection.execute("pragma synchronous=full")
             connection.execute(_SCHEMA)
+        _refuse_other_schema(connection)
     except sqlite3.Error as error:
         connection.close()
-        raise _damaged(path, error) from error
+        raise _unusable(path, error) from error
     return connection
 
 
-def _damaged(path: Path, error: Exception) -> RunFolderError:
-    return RunFolderError(f"{path}: the journal can't be used ({error}). Is the disk full, or the file damaged?")
+def _refuse_other_schema(connection: sqlite3.Connection) -> None:
+    """A view, a trigger or a column that is computed can run without end as soon as somebody reads the file."""
+    found = connection.execute("select sql from sqlite_master where name not like 'sqlite_%'").fetchall()
+    columns = [str(sql).partition("(")[2].split() for (sql,) in found]
+    if columns not in ([], [_SCHEMA.partition("(")[2].split()]):
+        raise sqlite3.DatabaseError("it is made otherwise than a journal is")
+
+
+def _unusable(path: Path, error: Exception) -> RunFolderError | OSError:
+    """What to raise: by the message, because Python 3.10 does not tell SQLite's error codes."""
+    if "disk is full" in str(error):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    locked = "locked" in str(error)
+    remedy = (
+        "Another process holds it; wait for it or end it." if locked else "The file is damaged, or can't be written."
+    )
+    return RunFolderError(f"{path}: the journal can't be used ({error}). {remedy}")

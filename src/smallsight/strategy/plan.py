@@ -16,6 +16,7 @@ from smallsight.yaml_files import read_yaml
 
 Level = Literal["minimum", "success", "optimal"]
 _Share = Annotated[float, Field(gt=0)]
+_Factor = Annotated[float, Field(gt=0, le=1000)]
 BASELINE = "baseline"
 
 
@@ -121,11 +122,11 @@ class When(Section):
 class Phase(Section):
     """One step of the strategy: what it changes and when it is taken."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
     title: str = ""
     epochs: Annotated[int, Field(ge=1)] = 10
     set: Mapping[str, Any] = {}
-    scale: Mapping[str, float] = {}
+    scale: Mapping[str, _Factor] = {}
     when: When = When()
     expected_gain: tuple[float, float] | None = None
     budget_share: _Share = 1.0
@@ -165,7 +166,7 @@ class Plan(Section):
     plateau: PlateauRule = PlateauRule()
     verdict: VerdictRule = VerdictRule()
     baseline: Baseline = Baseline()
-    phases: tuple[Phase, ...] = ()
+    phases: Annotated[tuple[Phase, ...], Field(max_length=100)] = ()
 
     @model_validator(mode="after")
     def _names(self) -> Plan:

@@ -6,7 +6,7 @@ It is started again after any interruption with the same call: the journal says 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,14 +20,17 @@ from smallsight.strategy.folder import (
     Origin,
     attempt_folder,
     champion_checkpoint,
-    champion_detections,
+    champion_contenders,
+    contenders,
     phase_settings,
+    refuse_lost_journal,
     refuse_other_settings,
     refuse_other_start,
     start_checkpoint,
 )
 from smallsight.strategy.journal import Journal
 from smallsight.strategy.plan import Plan, remaining_share
+from smallsight.strategy.relief import in_words, next_try, remembered
 from smallsight.strategy.state import Attempt, PhaseRun, State, fold
 from smallsight.strategy.tree import (
     against_erosion,
@@ -36,7 +39,7 @@ from smallsight.strategy.tree import (
     end_phase_early,
     epoch_seconds,
     must_halt,
-    next_try,
+    verdict_in_words,
 )
 from smallsight.yaml_files import to_yaml
 
@@ -44,8 +47,13 @@ from smallsight.yaml_files import to_yaml
 class Trainer(Protocol):
     """Carries out an attempt in a child process."""
 
-    def __call__(self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool]) -> AttemptResult:
-        """Train; `on_epoch` gets each finished epoch and answers whether to go on.
+    def __call__(
+        self,
+        spec: AttemptSpec,
+        on_epoch: Callable[[EpochRecord], bool],
+        on_fact: Callable[[str, Mapping[str, Any]], None],
+    ) -> AttemptResult:
+        """Train; `on_epoch` gets each finished epoch and answers whether to go on, `on_fact` what else is to be kept.
 
         Raises:
             Interrupted: the user or the system asked to stop; the state is saved.
@@ -66,8 +74,9 @@ class Watcher(Protocol):
         """One line about anything else."""
 
 
-Compare = Callable[[Path, Path], Verdict]
-"""Judges the detections in the first file against those in the second."""
+Compare = Callable[[Sequence[Path], Sequence[Path]], Verdict]
+"""Judges a phase by its epochs' detections against those of the epochs that the champion was chosen from; the chosen
+one is the first of each."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +104,14 @@ class Run:
         """Write down what this run is, or make sure that it still is what it was.
 
         Raises:
-            RunFolderError: the folder holds a run with other settings.
+            RunFolderError: the folder holds a run with other settings, or one whose journal is lost.
         """
         if self.state.created:
             if run_kind == "optimize" or self.state.kind != run_kind:
                 refuse_other_settings(self.folder, self.state, config, plan, run_kind)
                 refuse_other_start(self.folder, self.state, origin.resume)
             return
+        refuse_lost_journal(self.folder)
         write_text_atomically(self.folder / "config.yaml", to_yaml(config.to_dict()))
         write_text_atomically(self.folder / "strategy.yaml", to_yaml(plan.to_dict()))
         self.write(
@@ -130,6 +140,10 @@ class Run:
             decision = None if open_run else decide(self.state, plan, self._champion_config(config))
             trains = decision.action == "run" if decision else open_run is not None and not _has_something(open_run)
             if trains and self._budget_used_up():
+                if open_run is not None and open_run.records:
+                    self.write("ended_early", reason="the budget was used up after a failure")
+                    self.write("attempt_ended", status="completed", failure="", message="")
+                    continue
                 self.means.watcher.note(f"The budget of {budget_s:.0f} s is used up; the champion stays as it is.")
                 break
             if decision is not None:
@@ -198,10 +212,12 @@ class Run:
             if again is None:
                 self._give_up(run)
                 return
-            how = "with batch 1, accumulated" if attempt.failure == "out_of_memory" else "with the same settings"
             self.means.watcher.note(f"Phase {run.name} failed ({attempt.failure}): {self._told(run)}")
-            self.means.watcher.note(f"Phase {run.name} is tried again {how}.")
-            attempt = self._start_attempt(run, again, config)
+            self.means.watcher.note(f"Phase {run.name} goes on {in_words(attempt.settings, again)}.")
+            self.write("attempt_continued", settings=dict(again))
+            run = self.state.runs[-1]
+            assert run.current is not None
+            attempt = run.current
         elif run.awaits_verdict:
             self._judge(run, plan)
             return
@@ -230,7 +246,9 @@ class Run:
         return run.current.message if log in run.current.message else f"{run.current.message}; see {log}"
 
     def _inherited(self) -> Mapping[str, Any]:
-        return self.state.champion.settings if self.state.champion else {}
+        """What a phase begins with: the champion's settings, and the rungs that memory asked for since."""
+        settings = self.state.champion.settings if self.state.champion else {}
+        return {**settings, **remembered(self.state)} if self.state.kind == "optimize" else settings
 
     def _pass_over(self, run: PhaseRun, plan: Plan) -> None:
         """Close a phase that was interrupted and gives way to another one."""
@@ -274,9 +292,10 @@ class Run:
             start="warm" if start else "scratch",
             start_path=str(start or ""),
             target_metric=plan.target.metric,
+            setbacks=len(attempt.setbacks),
         )
-        deadline = self._deadline(run, plan)
-        result = self.means.train(spec, lambda record: self._on_epoch(record, run, plan, deadline))
+        deadline = self._deadline(run, attempt, plan)
+        result = self.means.train(spec, lambda record: self._on_epoch(record, run, plan, deadline), self._on_fact)
         self.write(
             "attempt_ended",
             status="failed" if result.failure else "completed",
@@ -291,13 +310,13 @@ class Run:
         given = self.state.resume or (config.checkpoint.resume_from if self.state.kind == "train" else None)
         return start_checkpoint(self.folder, run, Path(given)) if given else None
 
-    def _deadline(self, run: PhaseRun, plan: Plan) -> float | None:
-        """When this phase's share of the budget ends, on the journal's clock."""
-        left = self._seconds_left()
-        if left is None:
+    def _deadline(self, run: PhaseRun, attempt: Attempt, plan: Plan) -> float | None:
+        """When this phase's share of the budget ends, on the journal's clock; a restart does not move it."""
+        if self.state.budget_s is None:
             return None
         done = [r.name for r in self.state.runs if r.closed]
-        return self.journal.elapsed_s + left * remaining_share(plan, done, run.name)
+        left = self.state.budget_s - attempt.began_s
+        return attempt.began_s + left * remaining_share(plan, done, run.name)
 
     def _on_epoch(self, record: EpochRecord, run: PhaseRun, plan: Plan, deadline: float | None) -> bool:
         """Write an epoch down; whether to train another one."""
@@ -324,6 +343,15 @@ class Run:
         self.means.watcher.note(f"Phase {run.name} ends after epoch {record.epoch}: {reason}.")
         return False
 
+    def _on_fact(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Write down what the training told, once per attempt; a note is shown the first time only."""
+        attempt = self.state.runs[-1].current
+        assert attempt is not None
+        if kind == "note" and not any((kind, content) in a.facts for run in self.state.runs for a in run.attempts):
+            self.means.watcher.note(str(content["text"]))
+        if (kind, content) not in attempt.facts:
+            self.write("fact", fact=kind, content=dict(content))
+
     def _judge(self, run: PhaseRun, plan: Plan) -> None:
         """Compare the phase's best epoch with the champion, and crown it where it is demonstrably better."""
         attempt = run.current
@@ -336,8 +364,7 @@ class Run:
         verdict = None
         if self.state.champion is not None:
             verdict = self.means.compare(
-                folder / "detections" / f"valid_epoch_{best.epoch:03d}.npz",
-                champion_detections(self.folder, self.state),
+                contenders(folder, best, attempt.records), champion_contenders(self.folder, self.state)
             )
             verdict = against_erosion(verdict, best, self.state.baseline, plan)
         crowned = None
@@ -346,7 +373,7 @@ class Run:
             crowned = {"epoch": best.epoch, "sha256": sha256}
         self._close(run, verdict, crowned)
         if verdict is not None:
-            self.means.watcher.note(f"Phase {run.name}: {verdict.reason}")
+            self.means.watcher.note(f"Phase {run.name}: {verdict_in_words(verdict)}")
 
     def _close(self, run: PhaseRun, verdict: Verdict | None, crowned: Mapping[str, Any] | None = None) -> None:
         self.write("phase_closed", phase=run.name, verdict=to_json(verdict) if verdict else None, crowned=crowned)

@@ -23,8 +23,24 @@ Status = Literal["running", "completed", "failed"]
 
 
 @dataclass(frozen=True)
+class Setback:
+    """A failure after which an attempt went on, from its last checkpoint.
+
+    `settings` are those it failed with; `epochs` is how many it had done by then.
+    """
+
+    failure: str
+    message: str
+    settings: Mapping[str, Any]
+    epochs: int = 0
+
+
+@dataclass(frozen=True)
 class Attempt:
-    """One try at a phase: settings, epochs planned, epochs done; `began_s` is on the journal's clock."""
+    """One try at a phase: settings, epochs planned, epochs done; `began_s` is on the journal's clock.
+
+    `facts` are what the training process told beside its epochs, in order: kind and content.
+    """
 
     number: int
     settings: Mapping[str, Any]
@@ -37,6 +53,13 @@ class Attempt:
     ended_early: str = ""
     began_s: float = 0.0
     seconds: float = 0.0
+    setbacks: tuple[Setback, ...] = ()
+    facts: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """All failures in order, that which ended it included."""
+        return (*(setback.failure for setback in self.setbacks), *([self.failure] if self.failure else []))
 
 
 @dataclass(frozen=True)
@@ -46,7 +69,8 @@ class PhaseRun:
     Attributes:
         name, number: in the strategy, and the place among the phases that were begun.
         decision: why it was begun, and with which settings.
-        attempts: in order; the first `forgiven` of them were made before a person was called, and don't count as tries.
+        attempts: in order.
+        forgiven: so many failures came before a person was called, and don't count as tries.
         closed: whether it has ended; `verdict` is what it was found to bring, None where nothing was compared.
         annotations: SHA-256 of the annotation files that it trains and is evaluated on, by split.
     """
@@ -78,9 +102,22 @@ class PhaseRun:
         return not self.closed and self.current is not None and self.current.status == "completed"
 
     @property
-    def crashes(self) -> int:
-        """Attempts that crashed and count."""
-        return sum(attempt.failure == "crashed" for attempt in self.attempts[self.forgiven :])
+    def failures(self) -> tuple[str, ...]:
+        """Of all attempts, in order."""
+        return tuple(failure for attempt in self.attempts for failure in attempt.failures)
+
+    def count(self, failure: str) -> int:
+        """How often it failed in this way, as far as that counts."""
+        return self.failures[self.forgiven :].count(failure)
+
+    @property
+    def crashes_in_place(self) -> int:
+        """How often it crashed since its latest epoch, as far as that counts."""
+        if self.current is None:
+            return 0
+        done = len(self.current.records)
+        places = [*((s.failure, s.epochs) for s in self.current.setbacks), (self.current.failure, done)]
+        return places[self.forgiven :].count(("crashed", done))
 
     @property
     def records(self) -> tuple[EpochRecord, ...]:
@@ -166,11 +203,15 @@ class State:
         return self.champion.record.value(metric) if self.champion else math.nan
 
 
+_UNFIT = (TypeError, ValueError, AttributeError, IndexError, StopIteration)
+"""What reading an event of another shape, or out of its order, raises."""
+
+
 def fold(events: Iterable[Event], state: State | None = None) -> State:
     """The state after these events, from `state` on (from nothing by default).
 
     Raises:
-        RunFolderError: an event lacks something that this version writes.
+        RunFolderError: an event lacks something that this version writes, or holds something else.
     """
     state = state or State()
     for event in events:
@@ -182,6 +223,11 @@ def fold(events: Iterable[Event], state: State | None = None) -> State:
             raise RunFolderError(
                 f"journal: event {event.number} ({event.kind}) has no {error}; it was written by another version. "
                 "Use another --output-dir."
+            ) from error
+        except _UNFIT as error:
+            raise RunFolderError(
+                f"journal: event {event.number} ({event.kind}) does not fit what came before it, or holds other values "
+                f"than this version writes ({error}). Use another --output-dir."
             ) from error
     return state
 
@@ -223,7 +269,7 @@ def _with_attempt(state: State, **changes: Any) -> State:
 
 def _attempt_started(state: State, content: Mapping[str, Any]) -> State:
     first, last = content["first_epoch"], content["last_epoch"]
-    attempt = Attempt(content["attempt"], content["settings"], first, last, began_s=state.elapsed_s)
+    attempt = Attempt(content["attempt"], dict(content["settings"]), first, last, began_s=state.elapsed_s)
     return _with_run(state, attempts=(*state.runs[-1].attempts, attempt))
 
 
@@ -250,7 +296,25 @@ def _attempt_ended(state: State, content: Mapping[str, Any]) -> State:
 
 def _halted(state: State, content: Mapping[str, Any]) -> State:
     """Nothing more was tried with the open phase: whoever starts the run again wants it tried anew."""
-    return _with_run(state, forgiven=len(state.runs[-1].attempts))
+    return _with_run(state, forgiven=len(state.runs[-1].failures))
+
+
+def _attempt_continued(state: State, content: Mapping[str, Any]) -> State:
+    failed = state.runs[-1].attempts[-1]
+    setback = Setback(failed.failure, failed.message, failed.settings, len(failed.records))
+    return _with_attempt(
+        state,
+        status="running",
+        failure="",
+        message="",
+        settings=dict(content["settings"]),
+        setbacks=(*failed.setbacks, setback),
+    )
+
+
+def _fact(state: State, content: Mapping[str, Any]) -> State:
+    facts = state.runs[-1].attempts[-1].facts
+    return _with_attempt(state, facts=(*facts, (content["fact"], content["content"])))
 
 
 def _phase_closed(state: State, content: Mapping[str, Any]) -> State:
@@ -276,7 +340,9 @@ _CHANGES = {
     "attempt_started": _attempt_started,
     "epoch": _epoch,
     "ended_early": _ended_early,
+    "fact": _fact,
     "attempt_ended": _attempt_ended,
+    "attempt_continued": _attempt_continued,
     "halted": _halted,
     "phase_closed": _phase_closed,
 }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
-from smallsight.config import Config
+from smallsight.config import Config, with_settings
 from smallsight.records import Decision, EpochRecord, Verdict
 from smallsight.strategy.plan import BASELINE, Level, Phase, Plan, Target, When
-from smallsight.strategy.state import Attempt, PhaseRun, State
+from smallsight.strategy.state import State
 from smallsight.strategy.trends import plateau
 
 
@@ -31,7 +30,7 @@ def decide(state: State, plan: Plan, config: Config) -> Decision:
     if reached:
         return Decision("stop", f"Target reached: {reached}.")
     for phase in plan.phases:
-        if state.run(phase.name):
+        if state.run(phase.name) or changes_nothing(phase, config):
             continue
         reason = holds(phase.when, state, plan)
         if reason is not None:
@@ -43,7 +42,7 @@ def decide(state: State, plan: Plan, config: Config) -> Decision:
                 phase.settings(config),
                 phase.epochs,
             )
-    left = [f"{phase.name} ({why})" for phase, why in skipped(state, plan)]
+    left = [f"{phase.name} ({why})" for phase, why in skipped(state, plan, config)]
     tail = f" Not run: {'; '.join(left)}." if left else ""
     distance = _distance(state.target_value(plan.target.metric), plan.target)
     return Decision("stop", f"No phase is left whose conditions hold; {distance}.{tail}")
@@ -71,14 +70,21 @@ def _distance(value: float, target: Target) -> str:
     return f"{target.metric} {value:.3f} is {target.minimum - value:.3f} below the minimum level {target.minimum:g}"
 
 
-def skipped(state: State, plan: Plan) -> list[tuple[Phase, str]]:
-    """The phases that were not run, each with the reason."""
+def changes_nothing(phase: Phase, config: Config) -> bool:
+    """Whether all that a phase would set is set already."""
+    return bool(phase.set or phase.scale) and with_settings(config, phase.settings(config), phase.name) == config
+
+
+def skipped(state: State, plan: Plan, config: Config) -> list[tuple[Phase, str]]:
+    """The phases that were not run, each with the reason; `config` is the champion's."""
     found = []
     reached = _target_reached(state, plan.target)
     for phase in plan.phases:
         if state.run(phase.name) is not None:
             continue
-        if reached:
+        if changes_nothing(phase, config):
+            why = "its settings are in force already"
+        elif reached:
             why = f"the target was reached before: {reached}"
         else:
             why = unmet(phase.when, state, plan) or "the run ended before"
@@ -169,24 +175,6 @@ def epoch_seconds(records: Sequence[EpochRecord]) -> float:
     return statistics.median(record.seconds for record in records[-3:]) if records else 0.0
 
 
-CRASHES_PER_PHASE = 2
-"""A crash may be a passing fault of the machine, so a phase is tried once more with the same settings."""
-
-
-def next_try(run: PhaseRun, config: Config) -> Mapping[str, Any] | None:
-    """The settings to try a failed phase again with, or None where nothing is left to try.
-
-    Args:
-        run: its latest attempt has failed.
-        config: with that attempt's settings.
-    """
-    attempt = run.current
-    assert attempt is not None
-    if attempt.failure == "crashed":
-        return attempt.settings if run.crashes < CRASHES_PER_PHASE else None
-    return relief(attempt, config)
-
-
 def must_halt(state: State) -> bool:
     """Whether a person is needed: the open phase crashed for good, and so did the one before it, or it is the first.
 
@@ -198,17 +186,6 @@ def must_halt(state: State) -> bool:
         return False
     before = state.runs[-2] if len(state.runs) > 1 else None
     return before is None or (before.current is not None and before.current.failure == "crashed")
-
-
-def relief(attempt: Attempt, config: Config) -> Mapping[str, Any] | None:
-    """The settings to try again with after out-of-memory, or None where nothing is left to try.
-
-    The effective batch stays: batch 1, accumulated as often as needed.
-    """
-    if attempt.failure != "out_of_memory" or config.training.batch_size == 1:
-        return None
-    effective = config.training.batch_size * config.training.grad_accum_steps
-    return {**attempt.settings, "training.batch_size": 1, "training.grad_accum_steps": effective}
 
 
 def against_erosion(verdict: Verdict, candidate: EpochRecord, baseline: EpochRecord | None, plan: Plan) -> Verdict:

@@ -2,13 +2,18 @@
 
 `checkpoint.pth` and `checkpoint_best.pth` hold everything needed to go on exactly. Lightweight files hold the weights
 (raw and averaged), the detector's description, class names, resolution, epoch and metrics.
+
+`torch.save` writes a ZIP archive with a checksum for every tensor and for the rest, but `torch.load` doesn't look at
+them. It is done here, so a flipped bit is found.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +23,8 @@ from torch import Tensor
 
 from smallsight.detectors.base import Detector
 from smallsight.errors import CheckpointError
-from smallsight.files import write_atomically
+from smallsight.files import unpacked_bytes, write_atomically
+from smallsight.training.failures import is_out_of_memory
 
 FORMAT = "smallsight 1"
 REQUIRED = ("detector", "class_names", "resolution", "epoch", "model", "ema_model")
@@ -34,37 +40,93 @@ _UNREADABLE = (
     TypeError,
     AttributeError,
     OSError,
+    MemoryError,
 )
 """What `torch.load` raises for files that are no checkpoints."""
+_NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError, struct.error)
+"""What `zipfile` raises for files that are no whole archives."""
 
 
-def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` to `path`; the old file stays until the new one is on the disk."""
+class Damaged(CheckpointError):
+    """A file is no checkpoint that can be read: cut short, or not the bytes that were written."""
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any], *, keep_previous: bool = False) -> None:
+    """Write `content` to `path`; the old file stays until the new one is on the disk, and after that where told."""
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **content}, buffer)
     data = buffer.getbuffer()
-    write_atomically(path, lambda handle: handle.write(data))
+    write_atomically(path, lambda handle: handle.write(data), previous_of(path) if keep_previous else None)
+
+
+def previous_of(path: Path) -> Path:
+    """Where the checkpoint before `path` lies: `checkpoint_previous.pth`."""
+    return path.with_name(f"{path.stem}_previous{path.suffix}")
+
+
+def newest_whole(path: Path) -> Path:
+    """`path`; or the checkpoint before it where there is one and `path` is damaged, or gone between two renames."""
+    previous = previous_of(path)
+    for candidate in (path, previous) if previous.is_file() else ():
+        try:
+            if candidate.is_file():
+                load_checkpoint(candidate)
+                return candidate
+        except Damaged:
+            continue
+    return path
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint; tensors come to the CPU.
 
     Raises:
-        CheckpointError: no such file; damaged; not written by smallsight.
+        Damaged: it is not whole.
+        CheckpointError: no such file; not written by smallsight; memory ran out.
     """
     if not path.is_file():
         raise CheckpointError(
             f"{path}: no such file. Give the path of a checkpoint, for example models/checkpoint.pth."
         )
+    _refuse_damaged(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: can't be read as a checkpoint ({reason}). Is the file whole?") from error
+        kind = CheckpointError if is_out_of_memory(error) else Damaged
+        raise kind(f"{path}: can't be read as a checkpoint ({reason}). Is the file whole?") from error
     missing = [key for key in REQUIRED if not isinstance(content, dict) or key not in content]
     if missing or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this version; expected format {FORMAT!r}. Train it again.")
     return dict(content)
+
+
+def _refuse_damaged(path: Path) -> None:
+    try:
+        if unpacked_bytes(path) > path.stat().st_size:  # ours are stored as they are
+            raise ValueError("it is packed and may unpack to any size")
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except _NO_ARCHIVE as error:
+        reason = str(error) or type(error).__name__
+        raise Damaged(f"{path}: can't be read as a checkpoint ({reason}). Is the file whole?") from error
+    if damaged is not None:
+        raise Damaged(
+            f"{path}: can't be read as a checkpoint (the checksum of {damaged} is wrong). It has changed on the disk; "
+            "take another one."
+        )
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file says that smallsight wrote it; a damaged one that still does counts as ours."""
+    try:
+        if unpacked_bytes(path) > path.stat().st_size:
+            return False
+        with zipfile.ZipFile(path) as archive:
+            name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+            return FORMAT.encode() in archive.read(name)
+    except (OSError, zipfile.BadZipFile, StopIteration, RuntimeError, ValueError):
+        return False
 
 
 def load_weights(detector: Detector, weights: Mapping[str, Tensor], path: Path) -> None:

@@ -1,8 +1,9 @@
-"""Where the tensors live, and how much memory they have taken."""
+"""Where the tensors live, and how precise they are."""
 
 from __future__ import annotations
 
-import resource
+import contextlib
+from typing import Literal
 
 import torch
 
@@ -25,8 +26,18 @@ def resolve_device(wanted: str) -> torch.device:
     return device
 
 
-def peak_memory_mb() -> float:
-    """Highest memory so far: the CUDA allocator's where there is one, else this process's resident size."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+def precision_of(mixed: bool, device: torch.device) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
+    """The precision of a training, as Lightning names it: bfloat16 where the device has it, else float16 with scaling.
+
+    A CPU trains in float32: lower precision makes it no faster.
+    """
+    if not mixed or device.type != "cuda":
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+
+
+def autocast(mixed: bool, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """The same precision outside of Lightning's loop."""
+    kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    kind = kinds.get(precision_of(mixed, device))
+    return torch.autocast(device.type, kind) if kind else contextlib.nullcontext()

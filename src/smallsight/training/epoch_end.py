@@ -20,8 +20,8 @@ from smallsight.evaluation.detections_file import save_detections
 from smallsight.files import copy_atomically
 from smallsight.records import Detections, EpochRecord, Estimate, to_json
 from smallsight.rng import keyed_generator
-from smallsight.training.checkpoint import save_checkpoint
-from smallsight.training.device import peak_memory_mb
+from smallsight.training.checkpoint import previous_of, save_checkpoint
+from smallsight.training.memory import peak_mb
 from smallsight.training.module import LossMeter
 from smallsight.training.predict import hard_points, predict
 from smallsight.training.state import TrainingState
@@ -73,7 +73,7 @@ def _conclude(state: TrainingState, epoch: int, began: float) -> None:
         learning_rate=state.module.learning_rate if means else math.nan,
         seconds=time.monotonic() - began,
         images_per_second=state.supply.samples / trained_s if means else math.nan,
-        peak_memory_mb=peak_memory_mb(),
+        peak_memory_mb=peak_mb(state.device),
         resolution=config.training.resolution,
     )
     _keep(state, record)
@@ -95,7 +95,7 @@ def _look_for_hard_negatives(state: TrainingState, epoch: int) -> None:
     """Remember the false alarms on a few training frames, chosen by the epoch."""
     sampling = state.config.sampling
     count = min(sampling.hard_negative_frames, len(state.train))
-    if not count or not sampling.hard_negative_share:
+    if not count or not sampling.hard_negative_share or not state.detector.trains_on_crops:
         return
     generator = keyed_generator("hard", state.config.training.seed, epoch)
     chosen = [int(index) for index in generator.choice(len(state.train), size=count, replace=False)]
@@ -114,6 +114,6 @@ def _keep(state: TrainingState, record: EpochRecord) -> None:
     save_checkpoint(spec.lightweight(record.epoch), state.weights(record.epoch))
     if is_best:
         state.save(spec.best)
-        copy_atomically(spec.best, spec.checkpoint)
+        copy_atomically(spec.best, spec.checkpoint, previous_of(spec.checkpoint))
     else:
         state.save(spec.checkpoint)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from smallsight.errors import EXIT_INTERRUPTED, EXIT_USAGE
 
-Failure = Literal["out_of_memory", "not_a_number", "bad_data", "interrupted", "crashed"]
+Failure = Literal["out_of_memory", "not_a_number", "disk_full", "bad_data", "interrupted", "crashed"]
 
 _MEMORY_TYPES = ("MemoryError", "OutOfMemoryError")
 _MEMORY_WORDS = (
@@ -20,6 +20,7 @@ _MEMORY_WORDS = (
     "insufficient memory",
     "killed by signal: killed",
 )
+_DISK_WORDS = ("no space left on device", "disk quota exceeded")
 
 
 def classify(exit_code: int, exception: str = "", message: str = "") -> Failure:
@@ -37,8 +38,15 @@ def classify(exit_code: int, exception: str = "", message: str = "") -> Failure:
         return "out_of_memory"
     if exception in _MEMORY_TYPES or any(word in text for word in _MEMORY_WORDS):
         return "out_of_memory"
+    if any(word in text for word in _DISK_WORDS):
+        return "disk_full"
     if exception == "NotANumber":
         return "not_a_number"
     if exit_code == EXIT_USAGE or exception in ("DatasetError", "CheckpointError", "ConfigError"):
         return "bad_data"
     return "crashed"
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, whoever raised it."""
+    return classify(1, type(error).__name__, str(error)) == "out_of_memory"

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from smallsight.attempts import AttemptSpec
 from smallsight.errors import Interrupted
 from smallsight.files import remove_leftovers
 from smallsight.records import to_json
-from smallsight.training.device import peak_memory_mb
+from smallsight.training.checkpoint import save_checkpoint
+from smallsight.training.device import precision_of
 from smallsight.training.epoch_end import evaluate_start, finish_epoch
 from smallsight.training.loader import Batch
+from smallsight.training.memory import peak_mb, refuse_above
+from smallsight.training.module import NotANumber
+from smallsight.training.probing import try_hardest
 from smallsight.training.state import Channel, TrainingState
 
 
@@ -38,7 +45,19 @@ def run_attempt(spec: AttemptSpec, channel: Channel) -> None:
     if waits_for_its_end and not finish_epoch(state, time.monotonic() - state.seconds_before):
         return
     if state.epoch <= spec.last_epoch:
+        _probe(state)
         _trainer(state).fit(state.module)
+
+
+def _probe(state: TrainingState) -> None:
+    """Find out before the first step whether the hardest one fits.
+
+    Raises:
+        MemoryError, RuntimeError: it does not.
+    """
+    config = state.config
+    found = try_hardest(state.detector, state.supply, state.valid, config, state.device, config.training.micro_batch)
+    state.channel.tell({"event": "memory", "probe": asdict(found)})
 
 
 def _trainer(state: TrainingState) -> pl.Trainer:
@@ -47,7 +66,7 @@ def _trainer(state: TrainingState) -> pl.Trainer:
         max_epochs=state.spec.last_epoch - state.epoch + 1,
         accelerator=device.type,
         devices=[device.index] if device.index is not None else 1,
-        precision="bf16-mixed" if training.mixed_precision and device.type == "cuda" else "32-true",
+        precision=precision_of(training.mixed_precision, device),
         accumulate_grad_batches=training.grad_accum_steps,
         gradient_clip_val=training.gradient_clip or None,
         reload_dataloaders_every_n_epochs=1,
@@ -61,14 +80,16 @@ def _trainer(state: TrainingState) -> pl.Trainer:
 
 
 class _Conduct(pl.Callback):
-    """Ties an attempt to Lightning's loop: progress, stop requests, the end of an epoch."""
+    """Ties an attempt to Lightning's loop: progress, checkpoints, stop requests, the end of an epoch."""
 
     TELL_EVERY_S = 0.25
+    SAVE_EVERY_S = 240.0
 
     def __init__(self, state: TrainingState) -> None:
         self.state = state
         self.began = time.monotonic()
         self.told = 0.0
+        self.saved, self.saved_step = time.monotonic(), state.module.steps_done
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.state.channel.listen_to_signals()
@@ -77,22 +98,57 @@ class _Conduct(pl.Callback):
         self.state.module.detector.train()
         self.began = time.monotonic() - self.state.seconds_before
 
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, module: pl.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        self._batch = batch
+
+    def on_before_backward(self, trainer: pl.Trainer, module: pl.LightningModule, loss: torch.Tensor) -> None:
+        """A step takes the most memory here, where what is kept for the backward pass is still there."""
+        refuse_above(self.state.config.training.memory_budget_mb, self.state.device)
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        """Keep what a loss that is no number came from, so that someone can look at it."""
+        if isinstance(exception, NotANumber):
+            state = self.state
+            images, targets = self._batch
+            content = {
+                "epoch": state.epoch,
+                "batch": state.module.meter.batches,
+                "seed": state.config.training.seed,
+                "message": str(exception),
+                "images": images.cpu(),
+                "targets": [vars(target.to(torch.device("cpu"))) for target in targets],
+                "model": state.detector.state_dict(),
+            }
+            save_checkpoint(Path(state.spec.folder) / "not_a_number.pth", content)
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         state = self.state
         done = state.module.meter.batches
         now = time.monotonic()
-        if state.channel.stop_requested() and done % state.config.training.grad_accum_steps == 0:
+        stops = state.channel.stop_requested()
+        if done % state.config.training.grad_accum_steps == 0 and (stops or self._is_time_to_save(now)):
             state.save(state.spec.checkpoint, batches_done=done, seconds=now - self.began)
-            raise Interrupted(f"stopped in epoch {state.epoch}, after {done} batches")
+            self.saved, self.saved_step = now, state.module.steps_done
+            if stops:
+                raise Interrupted(f"stopped in epoch {state.epoch}, after {done} batches")
         if now - self.told >= self.TELL_EVERY_S:
             self.told = now
             state.channel.tell(_progress(state))
 
+    def _is_time_to_save(self, now: float) -> bool:
+        steps = self.state.config.checkpoint.every_steps
+        if steps is None:
+            return now - self.saved >= self.SAVE_EVERY_S
+        return self.state.module.steps_done - self.saved_step >= steps
+
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if not finish_epoch(self.state, self.began):
             trainer.should_stop = True
+        self.saved, self.saved_step = time.monotonic(), self.state.module.steps_done
 
 
 def _progress(state: TrainingState) -> dict[str, Any]:
@@ -104,5 +160,5 @@ def _progress(state: TrainingState) -> dict[str, Any]:
         "batches": state.supply.batches,
         "losses": state.module.meter.means(),
         "learning_rate": state.module.learning_rate,
-        "memory_mb": peak_memory_mb(),
+        "memory_mb": peak_mb(state.device),
     }

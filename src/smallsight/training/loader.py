@@ -44,7 +44,7 @@ class EpochSamples(Dataset[Sample]):
         hard_xy: Mapping[int, Points],
     ) -> None:
         self._frames, self._chain, self._order, self._hard_xy = frames, chain, order, hard_xy
-        self._key, self._batch_size = (training.seed, epoch), training.batch_size
+        self._key, self._batch_size = (training.seed, epoch), training.micro_batch
 
     def __len__(self) -> int:
         return len(self._order)
@@ -87,8 +87,8 @@ def epoch_loader(samples: EpochSamples, config: Config, sizes: SizeWeighting, sk
     training = config.training
     return DataLoader(
         samples,
-        batch_size=training.batch_size,
-        sampler=_Positions(skip_batches * training.batch_size, len(samples)),
+        batch_size=training.micro_batch,
+        sampler=_Positions(skip_batches * training.micro_batch, len(samples)),
         collate_fn=partial(collate, sizes=sizes),
         num_workers=training.num_workers,
         pin_memory=config.dataset.pin_memory and torch.cuda.is_available(),

@@ -88,6 +88,22 @@ def _load(
     return images.to(device), [target.to(device) for target in targets], sizes_wh
 
 
+def hardest_detection(detector: Detector, frames: FrameStore, resolution: int, batch_size: int) -> None:
+    """Detect, with losses, on as many of the largest frames as are evaluated at once."""
+    sizes = [entry.size_wh for entry in frames.dataset.images]
+
+    def pixels(index: int) -> int:
+        width, height = model_size_wh(
+            sizes[index], resolution, detector.resolution_step, keeps_aspect=detector.keeps_aspect
+        )
+        return width * height
+
+    largest = max(range(len(sizes)), key=pixels)
+    detector.eval()
+    with torch.inference_mode():
+        detector.detect_with_losses(*_load(detector, frames, [largest] * batch_size, resolution))
+
+
 def hard_points(detector: Detector, frames: FrameStore, indices: Sequence[int], resolution: int) -> dict[int, Points]:
     """Where the detector sees objects that are not there, on training frames.
 

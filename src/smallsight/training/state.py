@@ -17,11 +17,14 @@ from smallsight.data.frame_cache import open_cache
 from smallsight.data.frames import FrameStore
 from smallsight.data.splits import read_splits
 from smallsight.detectors.build import build_detector
+from smallsight.errors import ConfigError
 from smallsight.records import EpochRecord, Sample, epoch_record_from_json, to_json
-from smallsight.training.checkpoint import check_classes, load_checkpoint, load_weights, save_checkpoint
-from smallsight.training.device import resolve_device
+from smallsight.training.checkpoint import load_weights, newest_whole, save_checkpoint
+from smallsight.training.device import precision_of, resolve_device
 from smallsight.training.loggers import EpochLog
-from smallsight.training.module import TrainingModule
+from smallsight.training.module import NotANumber, TrainingModule
+from smallsight.training.probing import with_batch_size
+from smallsight.training.start import own_checkpoint, read_start
 from smallsight.training.supply import Supply
 
 VALID_CACHE_SHARE = 0.3
@@ -63,8 +66,19 @@ class TrainingState:
         if self.config.training.threads:
             torch.set_num_threads(self.config.training.threads)
         self.device = resolve_device(self.config.training.device)
+        if self.config.training.mixed_precision and precision_of(True, self.device) == "32-true":
+            self._note(f"training.mixed_precision: in float32 on {self.device}, where less makes it no faster.")
         self.train, self.valid = _frames(self.config)
-        self.detector = build_detector(self.config, self.train.dataset.class_names, spec.folder).to(self.device)
+        self.detector = build_detector(
+            self.config,
+            self.train.dataset.class_names,
+            spec.folder,
+            pretrained=spec.start == "scratch",
+            activation_checkpointing=self.config.training.activation_checkpointing,
+        ).to(self.device)
+        self.config = with_batch_size(
+            self.config, self.detector, self.train, self.valid, self.device, Path(spec.folder)
+        )
         self.records: list[EpochRecord] = []
         self.hard_xy: dict[int, Points] = {}
         self.supply = Supply(self.train, self.detector, self.config)
@@ -75,6 +89,10 @@ class TrainingState:
         self.module = self._module()
         self._restore()
         self.log = EpochLog(spec, self.config.logging, self.epoch)
+
+    def _note(self, text: str) -> None:
+        """Say something that the user should read once."""
+        self.channel.tell({"event": "note", "text": text})
 
     def _module(self) -> TrainingModule:
         training = self.config.training
@@ -91,31 +109,50 @@ class TrainingState:
 
     def _restore(self) -> None:
         """Continue this very attempt where its checkpoint is there; else start as told."""
-        spec, module = self.spec, self.module
+        spec = self.spec
         own = (spec.run_id, spec.phase, spec.attempt)
-        if spec.checkpoint.is_file():
-            content = load_checkpoint(spec.checkpoint)
-            if (content.get("run_id"), content.get("phase"), content.get("attempt")) == own:
-                self._load(content, spec.checkpoint)
-                module.steps_done = content["steps_done"]
-                self.records = [epoch_record_from_json(item) for item in content["records"]]
-                self.epoch, self.skip_batches = content["next_epoch"], content["skip_batches"]
-                module.meter.sums, module.meter.batches = dict(content["meter_sums"]), content["skip_batches"]
-                module.meter.tiny_sum, module.meter.tiny_batches = content["meter_tiny"]
-                self.boost = content["tiny_boost"]
-                self.seconds_before = content["seconds_before"]
-                return
-        if spec.start == "warm":
-            self._load(load_checkpoint(Path(spec.start_path)), Path(spec.start_path))
+        path = Path(spec.start_path)
+        latest = newest_whole(spec.checkpoint)
+        if latest != spec.checkpoint:
+            self._note(f"{spec.checkpoint.name} is damaged or gone, so {latest.name}, the one before it, is used.")
+        saved = own_checkpoint(latest, path if spec.start == "warm" else None)
+        if saved and (saved.get("run_id"), saved.get("phase"), saved.get("attempt")) == own:
+            self._load(saved, spec.checkpoint)
+            self._take_up(saved)
+        elif spec.start == "warm":
+            content, notes = read_start(path, self.detector, self.train.dataset, self.config)
+            for note in notes:
+                self._note(f"Given checkpoint: {note}.")
+            self._load(content, path)
+
+    def _take_up(self, content: Mapping[str, Any]) -> None:
+        """Go on in the epoch where the checkpoint stands, also with another batch size than it was written with."""
+        self.records = [epoch_record_from_json(item) for item in content["records"]]
+        self.epoch, self.boost = content["next_epoch"], content["tiny_boost"]
+        self.seconds_before = content["seconds_before"]
+        done, before = content["skip_batches"], content["batch_size"]
+        self.skip_batches = math.ceil(min(done * before, self.supply.samples) / self.config.training.micro_batch)
+        meter, per_batch = self.module.meter, self.skip_batches / max(1, done)
+        meter.batches = self.skip_batches
+        meter.sums = {name: value * per_batch for name, value in content["meter_sums"].items()}
+        meter.tiny_sum, meter.tiny_batches = content["meter_tiny"]
+        self.module.steps_done = content["steps_done"]
 
     def _load(self, content: Mapping[str, Any], path: Path) -> None:
-        check_classes(path, content, self.detector.class_names)
         load_weights(self.module.detector, content["model"], path)
         load_weights(self.module.ema, content["ema_model"], path)
         self.module.ema_updates = int(content.get("ema_updates", UPDATES_OF_A_LONG_TRAINING))
         self.module.optimizer_state = content.get("optimizer")
         if content.get("run_id") == self.spec.run_id:
+            self._refuse_lost_device(content)
             self.hard_xy = {int(key): value.numpy() for key, value in content["hard_xy"].items()}
+
+    def _refuse_lost_device(self, content: Mapping[str, Any]) -> None:
+        if content.get("device") == "cuda" and self.device.type == "cpu" and self.config.training.device == "auto":
+            raise ConfigError(
+                "training.device: the run has trained with CUDA so far, and no CUDA device is there now. Bring it "
+                "back, or set training.device=cpu to go on without."
+            )
 
     def save(self, path: Path, *, batches_done: int = 0, seconds: float = 0.0) -> None:
         """Write everything needed to go on exactly.
@@ -124,18 +161,24 @@ class TrainingState:
             path: the file.
             batches_done: of the epoch in training; 0 between two epochs.
             seconds: that it has taken so far.
+        Raises:
+            NotANumber: of a weight; nothing could go on from there.
         """
         module = self.module
+        if not torch.stack([weight.detach().isfinite().all() for weight in module.detector.parameters()]).all():
+            raise NotANumber("a weight is not a number after the last steps. Lower training.learning_rate.")
         done = self.records[-1].epoch if self.records else self.spec.first_epoch - 1
         content = {
             **self.weights(done),
             "run_id": self.spec.run_id,
             "phase": self.spec.phase,
             "attempt": self.spec.attempt,
+            "device": self.device.type,
             "optimizer": module.optimizer.state_dict() if module.optimizer else module.optimizer_state,
             "steps_done": module.steps_done,
             "next_epoch": self.epoch,
             "skip_batches": batches_done,
+            "batch_size": self.config.training.micro_batch,
             "seconds_before": seconds,
             "meter_sums": dict(module.meter.sums) if batches_done else {},
             "meter_tiny": [module.meter.tiny_sum, module.meter.tiny_batches] if batches_done else [0.0, 0],
@@ -143,7 +186,7 @@ class TrainingState:
             "hard_xy": {str(key): torch.from_numpy(value) for key, value in self.hard_xy.items()},
             "records": [to_json(record) for record in self.records],
         }
-        save_checkpoint(path, content)
+        save_checkpoint(path, content, keep_previous=path == self.spec.checkpoint)
 
     def weights(self, epoch: int) -> dict[str, Any]:
         """What a lightweight file holds."""

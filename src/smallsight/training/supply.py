@@ -15,7 +15,9 @@ from smallsight.config import Config, training_scales
 from smallsight.data.frames import FrameStore
 from smallsight.detectors.base import Detector
 from smallsight.records import Sample
-from smallsight.training.loader import EpochSamples, epoch_loader
+from smallsight.rng import keyed_generator
+from smallsight.sections import Augmentation
+from smallsight.training.loader import Batch, EpochSamples, collate, epoch_loader
 from smallsight.training.object_sizes import model_areas, size_weighting
 from smallsight.training.sampling import epoch_order, image_weights, next_boost
 
@@ -53,7 +55,7 @@ class Supply:
     @property
     def batches(self) -> int:
         """Batches of an epoch."""
-        return math.ceil(self.samples / self._config.training.batch_size)
+        return math.ceil(self.samples / self._config.training.micro_batch)
 
     def loader(
         self, epoch: int, hard_xy: Mapping[int, Points], boost: float, *, with_mosaic: bool, skip_batches: int
@@ -73,6 +75,19 @@ class Supply:
         order = epoch_order(seed, epoch, len(self.frames), self._repeats, weights)
         samples = EpochSamples(self.frames, self._chain(boost, with_mosaic), config.training, epoch, order, hard_xy)
         return epoch_loader(samples, config, self.sizes, skip_batches)
+
+    def hardest(self, count: int) -> Batch:
+        """A batch at the largest scale, of the frames with the most objects."""
+        truths = self.frames.dataset.truths
+        busiest = sorted(range(len(truths)), key=lambda index: -int((~truths[index].ignored).sum()))[:count]
+        largest = max(training_scales(self._config, self._step))
+        chain = Chain(self._config.sampling, Augmentation(), [largest], self._crop_px)
+        drawn = (keyed_generator("hardest", place) for place in range(count))
+        samples = [
+            chain(busiest[place % len(busiest)], self.frames, {}, generator, generator)
+            for place, generator in enumerate(drawn)
+        ]
+        return collate(samples, self.sizes)
 
     def next_boost(self, boost: float, tiny_share: float) -> float:
         """The boost of the epoch after one with `boost` in which tiny objects took `tiny_share` of the loss."""

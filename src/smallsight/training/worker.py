@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from smallsight.attempts import AttemptSpec
 from smallsight.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Interrupted, SmallsightError
 
 _PR_SET_PDEATHSIG = 1
+ALIVE_EVERY_S = 5.0
 
 
 class PipeChannel:
@@ -33,9 +35,11 @@ class PipeChannel:
         self._events = os.fdopen(events, "w", encoding="utf-8")
         self._answers = os.fdopen(answers, encoding="utf-8")
         self._stop = False
+        self._told = time.monotonic()
 
     def tell(self, event: Mapping[str, Any]) -> None:
         """Write one event; the runner's death ends this process."""
+        self._told = time.monotonic()
         self._events.write(json.dumps(event) + "\n")
         self._events.flush()
 
@@ -45,7 +49,9 @@ class PipeChannel:
         return self._answers.readline().strip() == "go on"
 
     def stop_requested(self) -> bool:
-        """Whether SIGTERM or SIGINT came."""
+        """Whether SIGTERM or SIGINT came. Whatever takes long asks, so being asked is a sign of life, and is told."""
+        if time.monotonic() - self._told > ALIVE_EVERY_S:
+            self.tell({"event": "alive"})
         return self._stop
 
     def listen_to_signals(self) -> None:
@@ -73,12 +79,18 @@ def main(arguments: list[str]) -> int:
     except BrokenPipeError:
         return EXIT_FAILED
     except Exception as error:
-        traceback.print_exc()
         with contextlib.suppress(BrokenPipeError):
-            channel.tell({"event": "failed", "exception": type(error).__name__, "message": str(error)})
+            channel.tell(_failed(error))
+        with contextlib.suppress(OSError):  # the log may lie on a full disk
+            traceback.print_exc()
         return error.exit_code if isinstance(error, SmallsightError) else EXIT_FAILED
     channel.tell({"event": "done"})
     return EXIT_DONE
+
+
+def _failed(error: Exception) -> dict[str, Any]:
+    file = error.filename if isinstance(error, OSError) else None
+    return {"event": "failed", "exception": type(error).__name__, "message": str(error), "file": file and str(file)}
 
 
 def _run(spec: AttemptSpec, channel: PipeChannel) -> None:

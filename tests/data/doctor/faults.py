@@ -202,6 +202,15 @@ def small_objects(root: Path) -> None:
         write_annotations(root / split, content)
 
 
+def unnamed(root: Path) -> None:
+    content = read(root, "train")
+    content["categories"][0]["name"] = ["x"]
+    write_annotations(root / "train", content)
+    content = read(root, "valid")
+    content["categories"][0]["name"] = ""
+    write_annotations(root / "valid", content)
+
+
 def drop_boxes(count: int) -> Callable[[Content], object]:
     return lambda c: c.update(annotations=c["annotations"][count:])
 
@@ -290,6 +299,7 @@ TABLE = [
     Planted("file_name_duplicate", "error", "image 1 names", again("images", id=99)),
     Planted("annotation_id_duplicate", "error", "id 1 is used twice", edit(lambda c: c["annotations"][1].update(id=1))),
     Planted("category_id_duplicate", "error", "'goal'", again("categories", name="goal")),
+    Planted("category_name_invalid", "error", "category 1: got ['x']", unnamed),
     Planted("category_name_duplicate", "error", "'ball' is used again by id 2", again("categories", id=2)),
     Planted("image_id_unknown", "error", "image_id 77", first("annotations", image_id=77)),
     Planted("category_id_unknown", "error", "category_id 9; the file has 1", first("annotations", category_id=9)),

@@ -5,7 +5,6 @@ Without an error here `data.coco.read_coco` reads the split, and the other way r
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,9 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from smallsight.boxes import Boxes
-from smallsight.data.coco import ANNOTATION_FILE, BORDER_TOLERANCE_PX, MIN_SIDE_PX
+from smallsight.data.coco import (
+    ANNOTATION_FILE,
+    BORDER_TOLERANCE_PX,
+    MIN_SIDE_PX,
+    MOST_CATEGORIES,
+    is_word,
+    plain,
+    some,
+)
 from smallsight.data.doctor.findings import Finding, Severity, Where
 from smallsight.data.doctor.kinds import finding
+from smallsight.data.formats.image_header import too_large
+from smallsight.data.json_file import load_json
 
 AREA_TOLERANCE = 0.05
 """An area may differ from width x height by this share and a pixel, as rounding does."""
@@ -142,8 +151,8 @@ class _Reading:
             self._note("annotations_missing", f"no {ANNOTATION_FILE} in it")
             return empty
         try:
-            content = json.loads(path.read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
+            content = load_json(path)
+        except (OSError, ValueError) as error:
             self._note("annotations_unreadable", f"not readable as JSON ({error})")
             return empty
         if not isinstance(content, dict):
@@ -157,6 +166,10 @@ class _Reading:
             if not isinstance(value, list) or len(empty[key]) < len(value):
                 message = f"{key}: got {short(value)}, expected a list of objects"
                 self._note("annotations_unreadable", message)
+        if len(empty["categories"]) > MOST_CATEGORIES:
+            message = f"categories: got {len(empty['categories'])}, expected at most {MOST_CATEGORIES}"
+            self._note("annotations_unreadable", message)
+            empty["categories"] = []
         if not empty["images"]:
             self._note("split_empty", "images: the list is empty")
         return empty
@@ -193,7 +206,10 @@ class _Reading:
     def _size(self, item: Mapping[str, Any], where: Where) -> tuple[int, int] | None:
         width, height = item.get("width", 0), item.get("height", 0)
         if all(is_number(side) and side == int(side) and side > 0 for side in (width, height)):
-            return int(width), int(height)
+            if not (reason := too_large((int(width), int(height)))):
+                return int(width), int(height)
+            self._note("image_size_invalid", f"width x height: {reason}", where)
+            return None
         message = f"width x height: got {short(width)} x {short(height)}, expected whole px above 0"
         self._note("image_size_invalid", message, where)
         return None
@@ -222,25 +238,30 @@ class _Reading:
             key = self._id(f"categories[{index}].id", item.get("id"), Where(self.name, file=ANNOTATION_FILE))
             if key is None:
                 continue
-            name = str(item.get("name", key))
+            given = item.get("name", key)
+            name = plain(given)
+            if not is_word(given):
+                self._note("category_name_invalid", f"name of category {key}: got {short(given)}, expected a text")
             if key in categories:
                 message = f"id {key} is that of {categories[key][0]!r} and of {name!r}"
                 self._note("category_id_duplicate", message)
                 continue
-            categories[key] = (name, str(item.get("supercategory", "")))
+            categories[key] = (name, plain(item.get("supercategory")))
         return dict(sorted(categories.items()))
 
     def _classes(self, categories: Mapping[int, tuple[str, str]], used: Mapping[int, int]) -> dict[int, str]:
         """Name by id of the categories that are no placeholder."""
         children = Counter(parent for _, parent in categories.values())
         classes: dict[int, str] = {}
+        names: set[str] = set()
         for key, (name, parent) in categories.items():
             if not used.get(key) and children[name] > int(parent == name):
                 message = f"{name!r} (id {key}) is the parent of others and has no object; it is no class"
                 self._note("category_unused", message, severity="info")
                 continue
-            if name in classes.values():
+            if name in names:
                 self._note("category_name_duplicate", f"name {name!r} is used again by id {key}")
+            names.add(name)
             classes[key] = name
         if not classes and self._has_file():
             self._note("category_id_unknown", "categories: the set has no class")
@@ -272,7 +293,7 @@ class _Reading:
             if image_id is not None and image is None:
                 self._note("image_id_unknown", f"image_id {image_id} is no image of the file", where)
             if category is not None and category not in categories:
-                known = ", ".join(map(str, categories)) or "none"
+                known = some(map(str, categories))
                 self._note("category_id_unknown", f"category_id {category}; the file has {known}", where)
             if item.get("iscrowd", 0) not in (0, 1, None):
                 self._note("iscrowd_invalid", f"iscrowd: got {short(item['iscrowd'])}, expected 0 or 1", where)

@@ -14,7 +14,7 @@ from smallsight.data.doctor.annotations import Split, read_leniently
 from smallsight.data.doctor.balance import TRAIN, balance_findings, class_counts, empty_frames
 from smallsight.data.doctor.domain import domain_findings, measures
 from smallsight.data.doctor.duplicates import Photo, duplicate_findings, group_findings, photos
-from smallsight.data.doctor.findings import Finding, Where, count_of, visible
+from smallsight.data.doctor.findings import Finding, Where, count_of
 from smallsight.data.doctor.images import ImageFacts, image_findings, in_order, look_at, unlisted
 from smallsight.data.doctor.kinds import grouped
 from smallsight.data.doctor.labels import Predict, box_findings, extent_findings, missing_labels
@@ -22,7 +22,7 @@ from smallsight.data.doctor.pixels import PixelFacts, sample_pixels
 from smallsight.data.doctor.recommend import Recommendation, recommend
 from smallsight.data.doctor.sizes import Sight, SizeRow, border_findings, sight_of, size_findings, size_rows
 from smallsight.data.groups import group_images
-from smallsight.errors import DatasetError
+from smallsight.errors import DatasetError, visible
 from smallsight.records import to_json
 
 SPLITS = (TRAIN, "valid", "val", "test")

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from smallsight.errors import visible
+
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 """An error stops training or makes its figures wrong; a warning costs accuracy; an info is good to know."""
@@ -67,11 +69,6 @@ class Group:
     title: str
     remedy: str
     findings: tuple[Finding, ...]
-
-
-def visible(text: str) -> str:
-    """`text` with control characters and bytes that are no UTF-8 as their escapes; it can be printed and encoded."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def place(where: Where) -> str:

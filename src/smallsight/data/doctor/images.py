@@ -23,6 +23,7 @@ from smallsight.data.doctor.annotations import ImageRecord, Split
 from smallsight.data.doctor.findings import Finding, Where
 from smallsight.data.doctor.header import Header, read_header
 from smallsight.data.doctor.kinds import finding
+from smallsight.data.frames import content_of, pixels
 
 SUFFIXES = {
     "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -80,9 +81,11 @@ def look_at(path: Path | None) -> ImageFacts:
     if path is None:
         return ImageFacts(fault="there is no file")
     try:
-        data = path.read_bytes()
+        data = content_of(path)
     except OSError as error:
         return ImageFacts(fault=error.strerror or str(error))
+    except ValueError as error:
+        return ImageFacts(fault=str(error))
     if not data:
         return ImageFacts(fault="the file is empty")
     header = read_header(data)
@@ -92,15 +95,13 @@ def look_at(path: Path | None) -> ImageFacts:
     size_wh = header.size_wh if header is not None else (0, 0)
     reduction, flag = next(((by, f) for by, f in _REDUCED if min(size_wh) >= by * THUMB_PX), (1, cv2.IMREAD_GRAYSCALE))
     try:
-        grey = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:  # more pixels than OpenCV takes, or a damaged header
-        return ImageFacts(header, size_wh, digest, fault=" ".join(str(error).split()))
-    if grey is None:
-        return ImageFacts(header, size_wh, digest, fault="its content can't be decoded")
+        grey = pixels(data, flag)
+    except ValueError as error:
+        return ImageFacts(header, size_wh, digest, fault=str(error))
     if size_wh == (0, 0):
         size_wh = (grey.shape[1] * reduction, grey.shape[0] * reduction)
     thumb = cv2.resize(grey, (THUMB_PX, THUMB_PX), interpolation=cv2.INTER_AREA)
-    return ImageFacts(header, size_wh, digest, np.asarray(thumb, np.uint8), _grey_rows(np.asarray(grey, np.uint8)))
+    return ImageFacts(header, size_wh, digest, np.asarray(thumb, np.uint8), _grey_rows(grey))
 
 
 def _grey_rows(grey: npt.NDArray[np.uint8]) -> float:

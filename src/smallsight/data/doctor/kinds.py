@@ -39,6 +39,7 @@ _ANNOTATIONS = {
     "file_name_duplicate": Kind("error", "File listed twice", "Keep one entry with the boxes of both."),
     "annotation_id_duplicate": Kind("error", "Annotation id used twice", "Give each annotation its own id."),
     "category_id_duplicate": Kind("error", "Category id used twice", "Give each category its own id."),
+    "category_name_invalid": Kind("error", "Category without a name", "Write its name as a text."),
     "category_name_duplicate": Kind("error", "Category name used twice", "Merge the two, or rename one."),
     "image_id_unknown": Kind("error", "Annotation of an unknown image", "Add the image, or drop the annotation."),
     "category_id_unknown": Kind("error", "Annotation of an unknown category", "Add the category, or correct the id."),

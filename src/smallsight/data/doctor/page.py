@@ -17,9 +17,11 @@ import numpy.typing as npt
 from jinja2 import Environment, StrictUndefined
 
 from smallsight.data.doctor.examine import Examination
-from smallsight.data.doctor.findings import Finding, Group, Where, count_of, place, visible
+from smallsight.data.doctor.findings import Finding, Group, Where, count_of, place
 from smallsight.data.doctor.kinds import grouped
 from smallsight.data.doctor.sizes import LIMITS_PX
+from smallsight.data.frames import content_of, pixels
+from smallsight.errors import visible
 from smallsight.files import write_text_atomically
 
 EXAMPLES = 20
@@ -107,11 +109,8 @@ def _read(folder: Path, name: str) -> npt.NDArray[np.uint8] | None:
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()) or not path.is_file():
             return None
-        data = np.fromfile(path, dtype=np.uint8)
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        image = cv2.imdecode(data, flags) if data.size else None
-        return None if image is None else np.asarray(image, dtype=np.uint8)
-    except (OSError, ValueError, RuntimeError, cv2.error):  # changed since it was looked at
+        return pixels(content_of(path), cv2.IMREAD_COLOR)
+    except (OSError, ValueError, RuntimeError):  # changed since it was looked at
         return None
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from smallsight.boxes import Boxes
 from smallsight.data.doctor.annotations import Split
 from smallsight.data.doctor.images import Grey, in_order
+from smallsight.data.frames import content_of, pixels
 
 SAMPLE = 200
 """Images of a split that are looked at, evenly spaced."""
@@ -67,14 +68,11 @@ def _look_at(split: Split, image: int) -> PixelFacts | None:
     path = split.images[image].path
     assert path is not None, "only images with a file are asked for"
     try:
-        data = np.fromfile(path, dtype=np.uint8)
-        flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-        decoded = cv2.imdecode(data, flags) if data.size else None
-    except (OSError, cv2.error):  # reported already
+        grey = pixels(content_of(path), cv2.IMREAD_GRAYSCALE)
+    except (OSError, ValueError):  # reported already
         return None
-    if decoded is None or min(decoded.shape) < LEAST_SIDE_PX:
+    if min(grey.shape) < LEAST_SIDE_PX:
         return None
-    grey = np.asarray(decoded, dtype=np.uint8)
     boxes = split.objects.boxes[split.objects.images == image]
     return PixelFacts(
         image=image,

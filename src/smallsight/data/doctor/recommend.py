@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from smallsight.data.doctor.annotations import Split
-from smallsight.data.doctor.findings import visible
 from smallsight.data.doctor.sizes import GOAL_PX, LARGEST_PX, Sides, Sight
+from smallsight.errors import visible
 
 LEAST_OBJECTS = 10
 """A class needs this many objects to have a 10th percentile worth planning for."""

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from smallsight.config import Config
 from smallsight.data.doctor.annotations import Split
-from smallsight.data.doctor.findings import Finding, Where, visible
+from smallsight.data.doctor.findings import Finding, Where
 from smallsight.data.doctor.kinds import finding
-from smallsight.errors import ConfigError
+from smallsight.errors import ConfigError, visible
 
 GOAL_PX = 8.0
 """Side that the 10th-percentile object should have at the network."""

@@ -18,11 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from smallsight.data.doctor.examine import Examination, Options, SplitSummary, examine
-from smallsight.data.doctor.findings import Group, count_of, place, visible
+from smallsight.data.doctor.findings import Group, count_of, place
 from smallsight.data.doctor.kinds import grouped
 from smallsight.data.doctor.page import write_page
 from smallsight.data.doctor.sizes import LIMITS_PX, SizeRow
-from smallsight.errors import InputError
+from smallsight.errors import InputError, visible
 
 EXAMPLES = 3
 """Findings of a kind that are printed; the page and the JSON have more."""

@@ -24,6 +24,7 @@ from smallsight.data.formats.base import (
 )
 from smallsight.data.formats.image_header import read_header
 from smallsight.data.formats.tree import check_name, files_in, inside, name_in
+from smallsight.data.json_file import load_json
 from smallsight.errors import DatasetError
 from smallsight.files import write_text_atomically
 
@@ -64,8 +65,8 @@ def _split_of(path: Path) -> str:
 
 def _is_detection(path: Path) -> bool:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = load_json(path)
+    except (OSError, ValueError):
         return False
     return isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content)
 
@@ -106,9 +107,9 @@ def _image_folder(path: Path, root: Path) -> Path:
     bases = [path.parent, *([root] if root != path.parent else [])]
     candidates = [folder for base in bases for tail in tails if (folder := base / tail).is_dir()]
     try:
-        items = json.loads(path.read_bytes())["images"][:20]
+        items = load_json(path)["images"][:20]
         names = [str(item["file_name"]) for item in items]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return path.parent  # the strict reader says what is wrong
     best = max(candidates, key=lambda folder: sum(_there(folder, name) for name in names), default=path.parent)
     return inside(best, root)
@@ -134,7 +135,7 @@ def _facts(path: Path) -> dict[int, dict[str, Any]]:
             for key, value in item.items()
             if key not in _OWN_KEYS and isinstance(value, (str, int, float)) and value != ""
         }
-        for item in json.loads(path.read_bytes())["images"]
+        for item in load_json(path)["images"]
     }
 
 

@@ -13,6 +13,7 @@ import cv2
 
 from smallsight.data.coco import ImageEntry
 from smallsight.data.formats.base import LabelledBox, LabelledImage
+from smallsight.data.formats.image_header import too_large
 from smallsight.data.frames import decode
 from smallsight.errors import DatasetError
 
@@ -50,11 +51,16 @@ def planned(image: LabelledImage, mode: ImageMode) -> LabelledImage:
     """What an image becomes: for `resize` as wide as asked, its height, boxes and areas to scale.
 
     A format without an encoder here becomes PNG.
+
+    Raises:
+        DatasetError: it becomes too large.
     """
     if mode.kind != "resize":
         return image
     width, height = image.size_wh
     size_wh = (mode.width_px, max(1, round(height * mode.width_px / width)))
+    if reason := too_large(size_wh):
+        raise DatasetError(f"{image.path}: resized it would have {reason}. Give a smaller width.")
     scale_x, scale_y = size_wh[0] / width, size_wh[1] / height
     boxes = tuple(_scaled(box, scale_x, scale_y) for box in image.boxes)
     name = PurePosixPath(image.name)

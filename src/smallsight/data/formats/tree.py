@@ -9,7 +9,9 @@ from pathlib import Path
 from smallsight.errors import DatasetError
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".jp2"))
-_MOST_LABEL_BYTES = 64 << 20
+MOST_LABEL_BYTES, MOST_LIST_BYTES = 8 << 20, 64 << 20
+_MOST_FOLDERS = 50
+"""That lie in each other."""
 
 
 def files_in(folder: Path, root: Path, suffixes: Iterable[str], *, recursive: bool = True) -> list[Path]:
@@ -21,14 +23,20 @@ def files_in(folder: Path, root: Path, suffixes: Iterable[str], *, recursive: bo
         suffixes: lower case, with their dot.
         recursive: look into folders below, too.
     Raises:
-        DatasetError: a name is not UTF-8; a link leads out of `root` or to a folder; a folder can't be read.
+        DatasetError: a name is not UTF-8; a link leads out of `root` or to a folder; a folder can't be read, or lies in
+            too many others; what has such a suffix is no file.
     """
     wanted = frozenset(suffixes)
-    real_root = root.resolve()
-    return sorted(path for path in _walk(folder, real_root, recursive) if path.suffix.lower() in wanted)
+    found = sorted(path for path in _walk(folder, root.resolve(), recursive) if path.suffix.lower() in wanted)
+    for path in found:
+        if not path.is_file():  # reading a pipe may never end
+            raise DatasetError(f"{path}: neither a file nor a folder. Take it out.")
+    return found
 
 
-def _walk(folder: Path, real_root: Path, recursive: bool) -> Iterator[Path]:
+def _walk(folder: Path, real_root: Path, recursive: bool, depth: int = 0) -> Iterator[Path]:
+    if depth > _MOST_FOLDERS:
+        raise DatasetError(f"{folder}: more than {_MOST_FOLDERS} folders in each other. Give a folder with images.")
     try:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
@@ -45,7 +53,7 @@ def _walk(folder: Path, real_root: Path, recursive: bool) -> Iterator[Path]:
                 raise DatasetError(f"{path}: a link to a folder, which is not followed. Put the folder itself there.")
         if entry.is_dir():
             if recursive:
-                yield from _walk(path, real_root, recursive)
+                yield from _walk(path, real_root, recursive, depth + 1)
         else:
             yield path
 
@@ -111,15 +119,15 @@ def images_in(folder: Path, root: Path, *, recursive: bool = True) -> list[Path]
     return found
 
 
-def read_label_text(path: Path) -> str:
-    """The text of a label or a list file, a byte order mark taken off.
+def read_label_text(path: Path, most_bytes: int = MOST_LABEL_BYTES) -> str:
+    """The text of a label file, or of a list with `MOST_LIST_BYTES`; a byte order mark taken off.
 
     Raises:
-        DatasetError: unreadable, not UTF-8, or far larger than a label is.
+        DatasetError: unreadable, not UTF-8, or far larger than such a file is.
     """
     try:
-        if path.stat().st_size > _MOST_LABEL_BYTES:
-            raise DatasetError(f"{path}: larger than {_MOST_LABEL_BYTES >> 20} MiB. Is it a label file?")
+        if path.stat().st_size > most_bytes:
+            raise DatasetError(f"{path}: larger than {most_bytes >> 20} MiB. Is it a label file?")
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise DatasetError(f"{path}: can't be read ({error.strerror}). Give a file that can be read.") from error

@@ -26,12 +26,20 @@ from smallsight.data.formats.base import (
     split_name,
 )
 from smallsight.data.formats.image_header import upright_size
-from smallsight.data.formats.tree import IMAGE_SUFFIXES, files_in, images_in, inside, left_out, read_label_text
+from smallsight.data.formats.tree import (
+    IMAGE_SUFFIXES,
+    MOST_LIST_BYTES,
+    files_in,
+    images_in,
+    inside,
+    left_out,
+    read_label_text,
+)
 from smallsight.errors import DatasetError
 
 VocCorners = Literal["pixels", "edges"]
 ANNOTATIONS, IMAGES, LISTS = "Annotations", "JPEGImages", "ImageSets"
-_MOST_XML_BYTES = 16 << 20
+_MOST_XML_BYTES = 4 << 20
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -128,7 +136,7 @@ def _lists(root: Path, known: Mapping[str, Path]) -> dict[str, list[str]]:
 
 def _stems(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
     seen = set()
-    for number, line in enumerate(read_label_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_label_text(path, MOST_LIST_BYTES).splitlines(), start=1):
         text = line.strip()
         if not text:
             continue

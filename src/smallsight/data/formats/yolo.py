@@ -11,11 +11,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 from smallsight.data.formats.base import NO_SPLIT, SPLITS, LabelledBox, LabelledImage, LabelledSet, split_name
 from smallsight.data.formats.image_header import upright_size
-from smallsight.data.formats.tree import files_in, images_in, inside, left_out, read_label_text
+from smallsight.data.formats.tree import MOST_LIST_BYTES, files_in, images_in, inside, left_out, read_label_text
 from smallsight.data.formats.yolo_lines import label_text, read_labels
 from smallsight.errors import ConfigError, DatasetError
 from smallsight.yaml_files import read_yaml, to_yaml
@@ -87,14 +88,24 @@ def read_yolo(source: Path) -> LabelledSet:
         return _read_folder(root, known)
     found: dict[str, list[_Found]] = {}
     for key in keys:
-        parts = content[key] if isinstance(content[key], list) else [content[key]]
-        for part in parts:
-            where = f"{description}: {key}"
-            if not isinstance(part, str):
-                raise DatasetError(f"{where}: got {part!r}, expected a path or a list of paths. Correct it.")
-            path = _resolved(where, root, content.get("path"), part)
+        for path in _parts(f"{description}: {key}", root, content.get("path"), content[key]):
             found.setdefault(_KEYS[key], []).extend(_listed(path, known) if path.is_file() else _scanned(path, known))
     return _labelled(found, known)
+
+
+def _parts(where: str, root: Path, base: object, value: object) -> Iterator[Path]:
+    """The files and folders that a key of a description names, each once."""
+    seen: set[Path] = set()
+    for part in value if isinstance(value, list) else [value]:
+        if not isinstance(part, str):
+            raise DatasetError(f"{where}: got {part!r}, expected a path or a list of paths. Correct it.")
+        try:
+            path = _resolved(where, root, base, part)
+        except (OSError, ValueError) as error:  # too long, a zero byte
+            raise DatasetError(f"{where}: {short(part)} can't be looked up. Correct the path.") from error
+        if path not in seen:
+            yield path
+        seen.add(path)
 
 
 def _root_of(folder: Path) -> Path:
@@ -117,7 +128,7 @@ def _names(description: Path, content: Mapping[str, Any]) -> dict[int, str]:
     rows = list(enumerate(value)) if isinstance(value, list) else list(value.items()) if isinstance(value, dict) else []
     try:
         names = {int(key): str(name) for key, name in rows}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{description}: names: a key is no class index ({error}). Number the classes.") from error
     if not names:
         raise DatasetError(f"{description}: names: missing; expected a list or a mapping of class names. Add it.")
@@ -157,12 +168,15 @@ def _within(path: Path, root: Path) -> Path:
 
 def _listed(path: Path, source: _Source) -> Iterator[_Found]:
     """The images that a list file names, one a line, relative to the list (`./`) or to the root."""
-    for number, line in enumerate(read_label_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_label_text(path, MOST_LIST_BYTES).splitlines(), start=1):
         text = line.strip()
         if not text:
             continue
         where = f"{path}: line {number}"
-        image = next((file for folder in (path.parent, source.root) if (file := folder / text).is_file()), None)
+        try:
+            image = next((file for folder in (path.parent, source.root) if (file := folder / text).is_file()), None)
+        except OSError as error:  # too long
+            raise DatasetError(f"{where}: {short(text)} can't be looked up. Correct the list.") from error
         if image is None:
             raise DatasetError(f"{where}: no image {text!r}. Correct the list.")
         try:

@@ -1,0 +1,292 @@
+"""Files as RF-DETR 1.3 to 1.11 wrote them, made here from the tiny network."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from smallsight.config import build_config
+from smallsight.detectors.build import build_detector
+from smallsight.detectors.rfdetr import RFDetrDetector
+from smallsight.detectors.rfdetr_files import RFDetrFile, read_rfdetr_file
+from smallsight.detectors.rfdetr_weights import as_checkpoint, start_from
+from smallsight.errors import CheckpointError, ConfigError
+
+State = dict[str, Tensor]
+OPTIMIZER = {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.zeros(2)}}, "param_groups": [{"params": [0]}]}
+
+
+@pytest.fixture(scope="module")
+def trained() -> RFDetrDetector:
+    """A detector of one class, whose outputs differ from each other."""
+    torch.manual_seed(7)
+    detector = RFDetrDetector(("ball",), size="tiny").eval()
+    with torch.no_grad():
+        for name, parameter in detector.named_parameters():
+            if "class_embed" in name:
+                parameter.normal_()
+    return detector
+
+
+def weights(detector: RFDetrDetector, shift: float = 0.0) -> State:
+    """By the library's names, as files before 1.9 hold them; moved a little to stand for an average."""
+    state = {key.removeprefix("model."): value.clone() for key, value in detector.state_dict().items()}
+    state.pop("_kp_active_mask")
+    return {key: value + shift if value.is_floating_point() else value for key, value in state.items()}
+
+
+def old_args(**settings: Any) -> argparse.Namespace:
+    given = {"lr": 1e-4, "resolution": 1120, "device": torch.device("cpu"), "class_names": ["ball"], "num_classes": 1}
+    return argparse.Namespace(**{**given, **settings})
+
+
+def checkpoint_of_1_3(detector: RFDetrDetector) -> dict[str, Any]:
+    return {
+        "model": weights(detector),
+        "ema_model": weights(detector, 0.25),
+        "optimizer": OPTIMIZER,
+        "lr_scheduler": {"last_epoch": 39, "_last_lr": [1e-4]},
+        "epoch": 38,
+        "args": old_args(),
+    }
+
+
+def best_ema_of_1_3(detector: RFDetrDetector) -> dict[str, Any]:
+    whole = checkpoint_of_1_3(detector)
+    return {key: whole[key] for key in ("model", "optimizer", "lr_scheduler", "epoch", "args")}
+
+
+def best_total_of_1_3(detector: RFDetrDetector) -> dict[str, Any]:
+    return {"model": weights(detector), "args": old_args()}
+
+
+def best_of_1_11(detector: RFDetrDetector) -> dict[str, Any]:
+    return {
+        "model": weights(detector) | {"_kp_active_mask": torch.zeros(0, 0, dtype=torch.bool)},
+        "state_dict": {f"model.{key}": value for key, value in weights(detector).items()},
+        "epoch": 38,
+        "args": {"lr": 1e-4, "class_names": ["ball"], "output_dir": "output"},
+        "model_config": {"resolution": 1120, "num_classes": 1},
+        "callbacks": {},
+        "loops": {},
+        "optimizer_states": [],
+        "lr_schedulers": [],
+    }
+
+
+def last_of_1_11(detector: RFDetrDetector) -> dict[str, Any]:
+    content = best_of_1_11(detector)
+    del content["model"]
+    averaged = {f"module.model.{key}": value for key, value in weights(detector, 0.25).items()}
+    state = {"latest_update_step": 7, "average_model_state_dict": averaged | {"n_averaged": torch.tensor(7)}}
+    return content | {
+        "callbacks": {"RFDETREMACallback": state, "BestModelCallback{}": {"best": 0.5}},
+        "optimizer_states": [OPTIMIZER],
+        "lr_schedulers": [{"last_epoch": 3}],
+        "loops": {"fit_loop": {"state_dict": {}}},
+    }
+
+
+FORMATS = {f.__name__: f for f in (checkpoint_of_1_3, best_ema_of_1_3, best_total_of_1_3, best_of_1_11, last_of_1_11)}
+
+
+def written(folder: Path, content: Any) -> Path:
+    torch.save(content, folder / "checkpoint.pth")
+    return folder / "checkpoint.pth"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_gives_its_weights_and_what_it_knows(name: str, trained: RFDetrDetector, tmp_path: Path) -> None:
+    file = read_rfdetr_file(written(tmp_path, FORMATS[name](trained)))
+    assert file.class_names == ("ball",) and file.resolution == 1120 and file.sizes == ("tiny",)
+    assert file.epoch == (None if "total" in name else 39)
+    assert file.numbering == ("category_id" if name.endswith("1_3") else "position")
+    for key, value in weights(trained).items():
+        assert torch.equal(file.model[key], value), key
+    whole = name in ("checkpoint_of_1_3", "last_of_1_11")
+    assert (file.average is not None) == whole
+    if file.average is not None:
+        assert all(torch.equal(file.average[key], value) for key, value in weights(trained, 0.25).items())
+    words = " ".join(file.left_behind)
+    assert ("optimizer" in words) == (whole or "ema" in name) and ("position inside" in words) == (
+        name == "last_of_1_11"
+    )
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_detector_goes_on_as_the_file_left_it(name: str, trained: RFDetrDetector, tmp_path: Path) -> None:
+    """The detections are the same; the raw and the averaged weights stay apart; the class keeps its output."""
+    file = read_rfdetr_file(written(tmp_path, FORMATS[name](trained)))
+    fresh = RFDetrDetector(("ball",), size="tiny").eval()
+    before = {key: value.clone() for key, value in fresh.state_dict().items()}
+    start = start_from(file, fresh, category_ids=(0,))
+    assert all(torch.equal(before[key], value) for key, value in fresh.state_dict().items())
+    content = as_checkpoint(file, start, fresh, 560)
+    assert {"detector", "class_names", "resolution", "epoch", "model", "ema_model"} <= set(content)
+    assert (content["resolution"], content["epoch"]) == (1120, 0 if "total" in name else 39)
+    fresh.load_state_dict(content["model"])
+    images = torch.randint(0, 256, (1, 3, 96, 96), dtype=torch.uint8)
+    (found,), (wanted,) = fresh.detect(images, [(96, 96)]), trained.detect(images, [(96, 96)])
+    np.testing.assert_array_equal(found.boxes, wanted.boxes)
+    np.testing.assert_array_equal(found.scores, wanted.scores)
+    moved = content["ema_model"]["model.refpoint_embed.weight"] - content["model"]["model.refpoint_embed.weight"]
+    assert torch.allclose(moved, torch.full_like(moved, 0.25 if file.average is not None else 0.0))
+
+
+@pytest.mark.parametrize(
+    ("numbering", "known", "outputs", "names", "category_ids", "expected"),
+    [
+        # up to 1.4: the category's id, whatever the position; Roboflow's parent has id 0
+        ("category_id", ["ball"], 2, ["ball"], (1,), (1,)),
+        ("category_id", ["ball"], 2, ["ball"], (0,), (0,)),
+        ("category_id", ["ball"], 3, ["ball"], (1,), (1,)),
+        ("category_id", ["ball"], 3, ["ball"], None, (1,)),
+        ("category_id", ["ball", "player"], 4, ["player", "ball"], (2, 1), (2, 1)),
+        ("category_id", ["ball"], 2, ["ball"], (7,), (None,)),
+        # since 1.5: the position, after a parent that the head has an output for
+        ("position", ["ball"], 2, ["ball"], (1,), (0,)),
+        ("position", ["ball"], 3, ["ball"], (1,), (1,)),
+        ("position", ["ball"], 3, ["ball"], (0,), (0,)),
+        ("position", ["ball", "player"], 3, ["player"], (2,), (1,)),
+        ("position", ["ball", "player"], 3, ["player", "referee"], (1, 2), (1, None)),
+        # one class is one class, whatever its name; without names the counts have to fit
+        ("position", ["football"], 2, ["ball"], (1,), (0,)),
+        ("position", [], 2, ["ball"], (1,), (0,)),
+        ("position", [], 91, ["ball"], (1,), (None,)),
+        ("position", ["person", "car"], 3, ["ball"], (1,), (None,)),
+    ],
+)
+def test_which_output_of_the_head_is_which_class(
+    numbering: Any,
+    known: list[str],
+    outputs: int,
+    names: list[str],
+    category_ids: tuple[int, ...] | None,
+    expected: tuple[int | None, ...],
+    trained: RFDetrDetector,
+) -> None:
+    found = weights(trained)
+    for key in [key for key in found if "class_embed." in key]:
+        found[key] = torch.stack([torch.full_like(found[key][0], float(at)) for at in range(outputs)])
+    file = RFDetrFile(Path("f.pth"), found, None, tuple(known), numbering, 5, 1120, ("tiny",), ())
+    detector = RFDetrDetector(names, size="tiny")
+    start = start_from(file, detector, category_ids)
+    assert start.outputs == expected and "class head" in start.notes[0]
+    for head in ("class_embed", "transformer.enc_out_class_embed.1"):
+        bias, own = start.model[f"model.{head}.bias"], detector.state_dict()[f"model.{head}.bias"]
+        assert bias[:-1].tolist() == [float(own[0]) if at is None else at for at in expected]
+        assert float(bias[-1]) not in [at for at in expected if at is not None]
+
+
+def test_the_user_may_say_which_output_it_is(trained: RFDetrDetector, tmp_path: Path) -> None:
+    file = read_rfdetr_file(written(tmp_path, checkpoint_of_1_3(trained)))
+    assert start_from(file, trained, (1,), outputs=(0,)).outputs == (0,)
+    with pytest.raises(CheckpointError, match=r"outputs 0 to 1; got \[2\]"):
+        start_from(file, trained, (1,), outputs=(2,))
+
+
+def test_learnt_positions_come_onto_our_grid(trained: RFDetrDetector, tmp_path: Path) -> None:
+    """A file trained at another resolution; a ramp stays a ramp, the class token's position stays."""
+    content = best_total_of_1_3(trained)
+    key = "backbone.0.encoder.encoder.embeddings.position_embeddings"
+    ramp = torch.linspace(0, 1, 12).view(1, 1, 12, 1).expand(1, 12, 12, 384).reshape(1, 144, 384)
+    content["model"][key] = torch.cat([torch.full((1, 1, 384), 5.0), ramp], dim=1)
+    file = read_rfdetr_file(written(tmp_path, content))
+    start = start_from(file, trained, (0,))
+    found = start.model[f"model.{key}"]
+    assert found.shape == (1, 37, 384) and bool((found[:, 0] == 5).all())
+    row = found[0, 1:7, 0]
+    assert bool((row.diff() > 0.1).all()) and float(row.mean()) == pytest.approx(0.5, abs=0.01)
+    assert any("12" in note and "resampled to 6" in note for note in start.notes)
+
+
+def test_another_size_is_refused_with_the_key_to_set(trained: RFDetrDetector, tmp_path: Path) -> None:
+    file = read_rfdetr_file(written(tmp_path, best_total_of_1_3(trained)))
+    with pytest.raises(CheckpointError, match=r"holds RF-DETR tiny; got nano .* Set model.rfdetr_size=tiny"):
+        start_from(file, RFDetrDetector(("ball",), size="nano"))
+
+
+@pytest.mark.parametrize(("size", "sizes"), [("base", ("base",)), ("medium", ("medium",)), ("small", ("small",))])
+def test_the_size_is_seen_from_the_shapes(size: str, sizes: tuple[str, ...], tmp_path: Path) -> None:
+    model = weights(RFDetrDetector(("ball",), size=size))
+    assert read_rfdetr_file(written(tmp_path, {"model": model})).sizes == sizes
+
+
+def test_other_numbers_of_queries_are_refused(trained: RFDetrDetector, tmp_path: Path) -> None:
+    content = best_total_of_1_3(trained)
+    content["model"]["query_feat.weight"] = torch.zeros(10, 32)
+    with pytest.raises(CheckpointError, match=r"got \[10, 32\] for query_feat.weight, expected \[40, 32\]"):
+        start_from(read_rfdetr_file(written(tmp_path, content)), trained)
+
+
+class _Spell:
+    """What a hostile file holds."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("cast",)
+
+
+def test_a_file_that_wants_to_run_code_is_refused(
+    trained: RFDetrDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path, best_total_of_1_3(trained) | {"args": old_args(spell=_Spell())})
+    with pytest.raises(CheckpointError, match=r"asks for \w+\.mkdir to be run .* refused"):
+        read_rfdetr_file(path)
+    assert not (tmp_path / "cast").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", pickle.dumps({"model": 1}, protocol=2)])
+def test_a_file_that_is_none_says_so(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"weights.pth: "):
+        read_rfdetr_file(path)
+    with pytest.raises(CheckpointError, match="no such file"):
+        read_rfdetr_file(tmp_path / "absent.pth")
+    with pytest.raises(CheckpointError, match="no weights of RF-DETR"):
+        read_rfdetr_file(written(tmp_path, {"model": {"stem.weight": torch.zeros(2)}}))
+
+
+# Pretrained weights of a configuration
+
+
+def configured(pretrained: bool | str) -> Any:
+    return build_config({"model": {"rfdetr_size": "tiny", "pretrained": pretrained}}, "run.yaml")
+
+
+def test_a_configured_file_of_weights_is_put_in(trained: RFDetrDetector, tmp_path: Path) -> None:
+    path = written(tmp_path, checkpoint_of_1_3(trained))
+    key = "model.refpoint_embed.weight"
+    detector = build_detector(configured(str(path)), ("ball",), "run.yaml")
+    assert torch.equal(detector.state_dict()[key], weights(trained, 0.25)["refpoint_embed.weight"])
+    untouched = build_detector(configured(str(path)), ("ball",), "run.yaml", pretrained=False)
+    assert not torch.equal(untouched.state_dict()[key], detector.state_dict()[key])
+    other = build_detector(configured(str(path)), ("goal", "player"), "run.yaml")
+    assert torch.equal(other.state_dict()[key], detector.state_dict()[key])
+
+
+def test_where_there_is_no_network_the_answer_comes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from smallsight.detectors import rfdetr_download
+
+    def unreachable(*_: object, timeout: float, **__: object) -> None:
+        assert timeout <= 5
+        raise OSError("no route to host")
+
+    monkeypatch.setenv("RF_HOME", str(tmp_path))
+    monkeypatch.setattr(rfdetr_download.urllib.request, "urlopen", unreachable)
+    with pytest.raises(ConfigError, match=r"run.yaml: model.pretrained: .* RF-DETR base .* \(no route to host\)"):
+        rfdetr_download.published_weights("base", "run.yaml")
+    with pytest.raises(ConfigError, match="no weights are published for RF-DETR tiny"):
+        build_detector(configured(True), ("ball",), "run.yaml")
+    cached = tmp_path / "rf-detr-base.pth"
+    cached.touch()
+    assert rfdetr_download.published_weights("base", "run.yaml") == cached

@@ -1,0 +1,64 @@
+"""The worker's end: what it tells of a failure, also where nothing can be written any more."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from smallsight.attempts import AttemptSpec
+from smallsight.errors import DatasetError, Interrupted
+from smallsight.training import worker
+
+
+def run(error: Exception | None, monkeypatch: pytest.MonkeyPatch, folder: Path) -> tuple[int, list[dict[str, Any]]]:
+    """A worker whose attempt ends with `error`: its exit code and what it told."""
+    told: list[dict[str, Any]] = []
+
+    def instead(*_: Any) -> None:
+        if error:
+            raise error
+
+    channel = SimpleNamespace(listen_to_signals=lambda: None, tell=told.append)
+    monkeypatch.setattr(worker, "_die_with_parent", lambda: None)
+    monkeypatch.setattr(worker, "PipeChannel", lambda *_: channel)
+    monkeypatch.setattr(worker, "_run", instead)
+    spec = AttemptSpec("r", str(folder), str(folder / "attempt_1"), "demo", 1, {}, 1, 1, "scratch").save()
+    return worker.main([str(spec), "0", "0"]), told
+
+
+FULL = OSError(28, "No space left on device", "/run/checkpoint.pth")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (None, 0, {"event": "done"}),
+        (Interrupted("stopped"), 3, {"event": "stopped", "message": "stopped"}),
+        (DatasetError("a"), 2, {"event": "failed", "exception": "DatasetError", "message": "a", "file": None}),
+        (MemoryError(), 1, {"event": "failed", "exception": "MemoryError", "message": "", "file": None}),
+        (
+            FULL,
+            1,
+            {"event": "failed", "exception": "OSError", "message": str(FULL), "file": "/run/checkpoint.pth"},
+        ),
+    ],
+)
+def test_how_it_ends(
+    error: Exception | None, code: int, told: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert run(error, monkeypatch, tmp_path) == (code, [told])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+def test_a_log_on_a_full_disk_hides_no_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as raw:
+        monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(raw, write_through=True))
+        with pytest.raises(OSError, match="No space"):
+            sys.stderr.write("x")
+        code, told = run(FULL, monkeypatch, tmp_path)
+    assert code == 1 and told[0]["file"] == "/run/checkpoint.pth"
