@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 from faults.kinds import FaultPlan, arm_runner, arm_worker
 
 HERE = "faults.process"
+TESTS = Path(__file__).parents[1]
 
 
 class Forked:
@@ -102,7 +103,15 @@ def start(plan: FaultPlan, arguments: Sequence[str], log: Path, *, warm: bool) -
         if warm:
             return Forked(lambda: run_command(plan, arguments, warm=True), output)
         command = [sys.executable, "-m", HERE, str(plan.save()), *arguments]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+        paths = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
 
 
 def run_command(plan: FaultPlan, arguments: Sequence[str], *, warm: bool) -> int:

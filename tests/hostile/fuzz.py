@@ -30,17 +30,20 @@ Files = Mapping[str, bytes]
 
 @dataclass
 class Tally:
-    """What became of a reader's examples; `failures` are those that are not sound."""
+    """What became of a reader's examples; `failures` are those that are not sound, `slowest` took longest."""
 
     reader: str
     kinds: Counter[str] = field(default_factory=Counter)
     most_s: float = 0.0
     most_mb: float = 0.0
     failures: list[tuple[Files, Outcome]] = field(default_factory=list)
+    slowest: Files = field(default_factory=dict)
 
     def add(self, files: Files, outcome: Outcome) -> None:
         self.kinds[outcome.kind] += 1
-        self.most_s, self.most_mb = max(self.most_s, outcome.seconds), max(self.most_mb, outcome.mb)
+        if outcome.seconds > self.most_s:
+            self.most_s, self.slowest = outcome.seconds, files
+        self.most_mb = max(self.most_mb, outcome.mb)
         if not outcome.sound:
             self.failures.append((files, outcome))
 
@@ -96,13 +99,18 @@ def fuzz(watched: Watched, name: str, count: int, *, first_seed: int = 0, until:
 
 
 def keep(folder: Path, tally: Tally) -> None:
-    """Write failures as files, for a look at each."""
+    """Write failures and the slowest example as files, for a look at each."""
+    _write(folder / tally.reader / "slowest", tally.slowest)
     for number, (files, outcome) in enumerate(tally.failures):
         place = folder / tally.reader / f"{number:03d}_{outcome.kind}"
-        for name, data in files.items():
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            (place / name).write_bytes(data)
+        _write(place, files)
         (place / "outcome.txt").write_text(f"{outcome}\n\n{outcome.detail}", errors="backslashreplace")
+
+
+def _write(place: Path, files: Files) -> None:
+    for name, data in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(data)
 
 
 def main() -> int:
@@ -110,7 +118,7 @@ def main() -> int:
     parser.add_argument("readers", nargs="*", default=MAIN, help=f"of {', '.join(READERS)}")
     parser.add_argument("--minutes", type=float, default=10.0, help="for each reader")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, help="folder for the files that made a reader fail")
+    parser.add_argument("--keep", type=Path, help="folder for the files that failed or took longest")
     given_ = parser.parse_args()
     failed = False
     with Watched({name: reader.read for name, reader in READERS.items()}) as watched:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import torch
 import yaml
 
 from hostile.readers import Form
@@ -150,9 +151,34 @@ def _events(data: bytes) -> Mutation:
     return change
 
 
+def _checkpoint(data: bytes) -> Mutation:
+    content = torch.load(io.BytesIO(data), weights_only=False)
+    inside = _either(lambda random: _saved(_twisted(random, content)), lambda random: rewritten(random, data))
+    return _either(inside, lambda random: spliced(random, data))
+
+
+def _twisted(random: Random, content: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's content with values changed, and weights of other shapes."""
+    changed = changed_tree(random, {key: value for key, value in content.items() if key != "args"})
+    states = [state for state in changed.values() if isinstance(state, dict)] if isinstance(changed, dict) else []
+    state = random.choice(states or [{}])
+    for name in [name for name, value in state.items() if isinstance(value, torch.Tensor) and random.random() < 0.1]:
+        state[name] = random.choice(
+            (torch.zeros(()), torch.zeros(1).expand(10**5, 10**6), torch.zeros(0), torch.zeros(1, dtype=torch.int8))
+        )
+    return changed
+
+
+def _saved(content: Any) -> bytes:
+    target = io.BytesIO()
+    torch.save(content, target)
+    return target.getvalue()
+
+
 FORMS: dict[Form, Callable[[bytes], Mutation]] = {
     "json": _structured(json.loads, _as_json),
     "events": _events,
+    "checkpoint": _checkpoint,
     "yaml": _structured(yaml.safe_load, _as_yaml),
     "text": lambda data: lambda random: spliced(random, data),
     "archive": lambda data: _either(lambda random: rewritten(random, data), lambda random: spliced(random, data)),

@@ -50,7 +50,7 @@ from smallsight.yaml_files import to_yaml
 from strategy.lab import Lab
 
 SOURCE = Path(__file__).parents[2]
-Form = Literal["json", "events", "yaml", "text", "archive", "bytes"]
+Form = Literal["json", "events", "checkpoint", "yaml", "text", "archive", "bytes"]
 SMALL_WH = (48, 40)
 
 
@@ -272,7 +272,7 @@ READERS = {
     "strategy": Reader(write_strategy, {"plan.yaml": "yaml"}, read_strategy),
     "coco": Reader(write_coco_set, {ANNOTATIONS: "json"}, read_coco_set),
     "yolo": Reader(write_yolo_set, {"set/data.yaml": "yaml", "set/labels/frame_000.txt": "text"}, read_yolo_set),
-    "checkpoint": Reader(write_checkpoints, {"ours.pth": "archive", "theirs.pth": "archive"}, read_checkpoints),
+    "checkpoint": Reader(write_checkpoints, {"ours.pth": "checkpoint", "theirs.pth": "checkpoint"}, read_checkpoints),
     "voc": Reader(write_voc_set, {"frame_000.xml": "text"}, read_voc_set),
     "image": Reader(write_image, dict.fromkeys(IMAGES, "bytes"), read_image),
     "history": Reader(write_history, {"epochs.json": "json"}, read_recorded),

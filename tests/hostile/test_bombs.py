@@ -201,7 +201,7 @@ def test_yaml(watched: Watched, tmp_path: Path, name: str, text: bytes, reason: 
     [
         "create view events as with recursive c(n) as (select 1 union all select n + 1 from c) "
         "select n as number, 0.0 as at, 0.0 as elapsed_s, 'x' as kind, '{}' as content from c",
-        "create table events (number, at, elapsed_s, kind, content generated always as (hex(zeroblob(400000000))))",
+        "create table events (number, at, elapsed_s, kind, content generated always as (hex(zeroblob(50000000))))",
     ],
     ids=["endless view", "made-up column"],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from smallsight.config import Config, refuse_unavailable
 from smallsight.detectors.base import Detector
 from smallsight.errors import CheckpointError
 from smallsight.rfdetr_sizes import INSTALL, is_installed
+
+MOST_WIDTH = 8
+"""As `model.width` in a configuration."""
 
 
 def build_detector(
@@ -48,8 +52,13 @@ def detector_from_description(description: Mapping[str, Any], where: str) -> Det
         CheckpointError: a detector that this version does not know, or whose package is not installed.
     """
     kind, names = description.get("detector"), description.get("class_names", ())
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(f"{where}: detector: its class names are no texts. Take another file.")
     if kind == "nano":
-        return _nano(names, float(description["width"]), bool(description["flip_average"]), 0)
+        width = description.get("width")
+        if not isinstance(width, (int, float)) or not 0 < width <= MOST_WIDTH:
+            raise CheckpointError(f"{where}: detector: got the width {short(width)}, expected up to {MOST_WIDTH}.")
+        return _nano(names, float(width), bool(description.get("flip_average")), 0)
     if kind == "rfdetr":
         if not is_installed():
             raise CheckpointError(f"{where}: RF-DETR is not installed. Run: {INSTALL}")

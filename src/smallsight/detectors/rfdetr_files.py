@@ -34,6 +34,8 @@ _UNREADABLE = (
     MemoryError,
 )
 _BACKBONE = "backbone.0.encoder.encoder."
+_PATCHES = f"{_BACKBONE}embeddings.patch_embeddings.projection.weight"
+_POSITIONS = f"{_BACKBONE}embeddings.position_embeddings"
 _AVERAGED = "module.model."
 
 
@@ -78,7 +80,7 @@ def read_rfdetr_file(path: Path) -> RFDetrFile:
     """
     content = _load(path)
     model, average = _weights(content), _average(content)
-    if "class_embed.bias" not in model or "transformer.decoder.layers.0.linear1.weight" not in model:
+    if _ranks(model, "class_embed.bias", "transformer.decoder.layers.0.linear1.weight") != (1, 2):
         raise CheckpointError(f"{path}: no weights of RF-DETR in it. Give a checkpoint of smallsight or of RF-DETR.")
     settings = {**_plain(content.get("args")), **_plain(content.get("model_config"))}
     epoch, resolution = content.get("epoch"), settings.get("resolution")
@@ -147,16 +149,17 @@ def _average(content: Mapping[str, Any]) -> Mapping[str, Tensor] | None:
 
 def _named(state: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
     """Weights under the network's own names, without what wrappers put before them."""
-    inner = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    inner = {str(key).removeprefix(prefix): value for key, value in state.items() if str(key).startswith(prefix)}
     bare = {key.removeprefix("module.").removeprefix("_orig_mod."): value for key, value in inner.items()}
     return {key: value for key, value in bare.items() if isinstance(value, Tensor)}
 
 
 def _sizes(path: Path, model: Mapping[str, Tensor]) -> tuple[str, ...]:
     """The sizes that the shapes fit. Medium and large differ in the grid of positions alone, which may have changed."""
-    patch = model.get(f"{_BACKBONE}embeddings.patch_embeddings.projection.weight")
-    if patch is None or any(key.startswith(("segmentation_head", "keypoint_embed")) for key in model):
+    other = any(key.startswith(("segmentation_head", "keypoint_embed")) for key in model)
+    if other or _ranks(model, _PATCHES, _POSITIONS) != (4, 3):
         raise CheckpointError(f"{path}: not RF-DETR for boxes; expected nano, small, medium, base or large.")
+    patch = model[_PATCHES]
     layers = (_layers(model, f"{_BACKBONE}encoder.layer."), _layers(model, "transformer.decoder.layers."))
     side = positional_side(model)
     fits = [
@@ -173,13 +176,18 @@ def _sizes(path: Path, model: Mapping[str, Tensor]) -> tuple[str, ...]:
     return exact or tuple(size.name for size in fits)
 
 
+def _ranks(model: Mapping[str, Tensor], *names: str) -> tuple[int, ...]:
+    """Number of dimensions of each of the weights; 0 for one that is not there."""
+    return tuple(model[name].ndim if name in model else 0 for name in names)
+
+
 def _layers(model: Mapping[str, Tensor], prefix: str) -> int:
     return len({key[len(prefix) :].split(".")[0] for key in model if key.startswith(prefix)})
 
 
 def positional_side(model: Mapping[str, Tensor]) -> int:
     """Side of the grid of learnt positions, in patches; the first of the tokens is the class token's."""
-    return int((model[f"{_BACKBONE}embeddings.position_embeddings"].shape[1] - 1) ** 0.5)
+    return int(max(model[_POSITIONS].shape[1] - 1, 0) ** 0.5)
 
 
 def _left_behind(content: Mapping[str, Any]) -> Iterator[str]:

@@ -27,6 +27,7 @@ from smallsight.files import unpacked_bytes, write_atomically
 from smallsight.training.failures import is_out_of_memory
 
 FORMAT = "smallsight 1"
+MOST_RESOLUTION = 1 << 16
 REQUIRED = ("detector", "class_names", "resolution", "epoch", "model", "ema_model")
 
 
@@ -98,7 +99,27 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     missing = [key for key in REQUIRED if not isinstance(content, dict) or key not in content]
     if missing or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this version; expected format {FORMAT!r}. Train it again.")
+    if odd := _odd_part(content):
+        raise CheckpointError(f"{path}: {odd}: is not what smallsight writes there. Take another file.")
     return dict(content)
+
+
+def _odd_part(content: Mapping[str, Any]) -> str:
+    """The first required part of another kind than is saved; empty for none."""
+    names, resolution, epoch = content["class_names"], content["resolution"], content["epoch"]
+    fits = {
+        "detector": isinstance(content["detector"], Mapping),
+        "class_names": isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names),
+        "resolution": isinstance(resolution, int) and 0 < resolution <= MOST_RESOLUTION,
+        "epoch": isinstance(epoch, int) and epoch >= 0,
+        "model": _are_weights(content["model"]),
+        "ema_model": _are_weights(content["ema_model"]),
+    }
+    return next((part for part, fit in fits.items() if not fit), "")
+
+
+def _are_weights(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
 
 
 def _refuse_damaged(path: Path) -> None:
