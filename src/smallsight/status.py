@@ -12,7 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from smallsight.errors import visible
 from smallsight.files import write_text_atomically
 from smallsight.strategy.journal import Journal
 from smallsight.strategy.state import State, fold
@@ -119,7 +121,7 @@ def watch(folder: Path, console: Console, every_s: float) -> None:
 def _table(content: Mapping[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, value in as_lines(content):
-        table.add_row(name, value)
+        table.add_row(name, Text(visible(value)))
     return table
 
 

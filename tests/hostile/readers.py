@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -174,7 +174,7 @@ def write_checkpoints(folder: Path) -> None:
     torch.save(rfdetr_like(), folder / "theirs.pth")
 
 
-def rfdetr_like() -> dict[str, object]:
+def rfdetr_like() -> dict[str, Any]:
     backbone = "backbone.0.encoder.encoder."
     model = {
         "class_embed.bias": torch.zeros(2),
