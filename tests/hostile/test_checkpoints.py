@@ -1,0 +1,58 @@
+"""Checkpoints that are read without a fault and hold something else than a checkpoint does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hostile.readers import read_checkpoints, rfdetr_like, write_checkpoints
+from smallsight.detectors.rfdetr_files import read_rfdetr_file
+from smallsight.errors import CheckpointError
+from smallsight.training.checkpoint import FORMAT, load_checkpoint
+
+EMBEDDINGS = [name for name in rfdetr_like()["model"] if "embeddings" in name]
+NANO = {"detector": "nano", "class_names": ["ball"], "flip_average": False}
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "reason"),
+    [
+        *(("detector", {**NANO, "width": width}, "the width") for width in (1e6, float("nan"), -1, 0, "x", [1], None)),
+        *(("detector", value, "detector: is not what") for value in (None, [1], "nano")),
+        ("detector", {}, "holds a None detector"),
+        *(("detector", {**NANO, "width": 1.0, "class_names": names}, "no texts") for names in (5, None, "ball", [[1]])),
+        *(("class_names", names, "class_names: is not what") for names in (5, None, "ball", [[1]], {})),
+        *(("resolution", value, "resolution: is not what") for value in ("x", None, 0, -640, 10**12, 640.0)),
+        *(("epoch", value, "epoch: is not what") for value in ("x", None, -1, [1])),
+        *(("ema_model", value, "ema_model: is not what") for value in (None, [1], {"a": 1}, {1: torch.zeros(1)})),
+        ("ema_model", {}, "the weights don't fit"),
+        ("ema_model", {"stem.weight": torch.zeros(1).expand(10**6, 10**6)}, "the weights don't fit"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_ours(tmp_path: Path, part: str, value: Any, reason: str) -> None:
+    write_checkpoints(tmp_path)
+    content = load_checkpoint(tmp_path / "ours.pth")
+    torch.save({**content, part: value, "format": FORMAT}, tmp_path / "ours.pth")
+    with pytest.raises(CheckpointError, match=reason):
+        read_checkpoints(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["class_embed.bias", "transformer.decoder.layers.0.linear1.weight", *EMBEDDINGS])
+@pytest.mark.parametrize(
+    "value",
+    [torch.zeros(()), torch.zeros(0), torch.zeros(2, 2, 2, 2, 2), None, "x"],
+    ids=lambda v: str(getattr(v, "shape", v)),
+)
+def test_theirs(tmp_path: Path, name: str, value: Any) -> None:
+    content = rfdetr_like()
+    content["model"] = {**content["model"], name: value, 5: torch.zeros(1)}
+    torch.save(content, tmp_path / "theirs.pth")
+    if name == "class_embed.bias" and torch.is_tensor(value) and value.ndim == 1:
+        assert read_rfdetr_file(tmp_path / "theirs.pth").outputs == 0
+        return
+    with pytest.raises(CheckpointError, match="RF-DETR"):
+        read_rfdetr_file(tmp_path / "theirs.pth")
