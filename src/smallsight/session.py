@@ -119,7 +119,7 @@ def _plan(path: Path | None) -> Plan:
     """The strategy in a file, or the shipped one of that name."""
     name = f"{path or DEFAULT_STRATEGY}"
     shipped = files("smallsight") / "strategies" / f"{name}.yaml"
-    if path is not None and (path.exists() or not shipped.is_file()):
+    if path is not None and (path.is_file() or not shipped.is_file()):
         return load_plan(path)
     with as_file(shipped) as file:
         return load_plan(file)
