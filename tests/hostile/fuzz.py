@@ -23,7 +23,7 @@ from hostile.watchdog import Outcome, Watched
 
 MAIN = ("configuration", "strategy", "coco", "yolo", "checkpoint")
 ROUND = 500
-"""Examples between two looks at the clock of a new seed."""
+"""Examples of one seed."""
 
 Files = Mapping[str, bytes]
 
@@ -72,7 +72,6 @@ def fuzz(watched: Watched, name: str, count: int, *, first_seed: int = 0, until:
     with workplace(READERS[name]) as (folder, valid):
         whole = watched(name, folder)  # imports and caches are not the example's
         assert whole.kind == "read", f"{name}: the valid files are not read: {whole}"
-
         changes = [(path, FORMS[form](valid[path])) for path, form in READERS[name].hostile.items()]
 
         def one(random: Random) -> None:
@@ -119,17 +118,17 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="for each reader")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for the files that failed or took longest")
-    given_ = parser.parse_args()
+    asked = parser.parse_args()
     failed = False
     with Watched({name: reader.read for name, reader in READERS.items()}) as watched:
-        for name in given_.readers:
-            until = time.monotonic() + 60 * given_.minutes
-            tally = fuzz(watched, name, 10**9, first_seed=given_.seed, until=until)
+        for name in asked.readers:
+            until = time.monotonic() + 60 * asked.minutes
+            tally = fuzz(watched, name, 10**9, first_seed=asked.seed, until=until)
             sys.stdout.write(f"{tally}\n")
             sys.stdout.flush()
             failed = failed or bool(tally.failures)
-            if given_.keep:
-                keep(given_.keep, tally)
+            if asked.keep:
+                keep(asked.keep, tally)
     return int(failed)
 
 
