@@ -151,7 +151,8 @@ def test_the_run_overwrites_no_checkpoint_but_the_one_it_starts_from(project: Pa
         with pytest.raises(CheckpointError, match=r"checkpoint.pth: not written by smallsight, or damaged, and"):
             own_checkpoint(given, begin)
     assert own_checkpoint(Path("models/none.pth"), None) is None
-    save_checkpoint(given, dict.fromkeys(("detector", "class_names", "resolution", "epoch", "model", "ema_model"), 1))
+    content = {"detector": {}, "class_names": ["ball"], "resolution": 64, "epoch": 1, "model": {}, "ema_model": {}}
+    save_checkpoint(given, content)
     for begin in (given, None):
         own = own_checkpoint(given, begin)
         assert own is not None and own["epoch"] == 1
