@@ -79,7 +79,8 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
             "terminal",
         ),
     ),
-    ("cli", (*GROUND, "config", "data", "training", "strategy", "report", "terminal", "status", "session")),
+    ("joining", (*GROUND, "training")),
+    ("cli", (*GROUND, "config", "data", "training", "strategy", "report", "terminal", "status", "joining", "session")),
     ("__main__", ("cli",)),
 ]
 VENDORS = {

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from smallsight.errors import EXIT_FAILED, EXIT_USAGE, ConfigError, Interrupted, SmallsightError, visible
+from smallsight.errors import EXIT_FAILED, EXIT_USAGE, ConfigError, InputError, Interrupted, SmallsightError, visible
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,6 +34,18 @@ Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Folder
 Images = Annotated[str, typer.Option("--images", metavar="MODE", help="link, copy, or resize:W (W px wide).")]
 Pattern = Annotated[
     str | None, typer.Option(metavar="REGEX", help="Finds the match or clip in a file name (its first group).")
+]
+
+
+def _no_folder(path: Path | None) -> Path | None:
+    """A file to write, checked before the work whose outcome goes into it."""
+    if path is not None and path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a file to write. Give its name, too.")
+    return path
+
+
+Html = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", callback=_no_folder, help="Write a page with pictures there.")
 ]
 _WRONG_PATH = (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -128,7 +140,7 @@ def doctor(
         Path | None, typer.Option("--config", help="Detector, resolution and class to examine for.")
     ] = None,
     resolution: Annotated[int | None, typer.Option(help="Input size, px; the configuration's by default.")] = None,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with pictures.")] = None,
+    html: Html = None,
     pattern: Pattern = None,
     checkpoint: Annotated[
         Path | None, typer.Option("--checkpoint", help="A trained detector, to look for missing labels.")
@@ -175,7 +187,7 @@ def optimize(
     output_dir: OutputDir = None,
     resume: Resume = None,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="Wall clock for the run: 90s, 20m or 8h.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the input, print the plan and stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the whole strategy: train, judge every phase, keep what helps, end with a champion and a report."""
@@ -185,9 +197,20 @@ def optimize(
     if dry_run:
         from smallsight.session import describe_plan
 
-        _say(describe_plan(config, strategy, overrides or [], resume, seconds, as_json=as_json))
+        _say(describe_plan(config, strategy, overrides or [], output_dir, resume, seconds, as_json=as_json))
         return
     _finish(run(config, strategy, overrides or [], output_dir, resume, seconds, quiet=as_json), as_json)
+
+
+@app.command()
+def join(
+    run: Annotated[Path, typer.Argument(help="Run folder, as the machine with the runner sees it.")],
+    node: Annotated[int, typer.Option("--node", min=1, help="This machine's number, from 1; the runner's is 0.")],
+) -> None:
+    """Take part, on a further machine, in a run with training.num_nodes above 1, until it has ended."""
+    from smallsight.joining import join as take_part
+
+    take_part(run, node, _say)
 
 
 @app.command()
@@ -199,7 +222,8 @@ def evaluate(
     centre_hit_px: Annotated[float, typer.Option(help="Distance of two centres that still is a hit, px.")] = 4.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     results: Annotated[
-        Path | None, typer.Option("--results", metavar="FILE", help="Write the detections as COCO results.")
+        Path | None,
+        typer.Option("--results", metavar="FILE", callback=_no_folder, help="Write the detections as COCO results."),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Use the trained weights instead of their average (EMA).")] = False,
     as_json: AsJson = False,
@@ -229,7 +253,7 @@ def evaluate(
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="Run folder, or a JSON file with a recorded history.")],
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the page there, too.")] = None,
+    html: Html = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what happened in a run, what was decided and why, and what to do next; write its report.html anew."""
@@ -266,8 +290,10 @@ def status(
     elif watch:
         found.watch(run, Console(highlight=False), found.LIVE_EVERY_S)
     else:
-        for name, value in found.as_lines(found.status_of(run)):
-            _say(f"{name:<16}{value}")
+        lines = found.as_lines(found.status_of(run))
+        width = max(len(name) for name, _ in lines) + 2
+        for name, value in lines:
+            _say(f"{name:<{width}}{value}")
 
 
 def _say(text: str) -> None:

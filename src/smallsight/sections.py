@@ -10,12 +10,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from smallsight.overrides import as_switch, unwrap_train
 
 _Probability = Annotated[float, Field(ge=0, le=1)]
-_Positive = Annotated[int, Field(ge=1)]
+_Positive = Annotated[int, Field(ge=1, le=1_000_000)]
 _Quality = Annotated[int, Field(ge=1, le=100)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Factor = Annotated[float, Field(gt=0, le=4)]
 _Enlargement = Annotated[float, Field(ge=1, le=4)]
 _Reduction = Annotated[float, Field(ge=0.5, le=1)]
+_DEVICES = "auto, cpu, cuda, cuda:0 (or another number) or mps"
+_SETS = "names with folders, such as {night: data/night}, or as an override evaluation.sets.night=data/night"
 _Pair = TypeVar("_Pair", tuple[int, int], tuple[float, float])
 
 
@@ -32,11 +34,18 @@ def _from_zero(value: object) -> object:
 class Section(BaseModel):
     """Base of every section: unknown keys are errors, values don't change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        json_schema_extra={"description": "keys and values"},  # for messages, as all descriptions here
+    )
 
 
 class Switch(Section):
     """An augmentation that is on with a probability."""
+
+    model_config = ConfigDict(json_schema_extra={"description": "a probability, true, false, or keys and values"})
 
     enabled: bool = True
     prob: _Probability = 0.5
@@ -55,8 +64,8 @@ class Mosaic(Switch):
     """
 
     enabled: bool = False
-    min_bbox_size: Annotated[float, Field(ge=0)] = 5
-    border_margin: Annotated[float, Field(ge=0)] = 10
+    min_bbox_size: Annotated[float, Field(ge=0, le=1000)] = 5
+    border_margin: Annotated[float, Field(ge=0, le=1000)] = 10
     tiles: Literal[4, 9] = 4
     scale_range: Annotated[tuple[_Factor, _Factor], AfterValidator(_ascending)] = (0.7, 1.4)
     off_last_epochs: Annotated[int, Field(ge=0)] = 1
@@ -73,8 +82,8 @@ class CopyPaste(Switch):
     """Objects with sides of up to `max_side_px`, image frame, pasted into other frames, some drawn out to a streak."""
 
     enabled: bool = False
-    max_pastes: _Positive = 3
-    max_side_px: Annotated[float, Field(gt=0)] = 32
+    max_pastes: Annotated[int, Field(ge=1, le=100)] = 3
+    max_side_px: Annotated[float, Field(gt=0, le=1000)] = 32
     streak_prob: _Probability = 0.0
 
 
@@ -154,7 +163,7 @@ class Augmentation(Section):
     def _unwrap_train(cls, value: Any) -> Any:
         value = unwrap_train(value)
         if isinstance(value, Mapping) and "train" in value:
-            raise ValueError(f"train: expected augmentations by name, got {value['train']!r}")
+            raise ValueError(f"train: got {value['train']!r}, expected augmentations by name")
         return value
 
 
@@ -166,7 +175,7 @@ class Model(Section):
     flip_average: bool = False
     rfdetr_size: Literal["tiny", "nano", "small", "medium", "base", "large"] = "base"
     num_classes: _Positive | None = None
-    pretrained: bool | str = False
+    pretrained: Annotated[bool | str, Field(description="true, false or a file with weights")] = False
     remap_mscoco_category: bool = False
     architecture: str | None = None
     backbone: str | None = None
@@ -189,6 +198,7 @@ EFFECTIVE_BATCH = 16
 class Training(Section):
     """How a phase trains. `epochs` is the number of the last epoch, not a count.
 
+    `devices` are those of one machine, one process each; `batch_size` images go to every device of every machine.
     `batch_size: auto` takes the largest batch that fits, and accumulates to `effective_batch` images per optimizer step
     (`EFFECTIVE_BATCH` where it is not given). `top_scale` caps the scales of multi-scale training, as a share of the
     resolution. A training process that gives no sign of life for `hang_timeout_s` is killed and started again.
@@ -196,27 +206,29 @@ class Training(Section):
 
     batch_size: _Positive | Literal["auto"] = 16
     effective_batch: _Positive | None = None
-    memory_budget_mb: Annotated[float, Field(gt=0)] | None = None
+    memory_budget_mb: Annotated[float | None, Field(gt=0, description="a number of MB, for example 2000")] = None
     hang_timeout_s: Annotated[float, Field(gt=0)] = 900
     activation_checkpointing: bool = False
-    learning_rate: Annotated[float, Field(gt=0)] = 0.002
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.002
     epochs: _Positive = 10
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0001
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0001
     gradient_clip: Annotated[float, Field(ge=0)] = 5.0
     grad_accum_steps: _Positive = 1
     resolution: Annotated[int, Field(ge=32, le=8192)] = 640
-    num_workers: Annotated[int, Field(ge=0)] = 0
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
+    num_workers: Annotated[int, Field(ge=0, le=256)] = 0
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,2})?|mps)$", description=_DEVICES)] = "auto"
+    devices: Annotated[int, Field(ge=1, le=64)] = 1
+    num_nodes: Annotated[int, Field(ge=1, le=1000)] = 1
     mixed_precision: bool = False
     multi_scale: bool = False
     expanded_scales: bool = False
-    top_scale: Annotated[float, Field(ge=1)] | None = None
+    top_scale: Annotated[float, Field(ge=1, le=4)] | None = None
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup_steps: Annotated[int, Field(ge=0)] = 50
+    warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 50
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
-    small_object_loss_weight: Annotated[float, Field(ge=1)] = 1.0
-    seed: Annotated[int, Field(ge=0)] = 0
-    threads: Annotated[int, Field(ge=0)] = 0
+    small_object_loss_weight: Annotated[float, Field(ge=1, le=100)] = 1.0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
 
     @property
     def micro_batch(self) -> int:
@@ -228,7 +240,17 @@ class Training(Section):
         """Images of an optimizer step."""
         if self.batch_size == "auto":
             return self.effective_batch or EFFECTIVE_BATCH
-        return self.batch_size * self.grad_accum_steps
+        return self.images_per_batch * self.grad_accum_steps
+
+    @property
+    def processes(self) -> int:
+        """How many train together, on all machines."""
+        return self.devices * self.num_nodes
+
+    @property
+    def images_per_batch(self) -> int:
+        """Images of a batch, the parts of all processes together."""
+        return self.micro_batch * self.processes
 
 
 class Sampling(Section):
@@ -238,8 +260,8 @@ class Sampling(Section):
     while their share of the loss is low for their number. An epoch keeps its length.
     """
 
-    crop_px: Annotated[int, Field(ge=32, multiple_of=32)] = 192
-    crops_per_image: _Positive = 2
+    crop_px: Annotated[int, Field(ge=32, le=8192, multiple_of=32)] = 192
+    crops_per_image: Annotated[int, Field(ge=1, le=1000)] = 2
     oversample: Literal["none", "rare_classes", "tiny_objects"] = "none"
     loss_fed: bool = False
     object_share: _Probability = 0.5
@@ -274,11 +296,11 @@ class Evaluation(Section):
     """
 
     max_dets: _Positive = 100
-    centre_hit_px: Annotated[float, Field(gt=0)] = 4.0
+    centre_hit_px: Annotated[float, Field(gt=0, le=1000)] = 4.0
     replicates: Annotated[int, Field(ge=100, le=100_000)] = 1000
     resample: Literal["auto", "images", "clips"] = "auto"
     batch_size: _Positive = 1
-    sets: dict[str, str] = {}
+    sets: Annotated[dict[str, str], Field(description=_SETS)] = {}
 
 
 class Checkpoint(Section):
@@ -288,7 +310,7 @@ class Checkpoint(Section):
     """
 
     resume_from: str | None = None
-    start_epoch: Annotated[int, Field(ge=0)] | None = None
+    start_epoch: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     save_dir: str | None = None
     every_steps: _Positive | None = None
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from smallsight.errors import CheckpointError, ConfigError, Interrupted
 from smallsight.training.checkpoint import load_checkpoint, previous_of
 from smallsight.training.fit import run_attempt
-from smallsight.training.loader import EpochSamples, _Positions
+from smallsight.training.loader import BatchParts, EpochSamples
 from smallsight.training.module import LossMeter, NotANumber, TrainingModule, accumulation_share
 from smallsight.training.state import TrainingState
 from training.frames import attempt_spec, tiny_settings, write_data
@@ -124,7 +124,7 @@ def test_the_place_in_the_epoch(images: int, batch: int, accumulate: int, place:
     sums = {"loss": 2.0 * done}
     state = SimpleNamespace(
         supply=SimpleNamespace(samples=images, batches=images),
-        config=SimpleNamespace(training=SimpleNamespace(micro_batch=1)),
+        config=SimpleNamespace(training=SimpleNamespace(images_per_batch=1)),
         module=SimpleNamespace(meter=LossMeter(), steps_done=0),
     )
     content = {"records": [], "next_epoch": 3, "tiny_boost": 1.0, "seconds_before": 1.0, "steps_done": 7}
@@ -132,7 +132,7 @@ def test_the_place_in_the_epoch(images: int, batch: int, accumulate: int, place:
     TrainingState._take_up(state, content)  # type: ignore[arg-type]
 
     trained = min(images, done * batch)
-    assert list(_Positions(state.skip_batches, images)) == list(range(trained, images))
+    assert list(BatchParts(images, 1, state.skip_batches)) == [[place] for place in range(trained, images)]
     meter = state.module.meter
     assert meter.batches == trained and meter.means() == ({"loss": pytest.approx(2.0)} if trained else {"loss": 0.0})
     assert trained % (batch * accumulate) == 0 or trained == images, "an accumulated step begins there"

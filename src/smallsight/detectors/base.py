@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from smallsight.records import Detections
@@ -99,9 +100,20 @@ class Detector(nn.Module, ABC):
         """What is needed, beside the weights, to build this detector again; plain JSON values."""
 
 
-def count_parameters(module: nn.Module) -> int:
-    """Number of trainable values."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+def over_processes(sums: Tensor) -> tuple[Tensor, int]:
+    """What a loss is divided by, over the parts of a batch that several processes train on, and how many those are.
+
+    The gradient of `processes * own loss / total`, averaged over them, is that of the whole batch in one process.
+    Outside of training the processes don't go in step, and each counts alone.
+
+    Args:
+        sums: of this process's part, (N,).
+    """
+    if not torch.is_grad_enabled() or not (dist.is_available() and dist.is_initialized()):
+        return sums, 1
+    total = sums.detach().clone()
+    dist.all_reduce(total)
+    return total, dist.get_world_size()
 
 
 def device_of(module: nn.Module) -> torch.device:

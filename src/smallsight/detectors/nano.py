@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smallsight.detectors.base import Detector, Losses, Target
+from smallsight.detectors.base import Detector, Losses, Target, over_processes
 from smallsight.records import Detections
 
 WIDTHS = (16, 32, 64, 96)
@@ -188,22 +188,25 @@ def _losses(logits: Tensor, boxes: Tensor, targets: Sequence[Target], stride: in
     weights, tiny, truth = (torch.cat([getattr(t, name) for t in real]) for name in ("weights", "tiny", "boxes"))
     if len(weights) == 0:
         nothing = torch.zeros_like(logits)
-        parts = {"heatmap": _focal(logits, nothing, nothing, keep), "box": boxes.sum() * 0.0}
-        return Losses(parts, logits.new_tensor(math.nan))
+        (objects, _, _), processes = over_processes(weights.new_zeros(3))
+        heat_loss = _focal(logits, nothing, nothing, keep) * processes / objects.clamp(min=1)
+        return Losses({"heatmap": heat_loss, "box": boxes.sum() * 0.0}, logits.new_tensor(math.nan))
     heat, centre, cell, owner, height = _assign(logits, real, stride)
     keep[centre] = 1
-    heat_loss = _focal(logits, heat, _at_centres(logits, centre, weights), keep) / len(weights)
+    share = height * weights[owner]
+    own = weights.new_tensor(float(len(weights))), weights.sum(), share.sum()
+    (objects, weight, shares), processes = over_processes(torch.stack(own))
+    heat_loss = _focal(logits, heat, _at_centres(logits, centre, weights), keep) * processes / objects
     image, y, x = cell
     predicted = _decode(boxes[image, :, y, x], x.float(), y.float(), stride)
-    share = height * weights[owner]
     overlap = (1 - _generalised_iou(predicted, truth[owner])) * share
-    factor = 2.0 * weights.mean()
+    factor = 2.0 * processes * weight / objects / shares
     with torch.no_grad():
         at = logits[centre]
-        hit = -weights * (1 - at.sigmoid()) ** 2 * F.logsigmoid(at) / len(weights)
-        taken = torch.cat([hit, factor * overlap / share.sum()])
+        hit = -weights * (1 - at.sigmoid()) ** 2 * F.logsigmoid(at) * processes / objects
+        taken = torch.cat([hit, factor * overlap])
         tiny_share = (taken * torch.cat([tiny, tiny[owner]])).sum() / taken.sum()
-    return Losses({"heatmap": heat_loss, "box": factor * overlap.sum() / share.sum()}, tiny_share)
+    return Losses({"heatmap": heat_loss, "box": factor * overlap.sum()}, tiny_share)
 
 
 def _assign(logits: Tensor, targets: Sequence[Target], stride: int) -> _Assignment:

@@ -11,7 +11,7 @@ from rfdetr.models.criterion import SetCriterion
 from rfdetr.utilities.box_ops import box_cxcywh_to_xyxy, elementwise_box_iou, elementwise_generalized_box_iou
 from torch import Tensor
 
-from smallsight.detectors.base import Losses, Target
+from smallsight.detectors.base import Losses, Target, over_processes
 
 IGNORED_SHARE = 0.5
 """A prediction is not judged where at least this share of its box lies in an ignored one, as COCO's evaluation does."""
@@ -81,6 +81,13 @@ class ObjectCriterion(SetCriterion):
         """One part of the loss, weighted, over the decoder's layers and the encoder's proposals."""
         keys = [key for key in self.weight_dict if key.startswith(name) and key in found]
         return torch.stack([found[key] * self.weight_dict[key] for key in keys]).sum()
+
+    def num_boxes_for_targets(self, outputs: Mapping[str, Any], targets: Sequence[Mapping[str, Tensor]]) -> Tensor:
+        """What the losses are divided by: the library's number of objects, over all processes that train together."""
+        objects = sum(len(target["labels"]) for target in targets)
+        groups = self.group_detr if self.training and not self.sum_group_losses else 1
+        total, processes = over_processes(outputs["pred_boxes"].new_tensor([float(objects * groups)]))
+        return total[0].clamp(min=1.0) / processes
 
     def loss_labels(
         self,

@@ -52,7 +52,7 @@ def next_rung(config: Config) -> Mapping[str, Any] | None:
     """
     training = config.training
     if training.batch_size != 1 or config.evaluation.batch_size != 1:
-        return {_BATCH: 1, _ACCUMULATE: training.images_per_step, _EVALUATION_BATCH: 1}
+        return {_BATCH: 1, _ACCUMULATE: training.images_per_step // training.processes, _EVALUATION_BATCH: 1}
     if config.model.detector == "rfdetr" and not training.activation_checkpointing:
         return {_CHECKPOINTING: True}
     if training.multi_scale and training.top_scale is None:

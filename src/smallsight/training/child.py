@@ -1,6 +1,6 @@
-"""The parent's end: starts the child process of an attempt, passes its events on, and answers it. No torch here.
+"""The parent's end: starts the processes of an attempt, passes their events on, and answers them. No torch here.
 
-A child process, because an out-of-memory kill raises no exception, and because it gives all memory back.
+A process of its own, because an out-of-memory kill raises no exception, and because it gives all memory back.
 """
 
 from __future__ import annotations
@@ -13,26 +13,31 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from smallsight.attempts import AttemptResult, AttemptSpec
-from smallsight.errors import EXIT_DONE, ConfigError, DatasetError, InputError, Interrupted
+from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, DatasetError, InputError, Interrupted
 from smallsight.records import EpochRecord, epoch_record_from_json
 from smallsight.training.failures import classify
+from smallsight.training.rendezvous import Rendezvous
 
 GRACE_S = 30
 """How long a child may take to save its state after it was asked to stop."""
+
+WORD_WITHIN_S = 5.0
+"""How long to wait after a lost connection for another machine's word of what happened there."""
 
 OnProgress = Callable[[Mapping[str, Any]], None]
 OnFact = Callable[[str, Mapping[str, Any]], None]
 
 
 class ChildTrainer:
-    """Carries out attempts, one child process each.
+    """Carries out attempts, one child process for each device.
 
     Args:
         on_progress: gets every event that is no epoch (`step`, `evaluating`).
@@ -51,112 +56,186 @@ class ChildTrainer:
             Interrupted, InputError: see there.
             OSError: the disk is full; once there is room, the attempt goes on where it stood.
         """
-        path = spec.save()
+        meeting = Rendezvous.of(spec.save(), spec.config["training"])
         silence_s = float(spec.config["training"]["hang_timeout_s"])
-        with _Child(path, spec.log, silence_s) as child:
-            last, failed = self._converse(child, on_epoch, on_fact)
-            code = child.wait()
-        if child.asked_to_stop:
-            raise Interrupted(str(last.get("message") or "stopped before the state could be saved"))
-        if child.hung:
+        with _announced(meeting, Path(spec.run_folder)), Workers(meeting, 0, spec.log, silence_s) as workers:
+            last = self._converse(workers, on_epoch, on_fact)
+            code, failed = _outcome(workers, meeting)
+        if workers.asked_to_stop:
+            known = {"stopped": last.get("message"), "done": "stopped as the attempt had come to its end"}
+            raise Interrupted(str(known.get(str(last.get("event"))) or "stopped before the state could be saved"))
+        if workers.hung:
             return AttemptResult("crashed", f"no sign of life for {silence_s:g} s, so it was killed; see {spec.log}")
         return _result(code, last, failed, spec.log)
 
     def _converse(
-        self, child: _Child, on_epoch: Callable[[EpochRecord], bool], on_fact: OnFact
-    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """Handle events until the child closes its pipe; the last one, and the one that told of a failure."""
+        self, workers: Workers, on_epoch: Callable[[EpochRecord], bool], on_fact: OnFact
+    ) -> Mapping[str, Any]:
+        """Handle the leader's events until all pipes are closed; the last one."""
         go_on = True
         last: Mapping[str, Any] = {}
-        failed: Mapping[str, Any] = {}
-        for event in child.events():
+        for event in workers.events():
             last = event
             match event["event"]:
                 case "epoch":
                     go_on = on_epoch(epoch_record_from_json(event["record"]))
                 case "go_on?":
-                    child.answer("go on" if go_on else "end")
+                    workers.answer("go on" if go_on else "end")
                 case "failed":
-                    failed = event
+                    continue
                 case "memory" | "note" as kind:
                     on_fact(kind, {key: value for key, value in event.items() if key != "event"})
                 case _:
                     self._on_progress(event)
-        return last, failed
+        return last
 
 
-class _Child:
-    """A worker process with its two pipes; on the way out it is gone, whatever happened.
+@contextmanager
+def _announced(meeting: Rendezvous, folder: Path) -> Iterator[None]:
+    """Where other machines take part, they learn of the meeting for as long as it lasts."""
+    if meeting.nodes == 1:
+        yield
+        return
+    path = meeting.announce(folder)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
-    Attributes:
-        asked_to_stop: a stop request from outside was passed on to it.
-        hung: it was silent for longer than `silence_s`, and was killed.
-    """
 
-    def __init__(self, spec: Path, log: Path, silence_s: float) -> None:
-        events_read, events_write = os.pipe()
+class _Worker:
+    """One process with its two pipes."""
+
+    def __init__(self, spec: str, environment: Mapping[str, str], log: Path) -> None:
+        self.events, events_write = os.pipe()
         answers_read, answers_write = os.pipe()
         with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "smallsight.training.worker", str(spec), str(events_write), str(answers_read)],
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "smallsight.training.worker", spec, str(events_write), str(answers_read)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 pass_fds=(events_write, answers_read),
                 start_new_session=True,
+                env=environment,
             )
         os.close(events_write)
         os.close(answers_read)
-        self._events = events_read
-        self._silence_s = silence_s
-        self._answers = os.fdopen(answers_write, "w", encoding="utf-8")
-        self.asked_to_stop = self.hung = False
+        self.answers = os.fdopen(answers_write, "w", encoding="utf-8")
+        self.failure: Mapping[str, Any] = {}
+        self._unread = b""
 
-    def __enter__(self) -> _Child:
+    def said(self, received: bytes) -> list[dict[str, Any]]:
+        """The events that are whole with what was `received`; one that tells of a failure is kept."""
+        *lines, self._unread = (self._unread + received).split(b"\n")
+        events = [json.loads(line) for line in lines]
+        self.failure = next((event for event in events if event["event"] == "failed"), self.failure)
+        return events
+
+    def kill(self) -> None:
+        """End the process and those it has started: they hold the pipe too, and may be what hangs."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def exit_code(self) -> int:
+        """A process that has closed its pipe and does not end is killed."""
+        try:
+            return self.process.wait(timeout=GRACE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return self.process.wait()
+
+    def clear_away(self) -> None:
+        """Whatever happened, the process is gone afterwards."""
+        if self.process.poll() is None:
+            self.kill()
+            self.process.wait()
+        os.close(self.events)
+        with contextlib.suppress(BrokenPipeError):
+            self.answers.close()
+
+
+class Workers:
+    """An attempt's processes on this machine; the first one leads. Where one fails, all end.
+
+    Args:
+        meeting: where they meet.
+        node: which of its machines this is.
+        log: file for what they print.
+        silence_s: a leader that says nothing for so long hangs; so it does when another one hangs, for which it waits.
+
+    Attributes:
+        asked_to_stop: a stop request from outside was passed on to them.
+        hung: the leader was silent for longer than `silence_s`, and all were killed.
+    """
+
+    def __init__(self, meeting: Rendezvous, node: int, log: Path, silence_s: float) -> None:
+        self._workers: list[_Worker] = []
+        self._silence_s = silence_s
+        self._culprit: _Worker | None = None
+        self.asked_to_stop = self.hung = False
+        try:
+            for environment in meeting.environments(node):
+                self._workers.append(_Worker(meeting.spec, environment, log))
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._kill()
-            self._process.wait()
-        os.close(self._events)
-        try:
-            self._answers.close()
-        except BrokenPipeError:
-            return
+        for worker in self._workers:
+            worker.clear_away()
 
     def events(self) -> Iterator[Mapping[str, Any]]:
-        """Events as they come. A stop request from outside is passed on to the child, which saves and ends."""
-        unread = b""
+        """The leader's events, as they come. A stop request from outside is passed on; they save and end."""
+        leader, talking = self._workers[0], {worker.events: worker for worker in self._workers}
+        heard = time.monotonic()
         with self._signals_passed_on():
-            while received := self._received():
-                *lines, unread = (unread + received).split(b"\n")
-                yield from map(json.loads, lines)
+            while talking:
+                silent_for = time.monotonic() - heard
+                ready, _, _ = select.select(list(talking), [], [], max(0.0, self._silence_s - silent_for))
+                if not ready:
+                    self.hung = True
+                    _kill(self._workers)
+                    return
+                for worker in [talking[pipe] for pipe in ready]:
+                    events = self._heard(worker)
+                    if events is None:
+                        del talking[worker.events]
+                    elif worker is leader:
+                        yield from events
+                        heard = time.monotonic()
 
-    def _received(self) -> bytes:
-        """What the child has written since; nothing once it has closed its pipe, or where it hangs and is killed."""
-        ready, _, _ = select.select([self._events], [], [], self._silence_s)
-        if not ready:
-            self.hung = True
-            self._kill()
-        return os.read(self._events, 1 << 16)
+    def _heard(self, worker: _Worker) -> list[dict[str, Any]] | None:
+        """What a worker has written since; None once it has closed its pipe.
 
-    def _kill(self) -> None:
-        """End the process and those it has started: they hold the pipe too, and may be what hangs."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        The first to fail is the culprit; the others fail because of it, or would wait for it. One that stops leaves
+        them time to save.
+        """
+        received = os.read(worker.events, 1 << 16)
+        events = worker.said(received) if received else None
+        failed = bool(worker.failure)
+        if events is None and len(self._workers) > 1 and worker.exit_code() not in (EXIT_DONE, EXIT_INTERRUPTED):
+            failed = True
+            _kill([other for other in self._workers if other not in (worker, self._culprit)])
+        if failed and self._culprit is None:
+            self._culprit = worker
+        return events
 
     @contextmanager
     def _signals_passed_on(self) -> Iterator[None]:
-        """Pass SIGINT and SIGTERM on as SIGTERM; kill a child that does not end in time."""
+        """Pass SIGINT and SIGTERM on as SIGTERM; kill processes that do not end in time."""
 
         def pass_on(number: int, frame: FrameType | None) -> None:
             self.asked_to_stop = True
-            self._process.terminate()
+            for worker in self._workers:
+                worker.process.terminate()
             signal.alarm(GRACE_S)
 
         def give_up(number: int, frame: FrameType | None) -> None:
-            self._kill()
+            _kill(self._workers)
 
         handlers = {signal.SIGINT: pass_on, signal.SIGTERM: pass_on, signal.SIGALRM: give_up}
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
@@ -168,20 +247,34 @@ class _Child:
                 signal.signal(number, handler)
 
     def answer(self, text: str) -> None:
-        """Answer a question; a child that is already gone needs none."""
-        try:
-            self._answers.write(text + "\n")
-            self._answers.flush()
-        except BrokenPipeError:
-            return
+        """Answer the leader's question; one that is already gone needs no answer."""
+        answers = self._workers[0].answers
+        with contextlib.suppress(BrokenPipeError):
+            answers.write(text + "\n")
+            answers.flush()
 
-    def wait(self) -> int:
-        """The exit code; a child that has closed its pipe and does not end is killed."""
-        try:
-            return self._process.wait(timeout=GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._kill()
-            return self._process.wait()
+    def outcome(self) -> tuple[int, Mapping[str, Any]]:
+        """Exit code and told failure of the first that failed, else of the leader."""
+        worker = self._culprit or self._workers[0]
+        return worker.exit_code(), worker.failure
+
+
+def _outcome(workers: Workers, meeting: Rendezvous) -> tuple[int, Mapping[str, Any]]:
+    """Exit code and told failure of what failed first; on another machine, it leaves word a little later."""
+    code, failed = workers.outcome()
+    until = time.monotonic() + WORD_WITHIN_S
+    while meeting.nodes > 1 and code not in (EXIT_DONE, EXIT_INTERRUPTED):
+        if word := meeting.word_of_others():
+            return word
+        if time.monotonic() > until:
+            break
+        time.sleep(0.1)
+    return code, failed
+
+
+def _kill(workers: Sequence[_Worker]) -> None:
+    for worker in workers:
+        worker.kill()
 
 
 def _result(code: int, last: Mapping[str, Any], failed: Mapping[str, Any], log: Path) -> AttemptResult:

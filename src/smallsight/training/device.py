@@ -8,17 +8,24 @@ from typing import Literal
 import torch
 
 from smallsight.errors import ConfigError
+from smallsight.training.processes import ALONE, Processes
 
 
-def resolve_device(wanted: str) -> torch.device:
+def resolve_device(wanted: str, processes: Processes = ALONE) -> torch.device:
     """The device for `training.device`: `auto` is the first CUDA device where there is one, else the CPU.
+
+    Of several processes on a machine, each takes the CUDA device of its own place; on the CPU they share it.
 
     Raises:
         ConfigError: the device is not there.
     """
     if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(wanted)
+    if processes.count > 1 and device.type == "cuda":
+        if device.index is not None:
+            raise ConfigError(f"training.device: {wanted} is one device; several processes need cuda or auto.")
+        device = torch.device("cuda", processes.local_rank)
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     there = torch.backends.mps.is_available() if device.type == "mps" else (device.index or 0) < count
     if not there:

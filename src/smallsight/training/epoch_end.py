@@ -23,7 +23,7 @@ from smallsight.rng import keyed_generator
 from smallsight.training.checkpoint import previous_of, save_checkpoint
 from smallsight.training.memory import peak_mb
 from smallsight.training.module import LossMeter
-from smallsight.training.predict import hard_points, predict
+from smallsight.training.predict import Prediction, hard_points, predict
 from smallsight.training.state import TrainingState
 
 
@@ -47,9 +47,10 @@ def evaluate_start(state: TrainingState) -> None:
 
 
 def _conclude(state: TrainingState, epoch: int, began: float) -> None:
-    config, spec, means = state.config, state.spec, state.module.meter.means()
+    config, spec = state.config, state.spec
     trained_s = time.monotonic() - began
     state.channel.tell({"event": "evaluating", "epoch": epoch})
+    state.processes.even_buffers(state.module.detector, state.module.ema)
     found = predict(
         state.module.ema,
         state.valid,
@@ -57,16 +58,28 @@ def _conclude(state: TrainingState, epoch: int, began: float) -> None:
         batch_size=config.evaluation.batch_size,
         with_losses=True,
         stop_requested=state.channel.stop_requested,
+        processes=state.processes,
     )
-    save_detections(spec.detections(epoch), found.detections, [image.id for image in state.valid.dataset.images])
-    metrics = _metrics(config, state.valid.dataset, found.detections)
     if spec.first_epoch <= epoch < spec.last_epoch:
         _look_for_hard_negatives(state, epoch)
-    record = EpochRecord(
+    record = _record(state, epoch, found, began, trained_s) if state.processes.leads else None
+    record = state.processes.told(record)
+    assert record is not None
+    _keep(state, record)
+    if state.processes.leads:
+        state.log.add(record)
+    state.channel.tell({"event": "epoch", "record": to_json(record)})
+
+
+def _record(state: TrainingState, epoch: int, found: Prediction, began: float, trained_s: float) -> EpochRecord:
+    """Keep the detections and judge them."""
+    config, spec, means = state.config, state.spec, state.module.meter.means()
+    save_detections(spec.detections(epoch), found.detections, [image.id for image in state.valid.dataset.images])
+    return EpochRecord(
         epoch=epoch,
         phase=spec.phase,
         attempt=spec.attempt,
-        metrics=metrics,
+        metrics=_metrics(config, state.valid.dataset, found.detections),
         train_loss=sum(means.values()) if means else math.nan,
         val_loss=found.loss,
         loss_parts=means,
@@ -76,9 +89,6 @@ def _conclude(state: TrainingState, epoch: int, began: float) -> None:
         peak_memory_mb=peak_mb(state.device),
         resolution=config.training.resolution,
     )
-    _keep(state, record)
-    state.log.add(record)
-    state.channel.tell({"event": "epoch", "record": to_json(record)})
 
 
 def _metrics(config: Config, dataset: Dataset, detections: list[Detections]) -> Mapping[str, Estimate]:
@@ -99,7 +109,9 @@ def _look_for_hard_negatives(state: TrainingState, epoch: int) -> None:
         return
     generator = keyed_generator("hard", state.config.training.seed, epoch)
     chosen = [int(index) for index in generator.choice(len(state.train), size=count, replace=False)]
-    state.hard_xy.update(hard_points(state.module.ema, state.train, chosen, state.config.training.resolution))
+    mine = state.processes.share(chosen)
+    found = hard_points(state.module.ema, state.train, mine, state.config.training.resolution)
+    state.hard_xy.update(state.processes.merged(found))
 
 
 def _keep(state: TrainingState, record: EpochRecord) -> None:
@@ -111,6 +123,8 @@ def _keep(state: TrainingState, record: EpochRecord) -> None:
     state.epoch, state.skip_batches, state.seconds_before = record.epoch + 1, 0, 0.0
     state.boost = state.supply.next_boost(state.boost, state.module.meter.tiny_share)
     state.module.meter = LossMeter()
+    if not state.processes.leads:
+        return
     save_checkpoint(spec.lightweight(record.epoch), state.weights(record.epoch))
     if is_best:
         state.save(spec.best)

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from pytorch_lightning.strategies import DDPStrategy
 
 from smallsight.attempts import AttemptSpec
 from smallsight.errors import Interrupted
-from smallsight.files import remove_leftovers
 from smallsight.records import to_json
+from smallsight.sections import Training
 from smallsight.training.checkpoint import save_checkpoint
 from smallsight.training.device import precision_of
 from smallsight.training.epoch_end import evaluate_start, finish_epoch
@@ -21,7 +23,8 @@ from smallsight.training.loader import Batch
 from smallsight.training.memory import peak_mb, refuse_above
 from smallsight.training.module import NotANumber
 from smallsight.training.probing import try_hardest
-from smallsight.training.state import Channel, TrainingState
+from smallsight.training.processes import Channel
+from smallsight.training.state import TrainingState
 
 
 def run_attempt(spec: AttemptSpec, channel: Channel) -> None:
@@ -31,11 +34,16 @@ def run_attempt(spec: AttemptSpec, channel: Channel) -> None:
         Interrupted: a stop was requested; the state is saved.
         SmallsightError: bad data, a checkpoint that does not fit, a loss that is not a number.
     """
-    remove_leftovers(spec.checkpoint.parent, ".*.pth.*.tmp")
     state = TrainingState(spec, channel)
+    _train(state)
+    state.processes.part()
+
+
+def _train(state: TrainingState) -> None:
+    spec = state.spec
     for record in state.records:
-        channel.tell({"event": "epoch", "record": to_json(record)})
-    if state.records and not channel.ask_to_go_on():
+        state.channel.tell({"event": "epoch", "record": to_json(record)})
+    if state.records and not state.channel.ask_to_go_on():
         return
     if spec.last_epoch < spec.first_epoch:
         if not state.records:
@@ -65,7 +73,7 @@ def _trainer(state: TrainingState) -> pl.Trainer:
     return pl.Trainer(
         max_epochs=state.spec.last_epoch - state.epoch + 1,
         accelerator=device.type,
-        devices=[device.index] if device.index is not None else 1,
+        **_places(training, device),
         precision=precision_of(training.mixed_precision, device),
         accumulate_grad_batches=training.grad_accum_steps,
         gradient_clip_val=training.gradient_clip or None,
@@ -77,6 +85,22 @@ def _trainer(state: TrainingState) -> pl.Trainer:
         enable_model_summary=False,
         default_root_dir=state.spec.folder,
     )
+
+
+def _places(training: Training, device: torch.device) -> dict[str, Any]:
+    """Where Lightning trains: our own processes, which have met already, or this one alone.
+
+    A batch norm sees the images of all processes where the device can; on the CPU each sees its own.
+    """
+    if training.processes == 1:
+        return {"devices": [device.index] if device.index is not None else 1}
+    return {
+        "devices": training.devices,
+        "num_nodes": training.num_nodes,
+        "strategy": DDPStrategy(cluster_environment=LightningEnvironment()),
+        "use_distributed_sampler": False,
+        "sync_batchnorm": device.type == "cuda",
+    }
 
 
 class _Conduct(pl.Callback):
@@ -112,6 +136,7 @@ class _Conduct(pl.Callback):
         if isinstance(exception, NotANumber):
             state = self.state
             images, targets = self._batch
+            which = f"_{state.processes.rank}" if not state.processes.leads else ""
             content = {
                 "epoch": state.epoch,
                 "batch": state.module.meter.batches,
@@ -121,7 +146,7 @@ class _Conduct(pl.Callback):
                 "targets": [vars(target.to(torch.device("cpu"))) for target in targets],
                 "model": state.detector.state_dict(),
             }
-            save_checkpoint(Path(state.spec.folder) / "not_a_number.pth", content)
+            save_checkpoint(Path(state.spec.folder) / f"not_a_number{which}.pth", content)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -129,11 +154,12 @@ class _Conduct(pl.Callback):
         state = self.state
         done = state.module.meter.batches
         now = time.monotonic()
-        stops = state.channel.stop_requested()
+        stops = state.processes.any_of(state.channel.stop_requested())
         if done % state.config.training.grad_accum_steps == 0 and (stops or self._is_time_to_save(now)):
             state.save(state.spec.checkpoint, batches_done=done, seconds=now - self.began)
             self.saved, self.saved_step = now, state.module.steps_done
             if stops:
+                state.processes.meet()  # nobody leaves before the leader has saved
                 raise Interrupted(f"stopped in epoch {state.epoch}, after {done} batches")
         if now - self.told >= self.TELL_EVERY_S:
             self.told = now

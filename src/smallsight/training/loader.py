@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -28,7 +28,7 @@ class EpochSamples(Dataset[Sample]):
     Args:
         frames: the training set.
         chain: makes a sample.
-        training: `seed` and `batch_size` of it.
+        training: `seed`, `batch_size` and number of processes of it.
         epoch: its number.
         order: (frame, repeat) of each position.
         hard_xy: by frame, (K, 2) px, image frame: where the detector was wrong.
@@ -44,7 +44,7 @@ class EpochSamples(Dataset[Sample]):
         hard_xy: Mapping[int, Points],
     ) -> None:
         self._frames, self._chain, self._order, self._hard_xy = frames, chain, order, hard_xy
-        self._key, self._batch_size = (training.seed, epoch), training.micro_batch
+        self._key, self._batch_size = (training.seed, epoch), training.images_per_batch
 
     def __len__(self) -> int:
         return len(self._order)
@@ -56,17 +56,31 @@ class EpochSamples(Dataset[Sample]):
         return self._chain(index, self._frames, self._hard_xy, generator, batch_generator)
 
 
-class _Positions:
-    """Positions of an epoch from `start` on, in order."""
+class BatchParts:
+    """Positions of one process's part of each batch of an epoch, in order.
 
-    def __init__(self, start: int, stop: int) -> None:
-        self._range = range(start, stop)
+    A batch is cut into parts as even as can be; where it has fewer samples than there are processes, the last one is
+    taken by those that would have none, so that all make the same steps.
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._range)
+    Args:
+        samples: of the epoch.
+        size: of a batch, all parts together; the last one may be smaller.
+        skip: so many batches, trained on before a restart, are left out.
+        rank, processes: whose part, of how many.
+    """
+
+    def __init__(self, samples: int, size: int, skip: int = 0, rank: int = 0, processes: int = 1) -> None:
+        self._samples, self._size, self._rank, self._processes = samples, size, rank, processes
+        self._starts = range(skip * size, samples, size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in self._starts:
+            count = min(self._size, self._samples - start)
+            first, stop = (count * rank // self._processes for rank in (self._rank, self._rank + 1))
+            yield list(range(start + first, start + stop)) or [start + count - 1]
 
     def __len__(self) -> int:
-        return len(self._range)
+        return len(self._starts)
 
 
 def collate(samples: Sequence[Sample], sizes: SizeWeighting = EVEN) -> Batch:
@@ -82,13 +96,14 @@ def target_of(sample: Sample, sizes: SizeWeighting = EVEN) -> Target:
     return Target(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
 
 
-def epoch_loader(samples: EpochSamples, config: Config, sizes: SizeWeighting, skip_batches: int) -> DataLoader[Sample]:
-    """The batches of one epoch; the first `skip_batches`, trained on before a restart, are left out."""
+def epoch_loader(
+    samples: EpochSamples, config: Config, sizes: SizeWeighting, parts: Iterable[list[int]]
+) -> DataLoader[Sample]:
+    """The batches of one epoch, each of the positions that `parts` says."""
     training = config.training
     return DataLoader(
         samples,
-        batch_size=training.micro_batch,
-        sampler=_Positions(skip_batches * training.micro_batch, len(samples)),
+        batch_sampler=parts,
         collate_fn=partial(collate, sizes=sizes),
         num_workers=training.num_workers,
         pin_memory=config.dataset.pin_memory and torch.cuda.is_available(),

@@ -17,6 +17,7 @@ from smallsight.errors import TrainingError
 from smallsight.records import Sample
 from smallsight.sections import Training
 from smallsight.training.loader import Batch
+from smallsight.training.processes import Processes
 
 BETAS = (0.9, 0.99)
 
@@ -41,7 +42,7 @@ class LossMeter:
         self.tiny_batches = 0
 
     def add(self, losses: Losses) -> None:
-        """Count one batch."""
+        """Count one batch, all processes' parts of it."""
         self.batches += 1
         for name, part in losses.parts.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(part.detach())
@@ -89,6 +90,7 @@ class TrainingModule(pl.LightningModule):
         total_steps: optimizer steps of the whole attempt, for schedules that decay.
         batches: batches of an epoch.
         loader: gives the loader of the epoch that begins.
+        processes: which train together.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class TrainingModule(pl.LightningModule):
         total_steps: int,
         batches: int,
         loader: Callable[[], DataLoader[Sample]],
+        processes: Processes,
     ) -> None:
         super().__init__()
         self.detector = detector
@@ -111,6 +114,7 @@ class TrainingModule(pl.LightningModule):
         self.optimizer_state: dict[str, Any] | None = None
         self._batches = batches
         self._loader = loader
+        self._processes = processes
 
     def train_dataloader(self) -> DataLoader[Sample]:
         return self._loader()
@@ -147,14 +151,14 @@ class TrainingModule(pl.LightningModule):
             group["lr"] = rate * self._factor()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        losses = self.detector.losses(*batch)
-        total = losses.total
-        if not bool(torch.isfinite(total)):
-            shown = ", ".join(f"{name} {float(part.detach())}" for name, part in losses.parts.items())
+        own = self.detector.losses(*batch)
+        losses = self._processes.mean(own)
+        if not bool(torch.isfinite(losses.total)):
+            shown = ", ".join(f"{name} {float(part)}" for name, part in losses.parts.items())
             raise NotANumber(f"the loss is not a number: {shown}. Lower training.learning_rate.")
         share = accumulation_share(self.meter.batches, self._batches, self.settings.grad_accum_steps)
         self.meter.add(losses)
-        return total * share
+        return own.total * share
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)

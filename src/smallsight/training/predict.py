@@ -16,6 +16,7 @@ from smallsight.detectors.base import Detector, Target, device_of
 from smallsight.errors import Interrupted
 from smallsight.records import Detections
 from smallsight.training.loader import collate
+from smallsight.training.processes import ALONE, Processes
 
 HARD_SCORE = 0.05
 HARD_PER_FRAME = 5
@@ -37,6 +38,7 @@ def predict(
     batch_size: int = 1,
     with_losses: bool = False,
     stop_requested: Callable[[], bool] = lambda: False,
+    processes: Processes = ALONE,
 ) -> Prediction:
     """Detect on every frame, in order.
 
@@ -47,23 +49,27 @@ def predict(
         batch_size: frames at a time; frames of different sizes never share a batch.
         with_losses: also take the validation loss, in which all objects weigh the same, so that phases compare.
         stop_requested: asked before every batch.
+        processes: share the batches; each gets what all of them found.
     Raises:
         Interrupted: a stop was requested.
     """
-    found: list[Detections] = []
-    losses: list[float] = []
+    found: dict[int, Detections] = {}
+    losses: dict[int, float] = {}
     with torch.inference_mode():
-        for indices in _batches(frames, batch_size):
+        for indices in processes.share(list(_batches(frames, batch_size))):
             if stop_requested():
                 raise Interrupted("stopped during an evaluation")
             images, targets, sizes_wh = _load(detector, frames, indices, resolution)
             if with_losses:
                 detections, cost = detector.detect_with_losses(images, targets, sizes_wh)
-                losses += [float(cost.total)] * len(indices)
+                losses |= dict.fromkeys(indices, float(cost.total))
             else:
                 detections = detector.detect(images, sizes_wh)
-            found += detections
-    return Prediction(found, float(np.mean(losses)) if losses else float("nan"))
+            found |= zip(indices, detections, strict=True)
+    every, costs = processes.merged(found), processes.merged(losses)
+    order = range(len(frames.dataset.images))
+    mean = float(np.mean([costs[index] for index in order])) if costs else float("nan")
+    return Prediction([every[index] for index in order], mean)
 
 
 def _batches(frames: FrameStore, batch_size: int) -> Iterator[list[int]]:

@@ -49,7 +49,7 @@ def with_batch_size(
     """
     if config.training.batch_size != "auto":
         return config
-    effective = config.training.images_per_step
+    effective = max(1, config.training.images_per_step // config.training.processes)
     path = folder / "batch_size.json"
     if not path.is_file():
         alone = with_settings(config, {"training.batch_size": 1}, "batch_size: auto")

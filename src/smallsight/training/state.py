@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -18,12 +18,14 @@ from smallsight.data.frames import FrameStore
 from smallsight.data.splits import read_splits
 from smallsight.detectors.build import build_detector
 from smallsight.errors import ConfigError
+from smallsight.files import remove_leftovers
 from smallsight.records import EpochRecord, Sample, epoch_record_from_json, to_json
 from smallsight.training.checkpoint import load_weights, newest_whole, save_checkpoint
 from smallsight.training.device import precision_of, resolve_device
 from smallsight.training.loggers import EpochLog
 from smallsight.training.module import NotANumber, TrainingModule
 from smallsight.training.probing import with_batch_size
+from smallsight.training.processes import Channel, LeadersChannel, Processes
 from smallsight.training.start import own_checkpoint, read_start
 from smallsight.training.supply import Supply
 
@@ -33,26 +35,11 @@ UPDATES_OF_A_LONG_TRAINING = 10_000
 """Taken for the average (EMA) of a file that does not say how old it is, so that it moves at its full inertia."""
 
 
-class Channel(Protocol):
-    """How an attempt speaks with whoever runs it."""
-
-    def tell(self, event: Mapping[str, Any]) -> None:
-        """Report something; returns at once."""
-
-    def ask_to_go_on(self) -> bool:
-        """After a reported epoch: wait for the answer whether to train another one."""
-
-    def stop_requested(self) -> bool:
-        """Whether the attempt shall save its state and end now."""
-
-    def listen_to_signals(self) -> None:
-        """Take SIGTERM and SIGINT as stop requests, whoever else had claimed them."""
-
-
 class TrainingState:
     """What an attempt works on and what a restart needs.
 
     Attributes:
+        processes: this one's place among those that train together.
         epoch: the epoch in training, or the next one.
         skip_batches: how many of its batches were trained before a restart.
         seconds_before: how long it took until then.
@@ -61,11 +48,12 @@ class TrainingState:
     """
 
     def __init__(self, spec: AttemptSpec, channel: Channel) -> None:
-        self.spec, self.channel = spec, channel
+        self.spec, self.processes = spec, Processes.from_environment()
+        self.channel: Channel = LeadersChannel(channel, self.processes)
         self.config: Config = build_config(spec.config, f"{spec.folder}/attempt.json")
         if self.config.training.threads:
             torch.set_num_threads(self.config.training.threads)
-        self.device = resolve_device(self.config.training.device)
+        self.device = resolve_device(self.config.training.device, self.processes)
         if self.config.training.mixed_precision and precision_of(True, self.device) == "32-true":
             self._note(f"training.mixed_precision: in float32 on {self.device}, where less makes it no faster.")
         self.train, self.valid = _frames(self.config)
@@ -76,19 +64,29 @@ class TrainingState:
             pretrained=spec.start == "scratch",
             activation_checkpointing=self.config.training.activation_checkpointing,
         ).to(self.device)
-        self.config = with_batch_size(
-            self.config, self.detector, self.train, self.valid, self.device, Path(spec.folder)
-        )
+        if self.processes.leads:
+            remove_leftovers(spec.checkpoint.parent, ".*.pth.*.tmp")
+            self._choose_batch_size()
+        self.processes.join(self.config.training.hang_timeout_s)
+        if not self.processes.leads:
+            self._choose_batch_size()
         self.records: list[EpochRecord] = []
         self.hard_xy: dict[int, Points] = {}
-        self.supply = Supply(self.train, self.detector, self.config)
+        self.supply = Supply(self.train, self.detector, self.config, self.processes.rank)
         self.boost = 1.0
         self.epoch = spec.first_epoch
         self.skip_batches = 0
         self.seconds_before = 0.0
         self.module = self._module()
         self._restore()
-        self.log = EpochLog(spec, self.config.logging, self.epoch)
+        if self.processes.leads:
+            self.log = EpochLog(spec, self.config.logging, self.epoch)
+
+    def _choose_batch_size(self) -> None:
+        """The leader tries, alone; the others come later and read what it chose."""
+        self.config = with_batch_size(
+            self.config, self.detector, self.train, self.valid, self.device, Path(self.spec.folder)
+        )
 
     def _note(self, text: str) -> None:
         """Say something that the user should read once."""
@@ -98,7 +96,8 @@ class TrainingState:
         training = self.config.training
         steps = math.ceil(self.supply.batches / training.grad_accum_steps)
         epochs = max(0, self.spec.last_epoch - self.spec.first_epoch + 1)
-        return TrainingModule(self.detector, training, steps * epochs, self.supply.batches, self._loader)
+        batches = self.supply.batches
+        return TrainingModule(self.detector, training, steps * epochs, batches, self._loader, self.processes)
 
     def _loader(self) -> DataLoader[Sample]:
         left = self.spec.last_epoch - self.epoch
@@ -131,7 +130,7 @@ class TrainingState:
         self.epoch, self.boost = content["next_epoch"], content["tiny_boost"]
         self.seconds_before = content["seconds_before"]
         done, before = content["skip_batches"], content["batch_size"]
-        self.skip_batches = math.ceil(min(done * before, self.supply.samples) / self.config.training.micro_batch)
+        self.skip_batches = math.ceil(min(done * before, self.supply.samples) / self.config.training.images_per_batch)
         meter, per_batch = self.module.meter, self.skip_batches / max(1, done)
         meter.batches = self.skip_batches
         meter.sums = {name: value * per_batch for name, value in content["meter_sums"].items()}
@@ -155,7 +154,7 @@ class TrainingState:
             )
 
     def save(self, path: Path, *, batches_done: int = 0, seconds: float = 0.0) -> None:
-        """Write everything needed to go on exactly.
+        """Write everything needed to go on exactly; only the leader does.
 
         Args:
             path: the file.
@@ -164,6 +163,8 @@ class TrainingState:
         Raises:
             NotANumber: of a weight; nothing could go on from there.
         """
+        if not self.processes.leads:
+            return
         module = self.module
         if not torch.stack([weight.detach().isfinite().all() for weight in module.detector.parameters()]).all():
             raise NotANumber("a weight is not a number after the last steps. Lower training.learning_rate.")
@@ -178,7 +179,7 @@ class TrainingState:
             "steps_done": module.steps_done,
             "next_epoch": self.epoch,
             "skip_batches": batches_done,
-            "batch_size": self.config.training.micro_batch,
+            "batch_size": self.config.training.images_per_batch,
             "seconds_before": seconds,
             "meter_sums": dict(module.meter.sums) if batches_done else {},
             "meter_tiny": [module.meter.tiny_sum, module.meter.tiny_batches] if batches_done else [0.0, 0],
@@ -205,7 +206,7 @@ class TrainingState:
 
 def _frames(config: Config) -> tuple[FrameStore, FrameStore]:
     train, valid = read_splits(config)
-    budget, disk = config.dataset.cache_mb, open_cache(config)
+    budget, disk = config.dataset.cache_mb / config.training.devices, open_cache(config)
     return (
         FrameStore(train, budget_mb=budget * (1 - VALID_CACHE_SHARE), disk=disk),
         FrameStore(valid, budget_mb=budget * VALID_CACHE_SHARE, disk=disk),

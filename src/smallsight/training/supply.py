@@ -17,7 +17,7 @@ from smallsight.detectors.base import Detector
 from smallsight.records import Sample
 from smallsight.rng import keyed_generator
 from smallsight.sections import Augmentation
-from smallsight.training.loader import Batch, EpochSamples, collate, epoch_loader
+from smallsight.training.loader import Batch, BatchParts, EpochSamples, collate, epoch_loader
 from smallsight.training.object_sizes import model_areas, size_weighting
 from smallsight.training.sampling import epoch_order, image_weights, next_boost
 
@@ -29,10 +29,11 @@ class Supply:
         frames: the training set.
         detector: whose input the samples are made for.
         config: of the run.
+        rank: of this process, among `training.processes`.
     """
 
-    def __init__(self, frames: FrameStore, detector: Detector, config: Config) -> None:
-        self.frames, self._config = frames, config
+    def __init__(self, frames: FrameStore, detector: Detector, config: Config, rank: int = 0) -> None:
+        self.frames, self._config, self._rank = frames, config, rank
         self._step, self._keeps_aspect = detector.resolution_step, detector.keeps_aspect
         self._crop_px = config.sampling.crop_px if detector.trains_on_crops else None
         self._repeats = config.sampling.crops_per_image if detector.trains_on_crops else 1
@@ -55,12 +56,12 @@ class Supply:
     @property
     def batches(self) -> int:
         """Batches of an epoch."""
-        return math.ceil(self.samples / self._config.training.micro_batch)
+        return math.ceil(self.samples / self._config.training.images_per_batch)
 
     def loader(
         self, epoch: int, hard_xy: Mapping[int, Points], boost: float, *, with_mosaic: bool, skip_batches: int
     ) -> DataLoader[Sample]:
-        """The batches of an epoch.
+        """This process's part of each batch of an epoch.
 
         Args:
             epoch: its number; with the configured seed it decides everything drawn.
@@ -74,7 +75,9 @@ class Supply:
         weights = image_weights(config.sampling.oversample, truths, self._has_tiny, boost)
         order = epoch_order(seed, epoch, len(self.frames), self._repeats, weights)
         samples = EpochSamples(self.frames, self._chain(boost, with_mosaic), config.training, epoch, order, hard_xy)
-        return epoch_loader(samples, config, self.sizes, skip_batches)
+        training = config.training
+        parts = BatchParts(len(samples), training.images_per_batch, skip_batches, self._rank, training.processes)
+        return epoch_loader(samples, config, self.sizes, parts)
 
     def hardest(self, count: int) -> Batch:
         """A batch at the largest scale, of the frames with the most objects."""

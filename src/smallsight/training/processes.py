@@ -1,0 +1,156 @@
+"""The processes that train one attempt together, one per device: who leads, who takes what, on what they agree.
+
+Each holds the whole detector and takes its part of every batch; gradients are averaged (`DistributedDataParallel`). The
+leader alone speaks with the runner, writes files and decides; the others do what it says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from smallsight.detectors.base import Losses
+
+T = TypeVar("T")
+BACKEND = "cpu:gloo,cuda:nccl"
+PATIENCE = 2.0
+"""Processes wait so many times as long for each other as the leader may be silent: it is the runner that notices."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's place among those that train together.
+
+    Attributes:
+        rank: 0 leads.
+        count: of all of them, on all machines.
+        local_rank: its place on this machine, and the index of its device.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @staticmethod
+    def from_environment(environment: Mapping[str, str] = os.environ) -> Processes:
+        """The place that `child.py` gave, in the variables that torch reads as well."""
+        return Processes(*(int(environment.get(name, alone)) for name, alone in _VARIABLES))
+
+    @property
+    def leads(self) -> bool:
+        """Whether it speaks, writes and decides for all."""
+        return self.rank == 0
+
+    def join(self, hang_timeout_s: float) -> None:
+        """Wait until all are there; from here on they have to do the same things in the same order."""
+        if self.count > 1:
+            timeout = timedelta(seconds=PATIENCE * hang_timeout_s)
+            dist.init_process_group(
+                BACKEND if torch.cuda.is_available() else "gloo", timeout=timeout, rank=self.rank, world_size=self.count
+            )
+
+    def part(self) -> None:
+        """The end of `join`."""
+        if self.count > 1:
+            dist.destroy_process_group()
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """The part of `items` that this process takes."""
+        return list(items[self.rank :: self.count])
+
+    def told(self, value: T) -> T:
+        """The leader's value, in every process."""
+        values: list[Any] = [value]
+        if self.count > 1:
+            dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+        return values[0]  # type: ignore[no-any-return]
+
+    def gathered(self, value: T) -> list[T]:
+        """Every process's value, by rank, in every process."""
+        values: list[Any] = [value] * self.count
+        if self.count > 1:
+            dist.all_gather_object(values, value)
+        return values
+
+    def merged(self, values: Mapping[int, T]) -> dict[int, T]:
+        """All processes' values by their keys, in every process."""
+        return {key: value for part in self.gathered(values) for key, value in part.items()}
+
+    def any_of(self, flag: bool) -> bool:
+        """Whether it is so in any process."""
+        if self.count == 1:
+            return flag
+        flags = torch.tensor(int(flag))
+        dist.all_reduce(flags, dist.ReduceOp.MAX)
+        return bool(flags)
+
+    def meet(self) -> None:
+        """Wait until all have come this far."""
+        self.gathered(None)
+
+    def mean(self, losses: Losses) -> Losses:
+        """A batch's losses over all of its parts, detached; the tiny objects' share over those that have objects."""
+        parts = {name: part.detach() for name, part in losses.parts.items()}
+        if self.count == 1:
+            return Losses(parts, losses.tiny_share)
+        known = losses.tiny_share.isfinite().to(losses.tiny_share.dtype)
+        share = losses.tiny_share.nan_to_num(0.0)
+        values = torch.stack([*(part.float() for part in parts.values()), share.float(), known.float()])
+        dist.all_reduce(values)
+        *sums, share, known = values
+        return Losses({name: total / self.count for name, total in zip(parts, sums, strict=True)}, share / known)
+
+    def even_buffers(self, *modules: nn.Module) -> None:
+        """Give all processes the leader's buffers: a batch norm's averages come from each one's own images."""
+        if self.count > 1:
+            for module in modules:
+                for buffer in module.buffers():
+                    dist.broadcast(buffer, src=0)
+
+
+ALONE = Processes()
+_VARIABLES = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+
+
+class Channel(Protocol):
+    """How an attempt speaks with whoever runs it."""
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Report something; returns at once."""
+
+    def ask_to_go_on(self) -> bool:
+        """After a reported epoch: wait for the answer whether to train another one."""
+
+    def stop_requested(self) -> bool:
+        """Whether the attempt shall save its state and end now."""
+
+    def listen_to_signals(self) -> None:
+        """Take SIGTERM and SIGINT as stop requests, whoever else had claimed them."""
+
+
+class LeadersChannel:
+    """The channel of several processes: the leader speaks for all of them, and all hear the answers.
+
+    A stop request is each one's own, because there is no agreeing while one of them evaluates; see `Processes.any_of`.
+    """
+
+    def __init__(self, channel: Channel, processes: Processes) -> None:
+        self._channel, self._processes = channel, processes
+        self.stop_requested = channel.stop_requested
+        self.listen_to_signals = channel.listen_to_signals
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Report something, if this is the leader."""
+        if self._processes.leads:
+            self._channel.tell(event)
+
+    def ask_to_go_on(self) -> bool:
+        """The answer that the leader got."""
+        return self._processes.told(self._processes.leads and self._channel.ask_to_go_on())

@@ -1,0 +1,106 @@
+"""Where the processes of an attempt meet: what each is told of its place, and how other machines learn of it. No torch.
+
+Other machines take part with `smallsight join RUN_FOLDER`, which reads the file that the runner leaves in the run
+folder for as long as an attempt lasts; the folder, the data and the environment have to be theirs as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from smallsight.files import write_text_atomically
+
+FILE = "rendezvous.json"
+_TAKEN_OVER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""Variables of torch's: inherited ones are somebody else's."""
+
+
+@dataclass(frozen=True)
+class Rendezvous:
+    """The meeting of one attempt's processes.
+
+    Attributes:
+        key: tells it from other meetings in the same place.
+        spec: path of the attempt's specification.
+        devices: processes on each machine.
+        nodes: machines.
+        address, port: of the leader; `MASTER_ADDR` and `MASTER_PORT` where they are set.
+    """
+
+    key: str
+    spec: str
+    devices: int
+    nodes: int
+    address: str
+    port: int
+
+    @staticmethod
+    def of(spec: Path, training: Mapping[str, Any]) -> Rendezvous:
+        """A meeting on this machine, at a port that is free now."""
+        devices, nodes = int(training.get("devices", 1)), int(training.get("num_nodes", 1))
+        address = "127.0.0.1" if nodes == 1 else os.environ.get("MASTER_ADDR", socket.getfqdn())
+        port = 0
+        if devices * nodes > 1:
+            port = int(os.environ["MASTER_PORT"]) if "MASTER_PORT" in os.environ else _free_port()
+        return Rendezvous(secrets.token_hex(8), str(spec), devices, nodes, address, port)
+
+    def environments(self, node: int = 0) -> list[dict[str, str]]:
+        """The environment of each process on machine `node`, by local rank."""
+        inherited = {key: value for key, value in os.environ.items() if key not in _TAKEN_OVER}
+        if self.devices * self.nodes == 1:
+            return [inherited]
+        common = {
+            **inherited,
+            "WORLD_SIZE": str(self.devices * self.nodes),
+            "NODE_RANK": str(node),
+            "MASTER_ADDR": self.address,
+            "MASTER_PORT": str(self.port),
+        }
+        return [
+            {**common, "RANK": str(node * self.devices + place), "LOCAL_RANK": str(place)}
+            for place in range(self.devices)
+        ]
+
+    def announce(self, folder: Path) -> Path:
+        """Leave word for other machines in the run folder; the file that holds it."""
+        path = folder / FILE
+        write_text_atomically(path, json.dumps(asdict(self)))
+        return path
+
+    def leave_word(self, node: int, code: int, failure: Mapping[str, Any]) -> None:
+        """Say on machine `node` why its processes failed; where the leader runs, there is only a lost connection."""
+        word = {"code": code, "failure": dict(failure)}
+        write_text_atomically(self._word_of(node), json.dumps(word))
+
+    def word_of_others(self) -> tuple[int, dict[str, Any]] | None:
+        """Exit code and told failure of another machine's processes, if it has left word of one."""
+        for node in range(1, self.nodes):
+            with contextlib.suppress(FileNotFoundError):
+                word = json.loads(self._word_of(node).read_text())
+                return int(word["code"]), dict(word["failure"])
+        return None
+
+    def _word_of(self, node: int) -> Path:
+        return Path(self.spec).with_name(f"failed_on_node_{node}_{self.key}.json")
+
+
+def announced(folder: Path) -> Rendezvous | None:
+    """The meeting that the runner has announced in a run folder, if there is one now."""
+    try:
+        return Rendezvous(**json.loads((folder / FILE).read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
