@@ -22,11 +22,14 @@ def resolve_device(wanted: str, processes: Processes = ALONE) -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(wanted)
-    if processes.count > 1 and device.type == "cuda":
-        if device.index is not None:
-            raise ConfigError(f"training.device: {wanted} is one device; several processes need cuda or auto.")
-        device = torch.device("cuda", processes.local_rank)
     count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if processes.count > 1:
+        if device.index is not None or device.type == "mps":
+            raise ConfigError(f"training.device: {wanted} is one device; for several, use auto, cuda or cpu.")
+        if device.type == "cuda":
+            if processes.local_rank >= count:
+                raise ConfigError(f"training.devices: this machine has {count} CUDA devices. Ask for no more.")
+            device = torch.device("cuda", processes.local_rank)
     there = torch.backends.mps.is_available() if device.type == "mps" else (device.index or 0) < count
     if not there:
         raise ConfigError(f"training.device: {wanted} is not on this machine. Use auto or cpu.")
