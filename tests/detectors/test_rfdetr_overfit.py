@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchvision.transforms.functional import normalize
 
 from builders import GRASS_RGB, draw_ball, make_truth
 from detectors.contract import target
-from smallsight.detectors.rfdetr import RFDetrDetector
+from smallsight.detectors.rfdetr import DEVIATION, MEAN, RFDetrDetector
 from smallsight.evaluation.ap import evaluate
 from smallsight.records import Truth
 
@@ -38,8 +39,9 @@ def rate_factor(step: int) -> float:
     return min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / MOST_STEPS)))
 
 
-@pytest.mark.slow
-def test_eight_images_are_learnt_by_heart() -> None:
+@pytest.fixture(scope="module")
+def learnt() -> tuple[RFDetrDetector, list[float]]:
+    """A detector that has learnt the frames, and the loss of each step."""
     torch.manual_seed(0)
     images, truths = frames()
     targets = [target(truth.boxes.tolist()) for truth in truths]
@@ -57,7 +59,61 @@ def test_eight_images_are_learnt_by_heart() -> None:
         losses.append(float(loss.detach()))
         if losses[-1] < losses[0] / 10:
             break
+    return detector.eval(), losses
+
+
+@pytest.mark.slow
+def test_eight_images_are_learnt_by_heart(learnt: tuple[RFDetrDetector, list[float]]) -> None:
+    detector, losses = learnt
+    images, truths = frames()
     with torch.no_grad():
-        found = detector.eval().detect(images, [(SIDE, SIDE)] * IMAGES)
+        found = detector.detect(images, [(SIDE, SIDE)] * IMAGES)
     assert losses[-1] < losses[0] / 10
     assert evaluate(truths, found, 1).metrics["map_50"].value > 0.9
+
+
+@pytest.mark.slow
+def test_the_ap_of_its_weights_is_that_of_the_librarys_own_evaluation(
+    learnt: tuple[RFDetrDetector, list[float]],
+) -> None:
+    """On noisy frames and against boxes drawn by an unsteady hand, so that hits overlap more and less."""
+    from pycocotools.coco import COCO
+    from rfdetr.evaluation.coco_eval import CocoEvaluator
+
+    detector, _ = learnt
+    images, truths = frames()
+    hand = np.random.default_rng(2)
+    truths = [make_truth(truth.boxes + hand.normal(0, 1.0, (1, 4))) for truth in truths]
+    noise = 130 * torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    images = (images + noise).clamp(0, 255).to(torch.uint8)
+    with torch.no_grad():
+        ours = evaluate(truths, detector.detect(images, [(SIDE, SIDE)] * IMAGES), 1, max_dets=500).metrics
+        outputs = detector.model(normalize(images / 255, list(MEAN), list(DEVIATION)))
+        found = detector.postprocess(outputs, torch.tensor([[SIDE, SIDE]] * IMAGES))
+
+    known = COCO()
+    boxes = [(index, truth.boxes[0]) for index, truth in enumerate(truths)]
+    known.dataset = {
+        "images": [{"id": index, "width": SIDE, "height": SIDE} for index in range(IMAGES)],
+        "categories": [{"id": 0, "name": "ball"}],
+        "annotations": [
+            {
+                "id": index + 1,
+                "image_id": index,
+                "category_id": 0,
+                "bbox": [x, y, right - x, bottom - y],
+                "area": (right - x) * (bottom - y),
+                "iscrowd": 0,
+            }
+            for index, (x, y, right, bottom) in ((i, map(float, box)) for i, box in boxes)
+        ],
+    }
+    known.createIndex()
+    library = CocoEvaluator(known, ["bbox"], max_dets=500, log_summary=False)
+    library.update(dict(enumerate(found)))
+    library.synchronize_between_processes()
+    library.accumulate()
+    theirs = library.coco_eval["bbox"].stats
+    assert 0.05 < ours["map_50_95"].value < 0.95
+    for name, value in zip(("map_50_95", "map_50", "map_75", "map_small"), theirs, strict=False):
+        assert ours[name].value == pytest.approx(value, abs=1e-6), name
