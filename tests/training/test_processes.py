@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,16 @@ def test_another_machine_takes_part_and_says_why_it_failed(
     assert machine.returncode == 0
     assert said.count("machine 1 of 0 to 1 takes part") == 2 and "exit code -9" in said
     assert said.endswith("Done.\nThe run has ended.\n")
+
+
+@pytest.mark.slow
+def test_waiting_for_another_machine_is_no_hanging_and_can_be_stopped(data: Path, tmp_path: Path) -> None:
+    settings = rfdetr(data, batch_size=2, num_nodes=2, hang_timeout_s=10)
+    stop = threading.Timer(24, os.kill, (os.getpid(), signal.SIGTERM))
+    stop.start()
+    with pytest.raises(Interrupted, match="stopped before all processes had come together"):
+        train(tmp_path / "run", settings)
+    assert not stop.is_alive()
 
 
 def test_a_machine_of_a_number_that_the_run_has_not_is_refused(tmp_path: Path) -> None:

@@ -58,6 +58,9 @@ class ChildTrainer:
         """
         meeting = Rendezvous.of(spec.save(), spec.config["training"])
         silence_s = float(spec.config["training"]["hang_timeout_s"])
+        if meeting.nodes > 1:
+            commands = (f"smallsight join {spec.run_folder} --node {node}" for node in range(1, meeting.nodes))
+            on_fact("note", {"text": f"Waiting for the other machines: {', '.join(commands)}."})
         with _announced(meeting, Path(spec.run_folder)), Workers(meeting, 0, spec.log, silence_s) as workers:
             last = self._converse(workers, on_epoch, on_fact)
             code, failed = _outcome(workers, meeting)

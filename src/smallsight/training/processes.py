@@ -7,7 +7,8 @@ leader alone speaks with the runner, writes files and decides; the others do wha
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
@@ -20,6 +21,7 @@ from smallsight.detectors.base import Losses
 
 T = TypeVar("T")
 BACKEND = "cpu:gloo,cuda:nccl"
+LOOK_EVERY_S = 0.1
 PATIENCE = 2.0
 """Processes wait so many times as long for each other as the leader may be silent: it is the runner that notices."""
 
@@ -48,13 +50,25 @@ class Processes:
         """Whether it speaks, writes and decides for all."""
         return self.rank == 0
 
-    def join(self, hang_timeout_s: float) -> None:
-        """Wait until all are there; from here on they have to do the same things in the same order."""
-        if self.count > 1:
-            timeout = timedelta(seconds=PATIENCE * hang_timeout_s)
-            dist.init_process_group(
-                BACKEND if torch.cuda.is_available() else "gloo", timeout=timeout, rank=self.rank, world_size=self.count
-            )
+    def join(self, hang_timeout_s: float, while_waiting: Callable[[], None]) -> None:
+        """Wait until all are there; from here on they have to do the same things in the same order.
+
+        Args:
+            hang_timeout_s: how long the leader may be silent.
+            while_waiting: called again and again; people start further machines by hand.
+        """
+        if self.count == 1:
+            return
+        timeout = timedelta(seconds=PATIENCE * hang_timeout_s)
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = dist.TCPStore(address, port, None, self.leads, timeout, wait_for_workers=False)
+        arrived = store.add("arrived", 1)
+        while arrived < self.count:
+            while_waiting()
+            time.sleep(LOOK_EVERY_S)
+            arrived = store.add("arrived", 0)
+        backend = BACKEND if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, timeout=timeout, store=store, rank=self.rank, world_size=self.count)
 
     def part(self) -> None:
         """The end of `join`."""

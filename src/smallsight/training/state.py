@@ -17,7 +17,7 @@ from smallsight.data.frame_cache import open_cache
 from smallsight.data.frames import FrameStore
 from smallsight.data.splits import read_splits
 from smallsight.detectors.build import build_detector
-from smallsight.errors import ConfigError
+from smallsight.errors import ConfigError, Interrupted
 from smallsight.files import remove_leftovers
 from smallsight.records import EpochRecord, Sample, epoch_record_from_json, to_json
 from smallsight.training.checkpoint import load_weights, newest_whole, save_checkpoint
@@ -67,7 +67,7 @@ class TrainingState:
         if self.processes.leads:
             remove_leftovers(spec.checkpoint.parent, ".*.pth.*.tmp")
             self._choose_batch_size()
-        self.processes.join(self.config.training.hang_timeout_s)
+        self.processes.join(self.config.training.hang_timeout_s, self._wait)
         if not self.processes.leads:
             self._choose_batch_size()
         self.records: list[EpochRecord] = []
@@ -81,6 +81,10 @@ class TrainingState:
         self._restore()
         if self.processes.leads:
             self.log = EpochLog(spec, self.config.logging, self.epoch)
+
+    def _wait(self) -> None:
+        if self.channel.stop_requested():
+            raise Interrupted("stopped before all processes had come together")
 
     def _choose_batch_size(self) -> None:
         """The leader tries, alone; the others come later and read what it chose."""
