@@ -1,12 +1,15 @@
-"""What supervision costs: the same epochs in a plain PyTorch loop and under supervision, in turns, in one process.
+"""What supervision costs: the same training in a plain PyTorch loop and under supervision, in turns.
 
-Both train the same detector on the same batches. The plain loop is: batch, loss, backward, clipped gradients, AdamW,
-moving average. The supervised one is an attempt as `smallsight train` runs it, with progress, checkpoints, journal and
-report; its runner is in this process too, so that all that it does counts. The order changes with every epoch, and the
-first one is a warm-up.
+Both train the same detector on the same batches. The plain loop is `plain_loop.py`. The supervised one is an attempt as
+`smallsight train` runs it, with progress, checkpoints, journal and report.
 
-Steps are compared by processor time, because other work on the machine strikes a clock on the wall at random. What
-happens once per epoch or once per attempt is timed on the wall, so that waiting for the disk counts.
+Steps are compared in one process, the runner's work included, by processor time: other work on the machine strikes a
+clock on the wall at random. The order changes with every epoch, and the first one is a warm-up. What happens once per
+epoch is timed on the wall, so that waiting for the disk counts.
+
+A start is timed, on the wall and by processor time, from the call to the end of the first step, in a fresh process: an
+attempt, with all that it loads, reads and tries before it trains, and the plain loop as a script. What counts is the
+difference, because a plain loop has to be started for each phase, too.
 
     OMP_NUM_THREADS=1 python benchmarks/overhead.py [--images 100] [--rounds 6] [--epoch-s 60] [--epochs 10]
 """
@@ -21,21 +24,23 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import numpy.typing as npt
 import yaml
+from plain_loop import PlainLoop
 
 from smallsight import session
 from smallsight.attempts import AttemptResult, AttemptSpec
 from smallsight.data.synthetic import SynthOptions, write_dataset
 from smallsight.records import EpochRecord, epoch_record_from_json
 from smallsight.training import epoch_end, fit
-from smallsight.training.module import BETAS
+from smallsight.training.child import ChildTrainer
 from smallsight.training.state import TrainingState
 
 SETTINGS: Mapping[str, Any] = {
@@ -103,36 +108,6 @@ class InThisProcess:
         return
 
 
-class PlainLoop:
-    """The same training without anything around it."""
-
-    def __init__(self, state: TrainingState) -> None:
-        self.state, training = state, state.config.training
-        self.detector = copy.deepcopy(state.detector)
-        self.average = copy.deepcopy(self.detector).eval().requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            self.detector.parameter_groups(training.learning_rate, training.weight_decay), betas=BETAS
-        )
-
-    def epoch(self) -> None:
-        state = self.state
-        loader = state.supply.loader(state.epoch, {}, 1.0, with_mosaic=False, skip_batches=0)
-        self.detector.train()
-        for images, targets in loader:
-            loss = self.detector.losses(images, targets).total
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.detector.parameters(), state.config.training.gradient_clip)
-            self.optimizer.step()
-            with torch.no_grad():
-                pairs = zip(self.average.state_dict().values(), self.detector.state_dict().values(), strict=True)
-                for averaged, trained in pairs:
-                    if averaged.dtype.is_floating_point:
-                        averaged.lerp_(trained, 0.002)
-                    else:
-                        averaged.copy_(trained)
-
-
 def interleave(times: Times) -> None:
     """Let every supervised epoch be preceded or followed by a plain one on the same batches, and note both times."""
     InThisProcess.times = times
@@ -142,12 +117,12 @@ def interleave(times: Times) -> None:
 
     def plain(state: TrainingState) -> None:
         with times.of("plain steps", time.process_time):
-            loop[0].epoch()
+            loop[0].train(state.supply.loader(state.epoch, {}, 1.0, with_mosaic=False, skip_batches=0))
 
     def epoch_start(self: Any, trainer: Any, module: Any) -> None:
         nonlocal began
         if not loop:
-            loop.append(PlainLoop(self.state))
+            loop.append(PlainLoop(copy.deepcopy(self.state.detector), self.state.config.training))
         if self.state.epoch % 2:
             plain(self.state)
         began = time.process_time()
@@ -161,53 +136,103 @@ def interleave(times: Times) -> None:
 
     fit._Conduct.on_train_epoch_start = epoch_start  # type: ignore[method-assign]
     fit.finish_epoch = finish_epoch
-    fit._probe = times.timed("probe", fit._probe)
     TrainingState.save = times.timed("checkpoint", TrainingState.save)  # type: ignore[method-assign]
     epoch_end.save_checkpoint = times.timed("lightweight file", epoch_end.save_checkpoint)
     epoch_end.copy_atomically = times.timed("copy of the best", epoch_end.copy_atomically)
 
 
-def train(folder: Path, images: int, rounds: int) -> None:
-    """`rounds` epochs and a warm-up."""
+def train(folder: Path, images: int, rounds: int) -> AttemptSpec:
+    """`rounds` epochs and a warm-up; the attempt that they were."""
     write_dataset(folder / "data", SynthOptions(images, (640, 360), 1))
     paths = {"coco_train_path": str(folder / "data" / "train"), "coco_val_path": str(folder / "data" / "valid")}
     training = {**SETTINGS["training"], "epochs": rounds + 1}
     (folder / "run.yaml").write_text(yaml.safe_dump({**SETTINGS, "training": training, "dataset": paths}))
     session.ChildTrainer = InThisProcess  # type: ignore[assignment, misc]
     session.train_one_phase(folder / "run.yaml", [], folder / "run", None, quiet=True)
+    (attempt,) = (folder / "run").glob("phases/*/attempt_1/attempt.json")
+    return AttemptSpec.load(attempt)
 
 
-def start_of_a_worker() -> float:
-    """Processor seconds until a new process could train."""
-    before = os.times()
-    subprocess.run([sys.executable, "-c", "import smallsight.training.fit"], check=True)
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+class FirstStep(Exception):
+    """An attempt has made its first step."""
 
 
-def ratio(supervised: list[float], plain: list[float]) -> tuple[float, float, float]:
-    """Supervised to plain time of all rounds, with a 95 % bootstrap interval over the rounds."""
+def supervised_start(spec: AttemptSpec) -> None:
+    """Begin an attempt as the runner does, and end it after its first step."""
+
+    def on_progress(event: Mapping[str, Any]) -> None:
+        if event["event"] == "step":
+            raise FirstStep
+
+    try:
+        ChildTrainer(on_progress)(spec, lambda record: True, lambda kind, content: None)
+    except FirstStep:
+        return
+    raise RuntimeError(f"the attempt made no step; see {spec.log}")
+
+
+def plain_start(spec: AttemptSpec) -> None:
+    """Begin the plain loop, which ends by itself after its first step."""
+    script = Path(__file__).with_name("plain_loop.py")
+    subprocess.run([sys.executable, str(script), str(Path(spec.folder) / "attempt.json")], check=True)
+
+
+def start_in_turns(times: Times, spec: AttemptSpec, folder: Path, rounds: int) -> None:
+    """`rounds` starts of each kind and one that warms the disk up."""
+    for number in range(rounds + 1):
+        own = replace(spec, run_folder=str(folder / f"{number}"), folder=str(folder / f"{number}" / "attempt"))
+        own.save()
+        kinds = [("supervised start", supervised_start), ("plain start", plain_start)]
+        for name, start in kinds[:: -1 if number % 2 else 1]:
+            with times.of(name), times.of(f"{name}, processor", processor_s):
+                start(own)
+
+
+def processor_s() -> float:
+    """Of this process and of those that it has waited for."""
+    return sum(os.times()[:4])
+
+
+Draws = npt.NDArray[np.float64]
+
+
+def means(supervised: Sequence[float], plain: Sequence[float]) -> tuple[Draws, Draws]:
+    """Mean times of all rounds, then of 10,000 draws of rounds with replacement."""
     pairs = np.array([supervised, plain])
-    drawn = pairs[:, np.random.default_rng(0).integers(0, len(plain), size=(10_000, len(plain)))].sum(axis=2)
-    low, high = np.quantile(drawn[0] / drawn[1], (0.025, 0.975))
-    return float(pairs[0].sum() / pairs[1].sum()), float(low), float(high)
+    count = pairs.shape[1]
+    drawn = pairs[:, np.random.default_rng(0).integers(0, count, size=(10_000, count))].mean(axis=2)
+    first, second = np.concatenate([pairs.mean(axis=1, keepdims=True), drawn], axis=1)
+    return first, second
+
+
+def shown(values: Draws, unit: str) -> str:
+    low, high = np.quantile(values[1:], (0.025, 0.975))
+    return f"{values[0]:+.2f} {unit} [{low:+.2f}, {high:+.2f}]"
+
+
+def start_difference(times: Times, name: str) -> tuple[Draws, str]:
+    """How much longer a supervised start takes, s, and that in words."""
+    supervised, plain = means(*(times.by_name[f"{kind} {name}"][1:] for kind in ("supervised", "plain")))
+    difference = supervised - plain
+    return difference, f"{name}: {supervised[0]:.1f} s, plain {plain[0]:.1f} s, difference {shown(difference, 's')}"
 
 
 def report(times: Times, rounds: int, epoch_s: float, epochs: int) -> str:
     """The table, for a phase of `epochs` epochs that train `epoch_s` each."""
-    plain, supervised = (times.by_name[name][1:] for name in ("plain steps", "supervised steps"))
-    middle, low, high = (100 * (value - 1) for value in ratio(supervised, plain))
-    lines = [f"steps, processor time: {middle:+.2f} % [{low:+.2f}, {high:+.2f}], {rounds} rounds of {plain[0]:.1f} s"]
+    supervised, plain = means(*(times.by_name[f"{kind} steps"][1:] for kind in ("supervised", "plain")))
+    steps = 100 * (supervised / plain - 1)
+    lines = [f"steps, processor time: {shown(steps, '%')}, {rounds} rounds of {plain[0]:.1f} s"]
     per_epoch = 0.0
     for name in ("checkpoint", "lightweight file", "copy of the best", "journal and report"):
         seconds = sum(times.by_name.get(name, [0.0])) / (rounds + 1)
         per_epoch += seconds
         lines.append(f"per epoch, {name}: {1e3 * seconds:.0f} ms")
-    start, probe = start_of_a_worker(), times.by_name["probe"][0]
-    lines.append(f"per attempt: start of the process {start:.1f} s (processor time), probe {probe:.1f} s")
-    rest = 100 * (per_epoch / epoch_s + (start + probe) / (epochs * epoch_s))
-    shown = f"{middle + rest:+.2f} % [{low + rest:+.2f}, {high + rest:+.2f}]"
-    return "\n".join([*lines, f"together, for {epochs} epochs of {epoch_s:g} s: {shown}"])
+    start, on_the_wall = start_difference(times, "start")
+    lines += [on_the_wall, start_difference(times, "start, processor")[1]]
+    rest = 100 * (per_epoch / epoch_s + start / (epochs * epoch_s))
+    lines.append(f"{epochs} epochs of {epoch_s:g} s, beside the steps: {shown(rest, '%')}")
+    lines.append(f"together: {shown(steps + rest, '%')}")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -221,7 +246,8 @@ def main() -> None:
     times = Times()
     interleave(times)
     with tempfile.TemporaryDirectory() as folder:
-        train(Path(folder), options.images, options.rounds)
+        spec = train(Path(folder), options.images, options.rounds)
+        start_in_turns(times, spec, Path(folder) / "starts", options.rounds)
     print(report(times, options.rounds, options.epoch_s, options.epochs))
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from builders import write_annotations, write_coco_folder
 from smallsight.attempts import AttemptResult, AttemptSpec
-from smallsight.cli import main
+from smallsight.cli import app, main
 from smallsight.data.coco import read_coco
 from smallsight.errors import Interrupted
 from smallsight.evaluation.detections_file import save_detections
@@ -104,9 +105,9 @@ def optimize(*more: str) -> list[str]:
 WRONG: list[tuple[Sequence[str], str]] = [
     (["optimize", "--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
     (["train", "--config", "data"], "data: no such file"),
-    (optimize("training.epoch=3"), "training.epoch=: unknown key. Did you mean epochs?"),
+    (optimize("training.epoch=3"), "training.epoch: unknown key. Did you mean epochs?"),
     (optimize("training.epochs"), "training.epochs: not an override; expected section.key=value"),
-    (optimize("training.epochs=many"), "training.epochs=: Input should be a valid integer"),
+    (optimize("training.epochs=many"), "training.epochs: got 'many', expected a whole number from 1"),
     (optimize("dataset.coco_train_path=nowhere"), "nowhere: no such folder"),
     (optimize("dataset.coco_val_path=${NOT_SET}/valid"), "the environment variable NOT_SET is not set"),
     (optimize("dataset.coco_val_path="), "dataset.coco_val_path: not given"),
@@ -122,7 +123,11 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (["optimize", "--config", "file", "--output-dir", "out"], "dataset.coco_train_path: not given"),
     (["status", "data"], "data: no journal.sqlite, so no run"),
     (["status", "file"], "file: no journal.sqlite, so no run"),
-    (["report", "data"], "data/training_evaluation_detailed.json: no such file"),
+    (optimize("evaluation.sets=data/night"), "expected names with folders, such as {night: data/night}"),
+    (["report", "data"], "data: neither journal.sqlite nor training_evaluation_detailed.json is in it, so no run."),
+    (["compare", "data", "data"], "data: neither journal.sqlite nor training_evaluation_detailed.json is in it"),
+    (["report", "run.yaml", "--html", "data"], "data: is a folder, expected a file to write. Give its name, too."),
+    (["doctor", "data", "--html", "data"], "data: is a folder, expected a file to write."),
     (["report", "nowhere"], "nowhere: no such file"),
     (["report", "file"], "file"),
     (["synth", "frames", "--size", "12"], "--size: got '12', expected WxH in px"),
@@ -173,6 +178,49 @@ def test_a_wrong_option_is_a_usage_error(project: Path, cli: Cli, arguments: Seq
     assert outcome.code == 2 and "Error" in outcome.err and "Traceback" not in outcome.err
 
 
+COMMANDS = (
+    "synth",
+    "convert",
+    "split",
+    "doctor",
+    "train",
+    "optimize",
+    "join",
+    "evaluate",
+    "report",
+    "compare",
+    "status",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_cuts_no_name_in_a_narrow_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    shown = cli(command, "--help")
+    group = typer.main.get_command(app)
+    names = [name for option in group.commands[command].params for name in option.opts]  # type: ignore[attr-defined]
+    assert shown.code == 0 and all(name in shown.out for name in names if name.startswith("--"))
+
+
+def test_each_command_says_in_a_line_of_80_columns_what_it_does(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = cli("--help").out.splitlines()
+    (rows,) = (lines[lines.index("Commands:") + 1 :][: len(COMMANDS)],)
+    assert [row.split()[0] for row in rows] == list(COMMANDS) and all(row.endswith(".") for row in rows)
+    assert not any(row.endswith("...") for row in rows)
+
+
+def test_a_terminal_breaks_lines_between_words(
+    project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    whole = cli("optimize", "--config", "nowhere.yaml").err
+    monkeypatch.setattr("smallsight.cli._width", lambda stream: 40)
+    broken = cli("optimize", "--config", "nowhere.yaml").err
+    assert broken == "Error: nowhere.yaml: no such file. Give\n    the path of a YAML file.\n"
+    assert whole == " ".join(broken.split()) + "\n"
+
+
 def test_a_plan_is_printed_and_nothing_is_written(project: Path, cli: Cli) -> None:
     before = content_of(project)
     outcome = cli("optimize", "--config", "run.yaml", "--dry-run", "--budget", "20m")
@@ -183,7 +231,59 @@ def test_a_plan_is_printed_and_nothing_is_written(project: Path, cli: Cli) -> No
     assert content_of(project) == before
 
 
-def test_a_plan_as_json(project: Path, cli: Cli) -> None:
+WRONG_RUNS = [arguments for arguments, _ in WRONG if arguments[0] == "optimize" and "file/run" not in arguments]
+
+
+@pytest.mark.parametrize("arguments", WRONG_RUNS)
+def test_a_dry_run_refuses_what_a_run_refuses(project: Path, cli: Cli, arguments: Sequence[str]) -> None:
+    assert cli(*arguments, "--dry-run") == cli(*arguments)
+
+
+def test_a_dry_run_looks_for_the_device(project: Path, cli: Cli) -> None:
+    outcome = cli(*optimize("--dry-run", "training.device=cuda:63"))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == "Error: training.device: cuda:63 is not on this machine. Use auto or cpu.\n"
+
+
+def test_a_dry_run_loads_no_torch(project: Path) -> None:
+    call = ["smallsight", *optimize("--dry-run", "training.device=cpu")]
+    code = (
+        f"import sys; sys.argv = {call}\nfrom smallsight.cli import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code and 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "") and "- longer: 1 epoch; no change of settings" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "title"),
+    [
+        ([], "Baseline: train from scratch: 2 epochs\n"),
+        (["model.rfdetr_size=tiny"], "Baseline: train from scratch: 2 epochs\n"),
+        (["model.rfdetr_size=tiny", "model.pretrained=true"], "Baseline: train from pretrained weights: 2 epochs\n"),
+        (["model.rfdetr_size=tiny", "model.pretrained=a.pth"], "Baseline: train from the weights in a.pth: 2 epochs\n"),
+        (["checkpoint.resume_from=any.pth"], "Baseline: evaluate the checkpoint\n"),
+        (["training.epochs=1"], "Baseline: train from scratch: 1 epoch\n"),
+    ],
+)
+def test_a_plan_says_what_the_baseline_begins_with(
+    project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, settings: list[str], title: str
+) -> None:
+    monkeypatch.setattr("smallsight.session._resumed_epoch", lambda *_: 7)
+    monkeypatch.setattr("smallsight.session.refuse_unavailable", lambda *_: None)
+    outcome = cli(*optimize("--dry-run", *settings))
+    assert (outcome.code, outcome.err) == (0, "") and title in outcome.out
+
+
+def test_warnings_come_with_the_plan(project: Path, cli: Cli) -> None:
+    said = cli(*optimize("--dry-run", "model.num_classes=1")).err
+    assert said == ""
+    said = cli(*optimize("--dry-run", "model.num_classes=80")).err
+    assert said == "Warning: run.yaml: model.num_classes has no effect: the number of classes is that of the data, 1.\n"
+
+
+def test_a_plan_as_json(project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smallsight.session._resumed_epoch", lambda *_: 7)
     outcome = cli(*optimize("--dry-run", "--json", "--budget", "100s", "--resume", "any.pth"))
     rows = json.loads(outcome.out)["phases"]
     assert [(row["name"], row["epochs"], row["budget_s"]) for row in rows] == [
@@ -215,8 +315,8 @@ def test_a_finished_run_is_told_and_not_trained(project: Path, cli: Cli) -> None
 def test_status_and_report_in_words(project: Path, cli: Cli) -> None:
     cli("train", "--config", "run.yaml", "--output-dir", "out")
     status = cli("status", "out").out
-    assert "phase           run\n" in status and "state           finished\n" in status
-    assert "champion_epoch  1\n" in status
+    assert "run                 finished\n" in status and "phase               run, epoch 2 of 2 done\n" in status
+    assert "champion map_small  0.500, epoch 1\n" in status
     told = cli("report", "out").out
     assert "map_small" in told and "baseline" in told and "Resume" not in told
     assert "these epochs are done already" in cli("train", "--config", "run.yaml", "--output-dir", "out").out
@@ -232,7 +332,14 @@ def test_an_interruption_has_its_own_exit_code(project: Path, cli: Cli, monkeypa
     assert outcome.code == 3
     assert outcome.err == "Interrupted: stopped in epoch 1. Run the same command again to go on.\n"
     assert json.loads((project / "out" / "status.json").read_text())["state"] == "unfinished"
-    assert cli(*optimize()).code == 0
+    again = cli(*optimize())
+    assert again.code == 0 and again.out.startswith("Going on: baseline, epoch 1 of 2\n")
+
+
+def test_a_page_is_written_where_asked_for_and_said_so(project: Path, cli: Cli) -> None:
+    cli("train", "--config", "run.yaml", "--output-dir", "out")
+    said = cli("report", "out", "--html", "page.html").out
+    assert said.endswith("Report: out/report.html\nReport: page.html\n") and (project / "page.html").is_file()
 
 
 def test_a_failed_run_has_its_own_exit_code(project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,8 +412,3 @@ def test_a_full_disk_is_told_without_a_traceback(project: Path, cli: Cli, monkey
         1,
         "Error: out/report: No space left on device. Mend that, then run the same command again.\n",
     )
-
-
-def test_the_plan_knows_a_checkpoint_of_the_configuration(project: Path, cli: Cli) -> None:
-    outcome = cli(*optimize("--dry-run", "--json", "checkpoint.resume_from=any.pth"))
-    assert json.loads(outcome.out)["phases"][0]["epochs"] == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from smallsight.config import (
 from smallsight.data.splits import split_folder
 from smallsight.errors import ConfigError
 from smallsight.overrides import parse_overrides
+from smallsight.sections import Section
 from smallsight.unused_keys import keys_without_effect
 from smallsight.yaml_files import to_yaml
 
@@ -78,7 +81,7 @@ output:
   output_dir: models
 """
 WITHOUT_EFFECT = {
-    *(f"model.{key}" for key in ("architecture", "num_classes", "backbone", "hidden_dim", "nheads")),
+    *(f"model.{key}" for key in ("architecture", "backbone", "hidden_dim", "nheads")),
     *("model.num_encoder_layers", "model.num_decoder_layers"),
     *("dataset.category_id", "dataset.ball_class_id", "dataset.persistent_workers"),
 }
@@ -149,8 +152,31 @@ def test_keys_without_effect(write: Any, text: str, named: list[str]) -> None:
 
 
 def test_an_override_without_effect_is_warned_of_too(write: Any) -> None:
-    (warning,) = keys_without_effect(load_config(write(""), ["model.num_classes=1"]))
-    assert "model.num_classes has no effect" in warning
+    (warning,) = keys_without_effect(load_config(write(""), ["dataset.category_id=0"]))
+    assert "dataset.category_id has no effect" in warning
+
+
+def test_the_number_of_classes_is_warned_of_where_it_contradicts_the_data(write: Any) -> None:
+    loaded = load_config(write("model: {num_classes: 2}"))
+    assert not list(keys_without_effect(loaded)) and not list(keys_without_effect(loaded, 2))
+    (warning,) = keys_without_effect(loaded, 1)
+    assert "model.num_classes has no effect: the number of classes is that of the data, 1." in warning
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("augmentation: {mosaic: {prob: 0.5, off_last_epochs: 10}}", "augmentation.mosaic has no effect: it is off"),
+        ("augmentation: {mosaic: {prob: 0.5, off_last_epochs: 9}}", ""),
+        ("augmentation: {mosaic: {enabled: false, off_last_epochs: 99}}", ""),
+        ("{training: {resolution: 640}, sampling: {crop_px: 672}}", "sampling.crop_px: more than a whole frame's 640"),
+        ("{training: {resolution: 640, multi_scale: true}, sampling: {crop_px: 672}}", ""),
+        ("{training: {resolution: 96}}", ""),
+    ],
+)
+def test_settings_that_are_in_vain(write: Any, text: str, words: str) -> None:
+    warnings = [warning.split(": ", 1)[1] for warning in keys_without_effect(load_config(write(text)))]
+    assert len(warnings) == bool(words) and all(warning.startswith(words) for warning in warnings)
 
 
 @pytest.mark.parametrize(
@@ -186,47 +212,53 @@ WRONG = [
         "run.yaml: augmentation.motion_blur.max_kernel: unknown key. Did you mean max_kernel_size?",
     ),
     ("zzz: 1", "run.yaml: zzz: unknown key. Known here: augmentation, checkpoint, dataset, evaluation, logging"),
-    ("training: {epochs: many}", "run.yaml: training.epochs: Input should be a valid integer, unable to parse"),
-    ("training: {epochs: 2.5}", "run.yaml: training.epochs: Input should be a valid integer"),
-    ("training: {epochs: }", "run.yaml: training.epochs: Input should be a valid integer; got None."),
-    ("training: {epochs: 0}", "run.yaml: training.epochs: Input should be greater than or equal to 1; got 0."),
-    ("training: {epochs: [1, 2]}", "run.yaml: training.epochs: Input should be a valid integer."),
+    (
+        "training: {epochs: many}",
+        "run.yaml: training.epochs: got 'many', expected a whole number from 1 up to 1000000. Use 10, for example.",
+    ),
+    ("training: {epochs: 2.5}", "run.yaml: training.epochs: got 2.5, expected a whole number"),
+    ("training: {epochs: }", "run.yaml: training.epochs: got nothing, expected a whole number from 1 up to"),
+    ("training: {epochs: 0}", "run.yaml: training.epochs: got 0, expected a whole number from 1 up to"),
+    ("training: {epochs: [1, 2]}", "run.yaml: training.epochs: got [1, 2], expected a whole number"),
     (
         "training: {learning_rate: -1e-3}",
-        "run.yaml: training.learning_rate: Input should be greater than 0; got -0.001.",
+        "run.yaml: training.learning_rate: got -0.001, expected a number above 0 up to 1. Use 0.002, for example.",
     ),
-    ("training: {learning_rate: .nan}", "run.yaml: training.learning_rate: Input should be a finite number; got nan."),
-    ("training: {learning_rate: 1e999}", "run.yaml: training.learning_rate: Input should be a finite number; got inf."),
-    ("training: {device: tpu}", "run.yaml: training.device: String should match pattern"),
-    ("sampling: {crop_px: 100}", "run.yaml: sampling.crop_px: Input should be a multiple of 32; got 100."),
-    ("model: {detector: yolo}", "run.yaml: model.detector: Input should be 'nano' or 'rfdetr'; got 'yolo'."),
+    ("training: {learning_rate: .nan}", "run.yaml: training.learning_rate: got nan, expected a number above 0"),
+    ("training: {learning_rate: 1e999}", "run.yaml: training.learning_rate: got inf, expected a number above 0"),
+    ("training: {device: tpu}", "run.yaml: training.device: got 'tpu', expected auto, cpu, cuda, cuda:0 (or another"),
+    ("sampling: {crop_px: 100}", "run.yaml: sampling.crop_px: got 100, expected a whole number from 32 up to 8192 in"),
+    ("model: {detector: yolo}", "run.yaml: model.detector: got 'yolo', expected nano or rfdetr."),
     (
         "model: {rfdetr_size: huge}",
-        "run.yaml: model.rfdetr_size: Input should be 'tiny', 'nano', 'small', 'medium', ",
+        "run.yaml: model.rfdetr_size: got 'huge', expected tiny, nano, small, medium, base or large.",
     ),
-    ("dataset: {category_name: 5}", "run.yaml: dataset.category_name: Input should be a valid string; got 5."),
-    ("training: 5", "run.yaml: training: Input should be a valid dictionary or instance of Training; got 5."),
-    ("training: [1]", "run.yaml: training: Input should be a valid dictionary or instance of Training."),
+    ("dataset: {category_name: 5}", "run.yaml: dataset.category_name: got 5, expected a text."),
+    ("training: 5", "run.yaml: training: got 5, expected keys and values."),
+    ("training: [1]", "run.yaml: training: got [1], expected keys and values."),
     (
         "augmentation: 5",
-        "run.yaml: augmentation: Input should be a valid dictionary or instance of Augmentation; got 5.",
+        "run.yaml: augmentation: got 5, expected keys and values.",
     ),
-    ("augmentation: {train: 5}", "run.yaml: augmentation: train: expected augmentations by name, got 5."),
+    ("augmentation: {train: 5}", "run.yaml: augmentation: train: got 5, expected augmentations by name."),
     (
         "augmentation: {train: [mosaic]}",
-        "run.yaml: augmentation: train: expected augmentations by name, got ['mosaic'].",
+        "run.yaml: augmentation: train: got ['mosaic'], expected augmentations by name.",
     ),
-    ("augmentation: {mosaic: 1.5}", "run.yaml: augmentation.mosaic.prob: Input should be less than or equal to 1; got"),
-    ("augmentation: {mosaic: -0.5}", "run.yaml: augmentation.mosaic.prob: Input should be greater than or equal to 0"),
-    ("augmentation: {mosaic: often}", "run.yaml: augmentation.mosaic: Input should be a valid dictionary or instance"),
+    ("augmentation: {mosaic: 1.5}", "run.yaml: augmentation.mosaic.prob: got 1.5, expected a number from 0 up to 1."),
+    ("augmentation: {mosaic: -0.5}", "run.yaml: augmentation.mosaic.prob: got -0.5, expected a number from 0 up to 1."),
+    (
+        "augmentation: {mosaic: often}",
+        "run.yaml: augmentation.mosaic: got 'often', expected a probability, true, false, ",
+    ),
     (
         "augmentation: {mosaic: {prob: }}",
-        "run.yaml: augmentation.mosaic.prob: Input should be a valid number; got None.",
+        "run.yaml: augmentation.mosaic.prob: got nothing, expected a number from 0 up to 1.",
     ),
-    ("1: 2", "run.yaml: 1: Keys should be strings; got 1."),
-    ("training: {1: 2}", "run.yaml: training.1: Keys should be strings; got 1."),
+    ("1: 2", "run.yaml: 1: unknown key. Known here: augmentation, "),
+    ("training: {1: 2}", "run.yaml: training.1: unknown key. Known here: activation_"),
     ("- training", "run.yaml: got list at the top, expected keys and values."),
-    ("training: {", "run.yaml: not readable as YAML: while parsing"),
+    ("training: {", "run.yaml: not readable as YAML: line 1, column 12: while parsing a flow node, expected"),
     ("training: {epochs: 1, epochs: 2}", "run.yaml: not readable as YAML: line 1: the key 'epochs' is given twice"),
     ("a: &x [1]\nb: *x", "run.yaml: not readable as YAML: aliases (*name) are not allowed"),
     ("a: " + "[" * 40 + "]" * 40, "run.yaml: not readable as YAML: nested deeper than 30 levels"),
@@ -236,6 +268,63 @@ WRONG = [
 @pytest.mark.parametrize(("text", "message"), WRONG, ids=[text[:40] for text, _ in WRONG])
 def test_a_wrong_file_gets_one_line_that_teaches(write: Any, text: str, message: str) -> None:
     assert failure(write(text)).startswith(message)
+
+
+def every_key(section: Section, prefix: str = "") -> Iterator[str]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        yield from every_key(value, f"{prefix}{name}.") if isinstance(value, Section) else [f"{prefix}{name}"]
+
+
+JARGON = re.compile(
+    r"Input|valid|instance|constrained|literal\[|pattern|[Tt]uple|dict|None|True|False|\b(str|int|bool)\b"
+)
+
+
+@pytest.mark.parametrize("key", list(every_key(Config())))
+def test_every_key_says_in_plain_words_what_it_takes(key: str) -> None:
+    refused = 0
+    for value in ("no such word", -1e300, ["a", "b", "c"], {"x": {}}, float("nan")):
+        try:
+            with_settings(Config(), {key: value}, "run.yaml")
+        except ConfigError as error:
+            refused += 1
+            words = str(error)
+            assert words.startswith(f"run.yaml: {key}"), words
+            assert re.search(r": got .+, expected .{4,}[.?]$", words) and not JARGON.search(words), words
+    assert refused >= 3
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("training: {batch_size: atuo}", "expected a whole number from 1 up to 1000000 or auto. Did you mean auto?"),
+        ("training: {memory_budget_mb: 2GB}", "got '2GB', expected a number of MB, for example 2000."),
+        ("training: {learning_rate: 1e9}", "expected a number above 0 up to 1. Use 0.002, for example."),
+        ("training: {small_object_loss_weight: 1e9}", "expected a number from 1 up to 100. Use 1.0, for example."),
+        ("training: {num_workers: 100000}", "expected a whole number from 0 up to 256."),
+        ("training: {ema_decay: 1}", "expected a number from 0 to below 1."),
+        ("training: {schedule: cosin}", "expected constant or cosine. Did you mean cosine?"),
+        ("model: {pretrained: [1]}", "got [1], expected true, false or a file with weights."),
+        ("model: {flip_average: maybe}", "got 'maybe', expected true or false."),
+        ("augmentation: {mosaic: {tiles: 5}}", "got 5, expected 4 or 9. Use 4, for example."),
+        ("augmentation: {copy_paste: {max_pastes: 1000000}}", "expected a whole number from 1 up to 100."),
+        ("augmentation: {iso_noise: {noise_level: [0.5]}}", "got [0.5], expected [low, high], each a number from 0 up"),
+        (
+            "augmentation: {mosaic: {scale_range: [1.4, 0.7]}}",
+            "the lower end comes first; got [1.4, 0.7]. Use [0.7, 1.4]",
+        ),
+        ("evaluation: {sets: data/night}", "or as an override evaluation.sets.night=data/night."),
+        ("evaluation: {sets: {night: 5}}", "run.yaml: evaluation.sets.night: got 5, expected a text."),
+    ],
+)
+def test_what_a_value_may_be(write: Any, text: str, said: str) -> None:
+    assert said in failure(write(text))
+
+
+def test_a_set_may_have_a_dash_in_its_name(write: Any) -> None:
+    given = load_config(write(""), ["evaluation.sets.night-rain=data/night"]).config.evaluation.sets
+    assert given == {"night-rain": "data/night"}
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -249,13 +338,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("training.epohcs=3", "training.epohcs=: unknown key. Did you mean epochs?"),
-        ("trainning.epochs=3", "trainning=: unknown key. Did you mean training?"),
-        ("augmentation.train.mosaik=0.3", "augmentation.mosaik=: unknown key. Did you mean mosaic?"),
-        ("training.epochs=many", "training.epochs=: Input should be a valid integer"),
+        ("training.epohcs=3", "training.epohcs: unknown key. Did you mean epochs?"),
+        ("trainning.epochs=3", "trainning: unknown key. Did you mean training?"),
+        ("augmentation.train.mosaik=0.3", "augmentation.mosaik: unknown key. Did you mean mosaic?"),
+        ("training.epochs=many", "training.epochs: got 'many', expected a whole number"),
         (
             "augmentation.copy_paste=1.5",
-            "augmentation.copy_paste.prob=: Input should be less than or equal to 1; got 1.5.",
+            "augmentation.copy_paste.prob: got 1.5, expected a number from 0 up to 1. Use 0.5, for example.",
         ),
         (
             "training.epochs",
@@ -289,7 +378,7 @@ def test_an_override_does_not_hide_or_take_the_blame_for_a_fault_of_the_file(wri
     [("2e-4", 2e-4), ("0.01", 0.01), ("1", 1.0)],
 )
 def test_override_values_are_read_as_yaml(write: Any, given: str, value: float) -> None:
-    path = write("training: {learning_rate: 5}")
+    path = write("training: {learning_rate: 0.5}")
     assert load_config(path, [f"training.learning_rate={given}"]).config.training.learning_rate == value
 
 
@@ -386,7 +475,7 @@ def test_settings_replace_dotted_keys() -> None:
 
 
 def test_a_setting_that_does_not_fit_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"^phase: training\.epochs: .* or equal to 1; got 0"):
+    with pytest.raises(ConfigError, match=r"^phase: training\.epochs: got 0, expected a whole number from 1 "):
         with_settings(Config(), {"training.epochs": 0}, "phase")
 
 

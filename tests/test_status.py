@@ -6,6 +6,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from rich.console import Console
 
 from smallsight.config import Config
 from smallsight.errors import RunFolderError
-from smallsight.status import JOURNAL, LIVE_FILE, LIVE_FOR_S, as_lines, live_writer, status_of, watch
+from smallsight.records import Decision, EpochRecord, Estimate
+from smallsight.status import JOURNAL, LIVE_FILE, LIVE_FOR_S, as_lines, going_on, live_writer, status_of, watch
 from smallsight.strategy.folder import hold
 from smallsight.strategy.journal import Journal
 from smallsight.strategy.plan import Plan
+from smallsight.strategy.state import Attempt, Champion, PhaseRun, State
 
 STEP = {
     "event": "step",
@@ -87,14 +90,61 @@ def test_watching_ends_with_the_run(run: Path) -> None:
     finish(run)
     shown = io.StringIO()
     watch(run, Console(file=shown, width=60), 0.01)
-    assert "Target reached." in shown.getvalue() and "now" not in shown.getvalue()
+    assert "Target reached." in shown.getvalue() and "now " not in shown.getvalue()
 
 
 def test_watching_ends_when_nobody_works_on_the_run_any_more(run: Path) -> None:
     (run / LIVE_FILE).write_text(json.dumps({**STEP, "at": time.time()}))
     shown = io.StringIO()
     watch(run, Console(file=shown, width=60), 0.01)
-    assert "nobody works on it" in shown.getvalue()
+    assert "stopped; the same command goes on" in shown.getvalue() and "batch" not in shown.getvalue()
+
+
+def test_a_start_is_told_from_a_silence(held: Path) -> None:
+    (held / LIVE_FILE).write_text(json.dumps({**STEP, "at": time.time()}))
+    listen = listener(held, [])  # a new process: the step of the one before says nothing about it
+    assert dict(as_lines(status_of(held)))["now"] == "starting: no step is trained yet"
+    listen(STEP)
+    assert dict(as_lines(status_of(held)))["now"].startswith("epoch 3/9")
+
+
+def test_a_run_in_words() -> None:
+    content = {
+        **{"state": "unfinished", "phase": "multi_scale", "epoch": 6, "last_epoch": 8, "metric": "map_small"},
+        **{"baseline": 0.4118, "champion": None, "champion_epoch": None, "elapsed_s": 4000.0, "reason": "Try it."},
+        **{"running": True, "live": None},
+    }
+    assert as_lines(content) == [
+        ("run", "running"),
+        ("phase", "multi_scale, epoch 6 of 8 done"),
+        ("baseline map_small", "0.412"),
+        ("champion map_small", "not known yet"),
+        ("time taken", "67 min"),
+        ("why", "Try it."),
+        ("now", "no step within the last minute"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (3 * 3600 + 300, "3 h 05 min")]
+)
+def test_a_time_in_words(run: Path, seconds: float, words: str) -> None:
+    assert dict(as_lines({**status_of(run), "elapsed_s": seconds}))["time taken"] == words
+
+
+def test_where_an_interrupted_run_goes_on() -> None:
+    decision = Decision("run", "because", "multi_scale")
+    records = tuple(EpochRecord(epoch, "multi_scale", 1, {"map_small": Estimate(0.466)}) for epoch in (5, 6))
+    attempt = Attempt(1, {}, 5, 8, records)
+    going = PhaseRun("multi_scale", 2, decision, (attempt,))
+    champion = Champion("baseline", 1, 1, records[0], {})
+    assert going_on(State(runs=(going,))) == "Going on: multi_scale, epoch 7 of 8"
+    assert going_on(State(runs=(going,), champion=champion)) == "Going on: multi_scale, epoch 7 of 8, champion 0.466"
+    assert going_on(State(runs=(replace(going, attempts=()),))) == "Going on: multi_scale"
+    judged = replace(going, attempts=(replace(attempt, status="completed"),))
+    assert going_on(State(runs=(judged,))) == "Going on: multi_scale"
+    closed = State(runs=(replace(judged, closed=True),), champion=champion)
+    assert going_on(closed) == "Going on: the next phase, champion 0.466"
 
 
 def test_without_a_run_there_is_nothing_to_watch(tmp_path: Path) -> None:

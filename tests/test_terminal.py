@@ -117,6 +117,9 @@ def test_progress_fits_its_terminal(width: int) -> None:
     shown = screen.text
     words = " ".join(shown.split())
     assert "[red]phase[/] epoch 7" in words and "[red]as it is[/]" in words
+    assert "epoch 7/10" in shown if width > 20 else True
+    if width == 40:
+        assert "3/12" in shown and "lr" not in shown
     if width == 200:
         assert "epoch 7/10" in shown and "3/12" in shown and "[red]box[/] 0.500  lr 2.0e-03  1.5 GB" in shown
 

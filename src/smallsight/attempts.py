@@ -11,6 +11,14 @@ from typing import Any, Literal
 from smallsight.files import write_text_atomically
 
 Start = Literal["scratch", "warm"]
+LOG = "worker.log"
+BEST = "best.pth"
+"""In an attempt's folder: what its process printed, and the state after its best epoch."""
+
+
+def detections_file(attempt_folder: Path, epoch: int) -> Path:
+    """What was found on the validation set after one epoch."""
+    return attempt_folder / "detections" / f"valid_epoch_{epoch:03d}.npz"
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class AttemptSpec:
     @property
     def log(self) -> Path:
         """What the child process printed."""
-        return Path(self.folder) / "worker.log"
+        return Path(self.folder) / LOG
 
     @property
     def checkpoint(self) -> Path:
@@ -67,7 +75,7 @@ class AttemptSpec:
     @property
     def best(self) -> Path:
         """The state after the best epoch of this attempt."""
-        return Path(self.folder) / "best.pth"
+        return Path(self.folder) / BEST
 
     def lightweight(self, epoch: int) -> Path:
         """Weights and metrics of one epoch."""
@@ -75,7 +83,7 @@ class AttemptSpec:
 
     def detections(self, epoch: int) -> Path:
         """What was found on the validation set after one epoch."""
-        return Path(self.folder) / "detections" / f"valid_epoch_{epoch:03d}.npz"
+        return detections_file(Path(self.folder), epoch)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,23 @@ from smallsight.data.groups import groups_of
 from smallsight.data.splits import read_splits
 from smallsight.errors import BoxError, ConfigError, DatasetError, RunFolderError
 from smallsight.evaluation.ap import AREA_RANGES, Evaluation, evaluate
-from smallsight.evaluation.bootstrap import Units, paired_difference
+from smallsight.evaluation.bootstrap import Draws, Resampled, Units, resample
 from smallsight.evaluation.detections_file import load_detections
 from smallsight.evaluation.domain_gap import gap_between
-from smallsight.evaluation.errors import errors_by_size, worst_false_alarms, worst_misses
-from smallsight.evaluation.outcomes import Draws, judge_outcomes, survey
+from smallsight.evaluation.mistakes import mistakes_by_size, worst_false_alarms, worst_misses
+from smallsight.evaluation.outcomes import judge_outcomes, survey
 from smallsight.evaluation.thresholds import BEST_F1, calibrate, operating_points
+from smallsight.evaluation.verdict import difference_of
 from smallsight.evidence import Crop, DomainGap, Evidence, Mistake
 from smallsight.files import sha256_of, write_text_atomically
 from smallsight.records import Detections, Estimate, estimate_from_json
-from smallsight.strategy.folder import champion_checkpoint, champion_detections, phase_folder
+from smallsight.strategy.folder import (
+    attempt_folder,
+    champion_checkpoint,
+    champion_contenders,
+    champion_detections,
+    contenders,
+)
 from smallsight.strategy.state import State
 
 REPLICATES = 200
@@ -55,7 +62,7 @@ def examine(folder: Path, state: State, sets: Mapping[str, str] | None = None) -
         evidence = _mistakes(evidence, state, dataset, detections)
     except (BoxError, ConfigError, DatasetError, RunFolderError) as error:
         return replace(evidence, left_out=(f"Mistakes, thresholds and pictures: {error}",))
-    lift, why = _lift(folder, state, dataset, detections)
+    lift, why = _lift(folder, state, dataset)
     known = champion_config(state).evaluation.sets if sets is None else sets
     gaps, missing = _gaps(folder, state, known, measures=sets is not None)
     return replace(evidence, lift=lift, gaps=gaps, left_out=(*why, *missing))
@@ -123,14 +130,14 @@ def crops_of(state: State, evidence: Evidence) -> Mapping[Mistake, Crop]:
 def _mistakes(evidence: Evidence, state: State, dataset: Dataset, detections: list[Detections]) -> Evidence:
     names, files = dataset.class_names, [str(image.path.relative_to(dataset.root)) for image in dataset.images]
     scene = survey(dataset.truths, detections, len(names), max_dets=champion_config(state).evaluation.max_dets)
-    draws = Draws.of(len(dataset), _units(state, dataset).groups, replicates=REPLICATES)
+    draws = Draws.of(len(dataset), _units(state, dataset), replicates=REPLICATES)
     outcomes = judge_outcomes(scene, AREA_RANGES["all"])
     points = operating_points(outcomes, names, draws)
     thresholds = {point.class_name: point.threshold.value for point in points if point.purpose == BEST_F1}
     return replace(
         evidence,
         images=len(dataset),
-        sizes=errors_by_size(scene, draws),
+        sizes=mistakes_by_size(scene, draws),
         misses=tuple(worst_misses(outcomes, files, names, WORST, [thresholds.get(name, 0.0) for name in names])),
         false_alarms=tuple(worst_false_alarms(outcomes, files, names, WORST)),
         operating_points=points,
@@ -143,28 +150,48 @@ def _units(state: State, dataset: Dataset) -> Units:
     return Units.of(len(dataset), groups_of(dataset), champion_config(state).evaluation.resample)
 
 
-def _lift(
-    folder: Path, state: State, dataset: Dataset, detections: list[Detections]
-) -> tuple[Estimate | None, tuple[str, ...]]:
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """An epoch and those that it was chosen from by the metric `chosen_by`, drawn alike on the same images."""
+
+    epochs: tuple[Resampled, ...]
+    chosen_by: str
+
+    @classmethod
+    def of(cls, files: Sequence[Path], metrics: Sequence[str], chosen_by: str, state: State, dataset: Dataset) -> _Side:
+        """From files of detections, the chosen epoch's first, as the champion of `state` is evaluated."""
+        config, units = champion_config(state), _units(state, dataset)
+
+        def resampled(path: Path, names: Sequence[str]) -> Resampled:
+            evaluation = judged(config, dataset, detections_on(dataset, path))
+            return resample(evaluation, names, units, replicates=config.evaluation.replicates)
+
+        chosen, *others = files
+        return cls((resampled(chosen, metrics), *(resampled(path, [chosen_by]) for path in others)), chosen_by)
+
+    def above(self, other: _Side, metric: str) -> Estimate:
+        """How much the metric is above the other's, less what choosing by it gave to either."""
+        ours, theirs = (side.epochs[: None if metric == side.chosen_by else 1] for side in (self, other))
+        return difference_of(ours, theirs, metric).estimate
+
+
+def _lift(folder: Path, state: State, dataset: Dataset) -> tuple[Estimate | None, tuple[str, ...]]:
     """The champion's target metric minus the baseline's; None with the reason where that can't be told."""
     champion, baseline = state.champion, state.baseline
     assert champion is not None
-    run = state.run(baseline.phase) if baseline else None
-    if baseline is None or run is None or baseline == champion.record:
+    if baseline is None or baseline == champion.record:
         return None, ()
-    path = phase_folder(folder, run) / f"attempt_{baseline.attempt}/detections/valid_epoch_{baseline.epoch:03d}.npz"
-    config = champion_config(state)
+    run, attempt = next((run, a) for run in state.runs for a in run.attempts if baseline in a.records)
+    chosen, *others = contenders(attempt_folder(folder, run, attempt.number), baseline, attempt.records)
+    metric = state.plan["target"]["metric"]
     try:
-        before = detections_on(dataset, path)
+        before, after = (
+            _Side.of(files, [metric], metric, state, dataset)
+            for files in ([chosen, *filter(Path.is_file, others)], champion_contenders(folder, state))
+        )
     except RunFolderError as error:
         return None, (f"The lift's interval: {error}",)
-    return paired_difference(
-        judged(config, dataset, detections),
-        judged(config, dataset, before),
-        state.plan["target"]["metric"],
-        groups=_units(state, dataset).groups,
-        replicates=config.evaluation.replicates,
-    ), ()
+    return after.above(before, metric), ()
 
 
 def _gaps(
@@ -218,6 +245,8 @@ def _measured(folder: Path, state: State, data: Path, *, measures: bool) -> Mapp
 def champions_apart(one: tuple[Path, State], other: tuple[Path, State], metrics: Sequence[str]) -> dict[str, Estimate]:
     """How much the champion of the other run is above that of the first, on the same images, as the first evaluates.
 
+    Where a metric decides which epoch is the champion, what choosing gave is taken off.
+
     Args:
         one, other: run folder and state.
     Raises:
@@ -230,14 +259,9 @@ def champions_apart(one: tuple[Path, State], other: tuple[Path, State], metrics:
     hashes = [state.champion_run.annotations.get("valid") for _, state in (one, other) if state.champion_run]
     if hashes[0] != hashes[1]:
         raise RunFolderError(f"{other[0]}: judged on other images than {one[0]}. Evaluate both on one set.")
-    config, dataset = champion_config(one[1]), validation_set(one[1])
+    dataset = validation_set(one[1])
     first, second = (
-        judged(config, dataset, detections_on(dataset, champion_detections(folder, state)))
+        _Side.of(champion_contenders(folder, state), metrics, state.plan["target"]["metric"], one[1], dataset)
         for folder, state in (one, other)
     )
-    settings, groups = config.evaluation, _units(one[1], dataset).groups
-    return {
-        metric: paired_difference(second, first, metric, groups=groups, replicates=settings.replicates)
-        for metric in metrics
-        if first.metrics[metric].known
-    }
+    return {metric: second.above(first, metric) for metric in metrics if first.epochs[0].points[metric].known}

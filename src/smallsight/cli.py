@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, TextIO
 
 import typer
 
@@ -20,17 +22,16 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its tables cut the names of options in narrow terminals
     help="Lifts the small-object AP of a detector, unattended, and knows whether the lift is real.",
     epilog="Exit codes: 0 done, 1 the run failed, 2 the input is wrong, 3 interrupted and resumable.",
 )
 
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example training.epochs=20.")
-]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="For example training.epochs=20.")]
 ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file that describes data, detector and training.")]
 OutputDir = Annotated[Path | None, typer.Option("--output-dir", help="Run folder; an interrupted run in it goes on.")]
 Resume = Annotated[Path | None, typer.Option("--resume", help="Checkpoint to start from.")]
-Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Folder, data.yaml or COCO file to read.")]
+Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE", help="Folder, data.yaml or COCO file to read.")]
 Images = Annotated[str, typer.Option("--images", metavar="MODE", help="link, copy, or resize:W (W px wide).")]
 Pattern = Annotated[
     str | None, typer.Option(metavar="REGEX", help="Finds the match or clip in a file name (its first group).")
@@ -59,7 +60,7 @@ def synth(
     seed: Annotated[int, typer.Option(help="Same seed, same frames.")] = 0,
     frames_per_clip: Annotated[int, typer.Option(help="Frames of the same scene in a row.")] = 1,
 ) -> None:
-    """Render broadcast-like soccer frames with a small ball, as a COCO dataset."""
+    """Render soccer frames with a small ball, as a COCO dataset."""
     from smallsight.data.synthetic import SynthOptions, write_dataset
 
     counts = write_dataset(out, SynthOptions(images, _size(size), seed, frames_per_clip))
@@ -91,7 +92,7 @@ def convert(
         typer.Option(help="VOC corners: first and last pixel from 1 (the standard), or edges from 0."),
     ] = "pixels",
 ) -> None:
-    """Read YOLO, Pascal VOC or COCO and write images with _annotations.coco.json (or YOLO). No input is changed."""
+    """Read YOLO, Pascal VOC or COCO, write COCO or YOLO. No input is changed."""
     from smallsight.data.convert import ConvertOptions
     from smallsight.data.convert import convert as run
     from smallsight.data.formats.pixels import parse_image_mode
@@ -123,7 +124,7 @@ def split(
     ] = None,
     images: Images = "link",
 ) -> None:
-    """Split a set by match or clip, so that none is in two splits, balanced by object size."""
+    """Split a set by match or clip, balanced by object size. No match or clip gets into two splits."""
     from smallsight.data.formats.pixels import parse_image_mode
     from smallsight.data.split import SplitOptions, parse_shares
     from smallsight.data.split import split as run
@@ -147,7 +148,7 @@ def doctor(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with a dataset, and which resolution its objects need."""
+    """Say what is wrong with a dataset, and which resolution it needs."""
     from smallsight.config import Config, load_config
     from smallsight.data.doctor.examine import Options
     from smallsight.data.doctor.text import show
@@ -171,7 +172,7 @@ def train(
     resume: Resume = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a single phase: the configuration as it stands, from a checkpoint or from scratch."""
+    """Run a single phase: the configuration as it stands."""
     from smallsight.session import train_one_phase
 
     _finish(train_one_phase(config, overrides or [], output_dir, resume, quiet=as_json), as_json)
@@ -190,7 +191,7 @@ def optimize(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the input, print the plan and stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the whole strategy: train, judge every phase, keep what helps, end with a champion and a report."""
+    """Run the whole strategy, up to a champion and a report. Every phase is judged; what helps is kept."""
     from smallsight.session import optimize as run
 
     seconds = None if budget is None else _seconds(budget)
@@ -207,7 +208,7 @@ def join(
     run: Annotated[Path, typer.Argument(help="Run folder, as the machine with the runner sees it.")],
     node: Annotated[int, typer.Option("--node", min=1, help="This machine's number, from 1; the runner's is 0.")],
 ) -> None:
-    """Take part, on a further machine, in a run with training.num_nodes above 1, until it has ended."""
+    """Take part in a run from a further machine, until it has ended. Its training.num_nodes is above 1."""
     from smallsight.joining import join as take_part
 
     take_part(run, node, _say)
@@ -256,7 +257,7 @@ def report(
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what happened in a run, what was decided and why, and what to do next; write its report.html anew."""
+    """Say what happened in a run and why, and what to do next. Its report.html is written anew."""
     from smallsight.session import show_report
 
     show_report(run, as_json=as_json, html=html)
@@ -268,7 +269,7 @@ def compare(
     run_b: Annotated[Path, typer.Argument(help="The one to set against it.")],
     as_json: AsJson = False,
 ) -> None:
-    """Set two runs side by side: champions, the difference with its interval, settings, phases."""
+    """Set two runs side by side. Champions, the difference with its interval, settings, phases."""
     from smallsight.session import compare_runs
 
     typer.echo(compare_runs(run_a, run_b, as_json=as_json))
@@ -293,13 +294,27 @@ def status(
         lines = found.as_lines(found.status_of(run))
         width = max(len(name) for name, _ in lines) + 2
         for name, value in lines:
-            _say(f"{name:<{width}}{value}")
+            _say(f"{name:<{width}}{value}", indent=width)
 
 
-def _say(text: str) -> None:
-    """Text for people, line by line; control characters in it come from data."""
+def _say(text: str, *, indent: int = 4, err: bool = False) -> None:
+    """Text for people, line by line; control characters in it come from data.
+
+    In a terminal it is broken between words, with what follows indented; elsewhere a line stays one, to be searched.
+    """
+    fold = textwrap.TextWrapper(
+        _width(sys.stderr if err else sys.stdout),
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     for line in text.split("\n"):
-        typer.echo(visible(line))
+        typer.echo(fold.fill(visible(line)), err=err)
+
+
+def _width(stream: TextIO) -> int:
+    """Columns of a terminal; no limit for anything else."""
+    return shutil.get_terminal_size().columns if stream.isatty() else sys.maxsize
 
 
 def _finish(outcome: Any, as_json: bool) -> None:
@@ -341,15 +356,15 @@ def errors_as_messages() -> Iterator[None]:
     try:
         yield
     except Interrupted as error:
-        typer.echo(f"Interrupted: {error}. Run the same command again to go on.", err=True)
+        _say(f"Interrupted: {error}. Run the same command again to go on.", err=True)
         sys.exit(error.exit_code)
     except SmallsightError as error:
-        typer.echo(f"Error: {error}", err=True)
+        _say(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         wrong_path = isinstance(error, _WRONG_PATH) or error.errno == errno.EROFS
         remedy = "Check the path and its permissions." if wrong_path else "Mend that, then run the same command again."
-        typer.echo(f"Error: {error.filename or 'a file'}: {error.strerror or error}. {remedy}", err=True)
+        _say(f"Error: {error.filename or 'a file'}: {error.strerror or error}. {remedy}", err=True)
         sys.exit(EXIT_USAGE if wrong_path else EXIT_FAILED)
 
 

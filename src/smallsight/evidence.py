@@ -27,7 +27,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class SizeErrors:
+class SizeMistakes:
     """The mistakes at objects of one size.
 
     Attributes:
@@ -128,7 +128,7 @@ class Evidence:
     epoch: int
     images: int = 0
     lift: Estimate | None = None
-    sizes: tuple[SizeErrors, ...] = ()
+    sizes: tuple[SizeMistakes, ...] = ()
     misses: tuple[Mistake, ...] = ()
     false_alarms: tuple[Mistake, ...] = ()
     operating_points: tuple[OperatingPoint, ...] = ()

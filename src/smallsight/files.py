@@ -6,11 +6,24 @@ import contextlib
 import hashlib
 import os
 import shutil
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
+
+UNREADABLE = (
+    *(RuntimeError, EOFError, zipfile.BadZipFile, ValueError, LookupError, TypeError, AttributeError, OSError),
+    *(MemoryError, AssertionError, struct.error, zlib.error),
+)
+"""What readers of archives and checkpoints raise for files that are none, or damaged."""
+
+
+def why(error: BaseException) -> str:
+    """The first line of what an error says, or else its type's name."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object], previous: Path | None = None) -> None:

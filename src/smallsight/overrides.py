@@ -19,7 +19,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for item in overrides:
         key, equals, value = item.partition("=")
-        if not equals or not re.fullmatch(r"\w+(\.\w+)+", key):
+        if not equals or not re.fullmatch(r"\w+(\.[\w-]+)+", key):
             raise ConfigError(f"{item}: not an override; expected section.key=value, for example training.epochs=20.")
         given[re.sub(r"^augmentation\.train\.", "augmentation.", key)] = parse_yaml(value, item)
     return given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from smallsight.champion import champions_apart, crops_of
@@ -10,11 +11,12 @@ from smallsight.errors import ConfigError, DatasetError, RunFolderError
 from smallsight.evidence import Evidence
 from smallsight.files import write_text_atomically
 from smallsight.records import Estimate
-from smallsight.report.comparison import Comparison, metrics_to_compare, to_comparison_document, to_text
+from smallsight.report.comparison import Comparison, metrics_to_compare, to_comparison_document, to_comparison_markdown
 from smallsight.report.document import write_report
 from smallsight.report.history import History
 from smallsight.report.html import render
 from smallsight.report.markdown import to_markdown
+from smallsight.report.summary import comparison_in_words
 from smallsight.strategy.state import State
 
 PAGE_FILE, SHORT_FILE = "report.html", "report.md"
@@ -35,7 +37,7 @@ def write_page(path: Path, history: History, state: State | None = None, evidenc
 
 
 def comparison_of(one: tuple[History, State | None], other: tuple[History, State | None], *, as_json: bool) -> str:
-    """Two runs, or recorded files (whose state is None), side by side as text or JSON."""
+    """Two runs, or recorded files (whose state is None), side by side: as JSON, for a terminal, or else as Markdown."""
     (first, ours), (second, theirs) = one, other
     differences: dict[str, Estimate] = {}
     note = "recorded figures alone don't tell; give two run folders."
@@ -46,4 +48,6 @@ def comparison_of(one: tuple[History, State | None], other: tuple[History, State
         except (ConfigError, DatasetError, RunFolderError) as error:
             note = str(error)
     comparison = Comparison(first, second, first.target.metric, differences, note)
-    return json.dumps(to_comparison_document(comparison), indent=1) if as_json else to_text(comparison)
+    if as_json:
+        return json.dumps(to_comparison_document(comparison), indent=1)
+    return comparison_in_words(comparison) if sys.stdout.isatty() else to_comparison_markdown(comparison)

@@ -11,7 +11,7 @@ import os
 import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -37,7 +37,8 @@ from smallsight.report.history import History, read_history
 from smallsight.report.story import tell
 from smallsight.report.summary import print_summary
 from smallsight.report_files import comparison_of, write_everything, write_page
-from smallsight.status import JOURNAL, live_writer, read_state, summary_of
+from smallsight.sections import Training
+from smallsight.status import JOURNAL, going_on, live_writer, read_state, summary_of
 from smallsight.strategy.describe import plan_as_rows, plan_as_text
 from smallsight.strategy.folder import (
     Origin,
@@ -61,7 +62,7 @@ SMALL_PX2 = 32.0**2
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything a run needs, read and checked before its folder is touched."""
+    """Everything a run needs, read and checked before its folder is touched; `unseen` data are new to the folder."""
 
     config: Config
     source: str
@@ -70,6 +71,7 @@ class Inputs:
     folder: Path
     origin: Origin
     warnings: tuple[str, ...]
+    unseen: tuple[Dataset, ...]
 
 
 def optimize(
@@ -87,14 +89,14 @@ def optimize(
     Raises:
         SmallsightError: see `errors`.
     """
-    loaded, plan = load_config(config_path, overrides), _plan(strategy_path)
-    check_plan(plan, loaded.config, str(strategy_path or DEFAULT_STRATEGY))
-    inputs = _inputs(loaded, plan, output_dir, resume, "optimize")
+    inputs = _strategy_inputs(config_path, strategy_path, overrides, output_dir, resume)
     with _session(inputs, quiet=quiet) as (run, console):
-        run.begin(inputs.config, plan, "optimize", inputs.origin)
+        run.begin(inputs.config, inputs.plan, "optimize", inputs.origin)
         if run.state.finished:
             console.print("Nothing is left to do in this run.", soft_wrap=True)
-        state = run.optimize(inputs.config, plan, budget_s)
+        elif run.state.runs:
+            run.means.watcher.note(going_on(run.state))
+        state = run.optimize(inputs.config, inputs.plan, budget_s)
         return _conclude(inputs, state, console, quiet=quiet)
 
 
@@ -111,6 +113,8 @@ def train_one_phase(
     name = "".join(c if c.isalnum() else "_" for c in config_path.stem.lower())
     with _session(inputs, quiet=quiet) as (run, console):
         run.begin(inputs.config, plan, "train", Origin())
+        if run.state.open_run is not None and run.state.open_run.name == name:
+            run.means.watcher.note(going_on(run.state))
         state = run.train_as_configured(name, inputs.config, plan, inputs.origin)
         return _conclude(inputs, state, console, quiet=quiet)
 
@@ -123,6 +127,19 @@ def _plan(path: Path | None) -> Plan:
         return load_plan(path)
     with as_file(shipped) as file:
         return load_plan(file)
+
+
+def _strategy_inputs(
+    config_path: Path,
+    strategy_path: Path | None,
+    overrides: Sequence[str],
+    output_dir: Path | None,
+    resume: Path | None,
+) -> Inputs:
+    loaded, plan = load_config(config_path, overrides), _plan(strategy_path)
+    warnings = check_plan(plan, loaded.config, str(strategy_path or DEFAULT_STRATEGY))
+    inputs = _inputs(loaded, plan, output_dir, resume, "optimize")
+    return replace(inputs, warnings=(*inputs.warnings, *warnings))
 
 
 def _inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resume: Path | None, kind: str) -> Inputs:
@@ -138,14 +155,15 @@ def _inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resume: P
         refuse_other_start(folder, state, str(start or ""))
     train, valid = _datasets(config, plan)
     _check_sets(config)
-    annotations = _annotations(folder, state, train, valid)
+    annotations, unseen = _annotations(folder, state, train, valid)
     if state.champion and not state.finished:
         detections_on(valid, champion_detections(folder, state))  # its images must be today's, or nothing can be judged
     resumed_epoch = 0
     if start is not None and not (state.created and kind == "optimize"):
         resumed_epoch = _resumed_epoch(start, train, config)
     origin = Origin(str(start or ""), resumed_epoch, annotations)
-    return Inputs(config, source, plan, valid, folder, origin, tuple(keys_without_effect(loaded)))
+    warnings = tuple(keys_without_effect(loaded, len(train.class_names)))
+    return Inputs(config, source, plan, valid, folder, origin, warnings, unseen)
 
 
 def _check_sets(config: Config) -> None:
@@ -155,18 +173,17 @@ def _check_sets(config: Config) -> None:
             raise ConfigError(f"evaluation.sets.{name}: no {ANNOTATION_FILE} in {file.parent}. Correct the path.")
 
 
-def _annotations(folder: Path, state: State, train: Dataset, valid: Dataset) -> dict[str, str]:
-    """SHA-256 of both annotation files; the images of one that is new to the run folder are all looked into."""
+def _annotations(
+    folder: Path, state: State, train: Dataset, valid: Dataset
+) -> tuple[dict[str, str], tuple[Dataset, ...]]:
+    """SHA-256 of both annotation files, and the datasets that are new to the run folder."""
     datasets = {"train": train, "valid": valid}
     files = {split: dataset.root / ANNOTATION_FILE for split, dataset in datasets.items()}
     now = {split: sha256_of(file) for split, file in files.items()}
     if state.created:
         refuse_other_annotations(folder, state, now, files)
     known = {sha256 for run in state.runs for sha256 in run.annotations.values()}
-    for split, dataset in datasets.items():
-        if now[split] not in known:
-            _decode_all(dataset)
-    return now
+    return now, tuple(dataset for split, dataset in datasets.items() if now[split] not in known)
 
 
 def _decode_all(dataset: Dataset) -> None:
@@ -207,8 +224,9 @@ def _resumed_epoch(path: Path, train: Dataset, config: Config) -> int:
 def _session(inputs: Inputs, *, quiet: bool) -> Iterator[tuple[Run, Console]]:
     """The run folder, held and journalled, with a terminal that follows it."""
     console = Console(stderr=quiet, highlight=False)
-    for warning in inputs.warnings:
-        Console(stderr=True, highlight=False).print(f"Warning: {visible(warning)}", soft_wrap=True, markup=False)
+    _warn(inputs.warnings)
+    for dataset in inputs.unseen:
+        _decode_all(dataset)
     with (
         hold(inputs.folder),
         Journal(inputs.folder / JOURNAL) as journal,
@@ -227,6 +245,12 @@ def _session(inputs: Inputs, *, quiet: bool) -> Iterator[tuple[Run, Console]]:
             run.write("interrupted")
             publish(inputs.folder, run.state)
             raise
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    console = Console(stderr=True, highlight=False)
+    for warning in warnings:
+        console.print(f"Warning: {visible(warning)}", soft_wrap=not console.is_terminal, markup=False)
 
 
 def comparison(inputs: Inputs) -> Compare:
@@ -295,11 +319,13 @@ def history_of(path: Path) -> History:
         HistoryError: the file can't be read.
         RunFolderError: the folder holds no run.
     """
-    if not path.is_dir():
-        return read_history(path)
     if (path / JOURNAL).is_file():
         return tell(path, read_state(path))
-    return read_history(path / REPORT_FILE)
+    if path.is_dir() and not (path / REPORT_FILE).is_file():
+        raise RunFolderError(
+            f"{path}: neither {JOURNAL} nor {REPORT_FILE} is in it, so no run. Give a run folder or a JSON file."
+        )
+    return read_history(path / REPORT_FILE if path.is_dir() else path)
 
 
 def show_report(path: Path, *, as_json: bool, html: Path | None = None) -> None:
@@ -317,10 +343,11 @@ def show_report(path: Path, *, as_json: bool, html: Path | None = None) -> None:
     if as_json:
         print(json.dumps(to_document(history, analysis, evidence), indent=1))  # noqa: T201 - the command's output
         return
-    report = html
-    if state is not None and os.access(path, os.W_OK):
-        report = write_everything(path, history, state, evidence)
-    print_summary(Console(highlight=False), history, analysis, report, evidence)
+    own = write_everything(path, history, state, evidence) if state is not None and os.access(path, os.W_OK) else None
+    console = Console(highlight=False)
+    print_summary(console, history, analysis, own or html, evidence)
+    if own is not None and html is not None:
+        console.print(f"Report: {visible(str(html))}", markup=False, soft_wrap=True)
 
 
 def compare_runs(one: Path, other: Path, *, as_json: bool) -> str:
@@ -337,6 +364,7 @@ def describe_plan(
     config_path: Path,
     strategy_path: Path | None,
     overrides: Sequence[str],
+    output_dir: Path | None,
     resume: Path | None,
     budget_s: float | None,
     *,
@@ -345,10 +373,20 @@ def describe_plan(
     """The plan as text or JSON: phases, changes, conditions, expected gains and shares of the budget.
 
     Raises:
-        ConfigError: the configuration or the strategy is wrong.
+        InputError: what a run would refuse before it trains; only that no image is looked into.
     """
-    config, plan = load_config(config_path, overrides).config, _plan(strategy_path)
-    check_plan(plan, config, str(strategy_path or DEFAULT_STRATEGY))
-    resumes = start_file(config, resume) is not None
-    rows = plan_as_rows(plan, config, resumes=resumes, budget_s=budget_s)
+    inputs = _strategy_inputs(config_path, strategy_path, overrides, output_dir, resume)
+    plan = inputs.plan
+    _refuse_missing_device(inputs.config.training)
+    _warn(inputs.warnings)
+    rows = plan_as_rows(plan, inputs.config, resumes=bool(inputs.origin.resume), budget_s=budget_s)
     return json.dumps({"plan": plan.to_dict(), "phases": rows}, indent=1) if as_json else plan_as_text(plan, rows)
+
+
+def _refuse_missing_device(training: Training) -> None:
+    """In a run its training process finds out, because torch is not loaded here; nor is it where any device will do."""
+    if training.device not in ("auto", "cpu") or training.devices > 1:
+        from smallsight.training.device import resolve_device
+        from smallsight.training.processes import Processes
+
+        resolve_device(training.device, Processes(0, training.processes, training.devices - 1))

@@ -38,13 +38,14 @@ def read_state(folder: Path) -> State:
 
 
 def summary_of(state: State) -> dict[str, Any]:
-    """Where a run stands, in a few plain values."""
+    """Where a run stands, in a few plain values; `last_epoch` is that of the phase."""
     metric = state.plan.get("target", {}).get("metric", "map_small")
     run = state.runs[-1] if state.runs else None
     return {
         "state": "finished" if state.done else "unfinished",
         "phase": run.name if run else None,
         "epoch": state.last_epoch,
+        "last_epoch": run.current.last_epoch if run and run.current else None,
         "metric": metric,
         "baseline": _value(state.baseline.value(metric)) if state.baseline else None,
         "champion": _value(state.target_value(metric)),
@@ -52,6 +53,16 @@ def summary_of(state: State) -> dict[str, Any]:
         "elapsed_s": round(state.elapsed_s, 1),
         "reason": state.finished or (run.decision.reason if run else None),
     }
+
+
+def going_on(state: State) -> str:
+    """Where a run that was interrupted goes on, in a line."""
+    run, champion = state.open_run, summary_of(state)["champion"]
+    place = "the next phase" if run is None else run.name
+    if run is not None and run.current is not None and run.current.status == "running":
+        done, last = len(run.records), run.current.last_epoch
+        place += f", epoch {min(run.current.first_epoch + done, last)} of {last}"
+    return f"Going on: {place}" + ("" if champion is None else f", champion {champion:.3f}")
 
 
 def _value(value: float) -> float | None:
@@ -72,12 +83,18 @@ def _live(folder: Path) -> dict[str, Any] | None:
     try:
         found = json.loads((folder / LIVE_FILE).read_text())
         return dict(found) if 0 <= time.time() - found["at"] <= LIVE_FOR_S else None
+    except FileNotFoundError:
+        return {"event": "starting"}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def live_writer(folder: Path, then: Callable[[Mapping[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:
-    """A listener to training steps that leaves the latest one in `folder`, and passes each on to `then`."""
+    """A listener to training steps that leaves the latest one in `folder`, and passes each on to `then`.
+
+    What an earlier process has left there is removed.
+    """
+    (folder / LIVE_FILE).unlink(missing_ok=True)
     written = 0.0
 
     def listen(event: Mapping[str, Any]) -> None:
@@ -127,16 +144,39 @@ def _table(content: Mapping[str, Any]) -> Table:
 
 def as_lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     """`status_of` as pairs of words."""
-    lines = [
-        (key, "-" if value is None else str(value)) for key, value in content.items() if key not in ("running", "live")
-    ]
-    step = content.get("live")
-    if content["state"] == "finished":
-        return lines
+    stopped = "stopped; the same command goes on"
+    phase, last, champion = content["phase"], content["last_epoch"], content["champion_epoch"]
+    lines = {
+        "run": "finished" if content["state"] == "finished" else "running" if content["running"] else stopped,
+        "phase": phase and phase + ("" if last is None else f", epoch {content['epoch']} of {last} done"),
+        f"baseline {content['metric']}": _shown(content["baseline"]),
+        f"champion {content['metric']}": _shown(content["champion"]) + (f", epoch {champion}" if champion else ""),
+        "time taken": _duration(content["elapsed_s"]),
+        "why": content["reason"],
+        "now": _now(content["live"]) if content["running"] else None,
+    }
+    return [(name, value) for name, value in lines.items() if value]
+
+
+def _now(step: Mapping[str, Any] | None) -> str:
+    """What a running process does."""
     if step is None:
-        return [*lines, ("now", "no step within the last minute" if content["running"] else "nobody works on it")]
+        return "no step within the last minute"
+    if step["event"] == "starting":
+        return "starting: no step is trained yet"
     if step["event"] == "evaluating":
-        return [*lines, ("now", f"evaluating epoch {step['epoch']}")]
+        return f"evaluating epoch {step['epoch']}"
     losses = " ".join(f"{name} {value:.3f}" for name, value in step["losses"].items())
     place = f"epoch {step['epoch']}/{step['last_epoch']}, batch {step['batch']}/{step['batches']}"
-    return [*lines, ("now", f"{place}, {losses}, {step['memory_mb'] / 1000:.1f} GB")]
+    return f"{place}, {losses}, {step['memory_mb'] / 1000:.1f} GB"
+
+
+def _shown(value: float | None) -> str:
+    return "not known yet" if value is None else f"{value:.3f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

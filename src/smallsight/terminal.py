@@ -8,11 +8,14 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from smallsight.errors import visible
 from smallsight.records import Decision, EpochRecord
 
+_WIDE = 80
+"""From so many columns on, there is room for losses beside the bar."""
 _SHOWN = (("AP", "map_50_95"), ("AP50", "map_50"), ("AP small", "map_small"), ("recall", "recall_50"))
 
 
@@ -21,18 +24,20 @@ class Terminal:
 
     def __init__(self, console: Console, metric: str) -> None:
         self.console, self.metric = console, metric
+        room = Column(no_wrap=True, max_width=console.width - 50)
+        figures = TextColumn("{task.fields[figures]}", markup=False, table_column=room)
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[figures]}", markup=False),
+            TextColumn("{task.fields[place]}"),
+            *([figures] if console.width >= _WIDE else []),
             TimeRemainingColumn(),
             console=console,
             transient=True,
             expand=True,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("", total=1, visible=False, figures="")
+        self._task = self._progress.add_task("", total=1, visible=False, place="", figures="")
         self._shown: tuple[object, object] = (None, None)
 
     def __enter__(self) -> Terminal:
@@ -73,7 +78,8 @@ class Terminal:
     def progress(self, event: Mapping[str, Any]) -> None:
         """Steps within an epoch."""
         if event["event"] == "evaluating":
-            self._progress.update(self._task, description=f"epoch {event['epoch']}: evaluating", figures="")
+            said = f"epoch {event['epoch']}: evaluating"
+            self._progress.update(self._task, visible=True, description=said, total=None, place="", figures="")
         elif event["event"] == "step":
             losses = " ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
             goes_back = event["batch"] < self._progress.tasks[self._task].completed
@@ -87,6 +93,7 @@ class Terminal:
                 description=f"epoch {event['epoch']}/{event['last_epoch']}",
                 completed=event["batch"],
                 total=event["batches"],
+                place=f"{event['batch']}/{event['batches']}",
                 figures=f"{losses}  lr {event['learning_rate']:.1e}  {event['memory_mb'] / 1000:.1f} GB",
             )
 

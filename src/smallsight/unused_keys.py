@@ -1,16 +1,16 @@
-"""Configuration keys that are understood and change nothing, kept for older files."""
+"""Configuration that is understood and changes nothing: keys of older files, and settings that cancel each other."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from smallsight.config import LoadedConfig
+from smallsight.config import Config, LoadedConfig, resolution_step, training_scales
 
 _UNUSED = {
     "dataset.category_id": "classes are taken by name from the annotation file",
     "dataset.ball_class_id": "classes are taken by name from the annotation file",
     "dataset.persistent_workers": "each epoch starts its own workers",
-    "model.num_classes": "the annotation file says how many classes there are",
     "model.architecture": "the detector's size fixes it",
     "model.backbone": "the detector's size fixes it",
     "model.hidden_dim": "the detector's size fixes it",
@@ -37,8 +37,12 @@ _UNUSED_BY_DETECTOR = {
 }
 
 
-def keys_without_effect(loaded: LoadedConfig) -> Iterator[str]:
-    """One warning for each key that the user gave and that changes nothing; null and false ask for nothing."""
+def keys_without_effect(loaded: LoadedConfig, classes: int | None = None) -> Iterator[str]:
+    """One warning for each key that the user gave and that changes nothing; null and false ask for nothing.
+
+    Args:
+        classes: how many the data have, once they are read; `model.num_classes` may say the same.
+    """
     config, source = loaded.config, loaded.source
     reasons = dict(_UNUSED)
     for name in _UNUSED_BY_DETECTOR[config.model.detector]:
@@ -47,8 +51,29 @@ def keys_without_effect(loaded: LoadedConfig) -> Iterator[str]:
         reasons["training.grad_accum_steps"] = "batch_size: auto accumulates to effective_batch"
     else:
         reasons["training.effective_batch"] = "it goes with batch_size: auto; here the two numbers say it"
+    if classes not in (None, config.model.num_classes):
+        reasons["model.num_classes"] = f"the number of classes is that of the data, {classes}"
     for dotted, reason in reasons.items():
-        section, name = dotted.split(".")
-        value = (loaded.content.get(section) or {}).get(name)
+        value = _given(loaded, dotted)
         if value is not None and value is not False:
             yield f"{source}: {dotted} has no effect: {reason}."
+    frame_px = max(training_scales(config, resolution_step(config)))
+    if config.model.detector == "nano" and frame_px < (_given(loaded, "sampling.crop_px") or 0):
+        yield f"{source}: sampling.crop_px: more than a whole frame's {frame_px} px, so every crop has empty borders."
+    for warning in in_vain(config, config.training.epochs):
+        yield f"{source}: {warning}"
+
+
+def in_vain(config: Config, epochs: int) -> Iterator[str]:
+    """What is switched on and yet does nothing in a phase of so many epochs."""
+    mosaic = config.augmentation.mosaic
+    if mosaic.chance and mosaic.off_last_epochs >= epochs:
+        yield (
+            f"augmentation.mosaic has no effect: it is off in the last {mosaic.off_last_epochs} epochs, and there are "
+            f"{epochs}. Lower augmentation.mosaic.off_last_epochs."
+        )
+
+
+def _given(loaded: LoadedConfig, dotted: str) -> Any:
+    section, name = dotted.split(".")
+    return (loaded.content.get(section) or {}).get(name)

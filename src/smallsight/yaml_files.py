@@ -93,8 +93,15 @@ def parse_yaml(text: bytes | str, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{where}: not readable as YAML: {reason}") from error
+        raise ConfigError(f"{where}: not readable as YAML: {_reason(error)}. Correct it there.") from error
+
+
+def _reason(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if isinstance(error, yaml.MarkedYAMLError) and mark is not None:
+        words = ", ".join(filter(None, (error.context, error.problem)))
+        return f"line {mark.line + 1}, column {mark.column + 1}: {words}"
+    return re.sub(r' in "<[^>]*>"', "", " ".join(str(error).split()))
 
 
 def to_yaml(content: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 from collections.abc import Sequence
 
 import cv2
@@ -16,6 +17,7 @@ from builders import GRASS_RGB, draw_ball, make_truth
 from smallsight.augment.copy_paste import Patches, paste_objects
 from smallsight.augment.geometry import FILL, window
 from smallsight.augment.object_bank import ObjectBank
+from smallsight.augment.shelf import Shelf
 from smallsight.records import Image, Sample, Truth
 from smallsight.rng import keyed_generator
 from smallsight.sections import CopyPaste
@@ -23,9 +25,9 @@ from smallsight.sections import CopyPaste
 SIZE_WH = (160, 120)
 
 
-def patches_of(samples: Sequence[Sample], max_side_px: float = 32.0, keep: int = 2000) -> Patches:
+def patches_of(samples: Sequence[Sample], max_side_px: float = 32.0) -> Patches:
     bank = ObjectBank.of([s.truth for s in samples], [s.size_wh for s in samples], max_side_px)
-    return Patches(bank, lambda index: samples[index], keep)
+    return Patches(bank, lambda index: samples[index])
 
 
 def pasted(
@@ -205,10 +207,25 @@ def test_labels_and_annotated_areas_come_along() -> None:
     assert seen == {1, 3}
 
 
+def test_a_patch_is_cut_once_for_all_processes_of_a_fork() -> None:
+    samples = [with_ball(meadow())]
+    patches = patches_of(samples)
+    worker = multiprocessing.get_context("fork").Process(target=patches.of, args=(0,))
+    worker.start()
+    worker.join()
+    cut = patches_of(samples).of(0)
+    samples.clear()  # so that nothing can be cut any more
+    found = patches.of(0)
+    assert found is not None and cut is not None
+    for one, other in zip(vars(found).values(), vars(cut).values(), strict=True):
+        assert np.array_equal(one, other, equal_nan=True)
+
+
 def test_a_key_decides_alone_whatever_the_memory_holds() -> None:
     generator = keyed_generator("many")
     samples = [with_ball(meadow(1.0 + 0.02 * k), (50 + 2 * k, 50, 58 + 3 * k, 58 + k)) for k in range(6)]
-    fresh, tiny = patches_of(samples), patches_of(samples, keep=1)
+    fresh, tiny = patches_of(samples), patches_of(samples)
+    tiny._shelf = Shelf([0] * len(tiny.bank))
     settings = CopyPaste(enabled=True, max_pastes=4, streak_prob=0.5)
     order = generator.permutation(20)
     results = {}

@@ -12,7 +12,6 @@ from builders import make_truth
 from smallsight.augment.geometry import (
     FILL,
     LEAST_SIDE_PX,
-    MIN_VISIBLE,
     Cut,
     flip_horizontally,
     model_size_wh,
@@ -22,9 +21,11 @@ from smallsight.augment.geometry import (
 )
 from smallsight.records import Sample
 
+MIN_VISIBLE = 0.4
+
 
 def cut(sample: Sample, corner_xy: tuple[int, int], side: int, out: int) -> Sample:
-    return scaled(window(sample, corner_xy, (side, side)), (out, out))
+    return scaled(window(sample, corner_xy, (side, side), Cut(MIN_VISIBLE)), (out, out))
 
 
 @given(
@@ -212,6 +213,7 @@ def test_what_scaling_leaves_no_pixel_of_is_ignored(side: int, ignored: bool) ->
         ((22, 0), Cut(0.9), [True]),
         ((22, 0), Cut(0.4, least_px=8), [False]),
         ((22, 0), Cut(0.4, least_px=9), [True]),
+        ((29, 0), Cut(), [False]),
         ((20, 0), Cut(0.4, least_px=99), [False]),  # whole, so nothing was cut
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import GRASS_RGB, draw_ball, make_truth
-from smallsight.augment.patch import cut_patch
+from smallsight.augment.patch import cut_patch, most_bytes
 from smallsight.records import Image, Sample
 from smallsight.rng import keyed_generator
 
@@ -50,6 +52,7 @@ def test_over_its_own_ground_an_object_gives_itself(side: float, shift: float, n
     assert opaque.sum() == pytest.approx(np.pi / 4 * side**2, rel=0.25, abs=6)
     for border in (patch.pixels[[0, -1]], patch.pixels[:, [0, -1]]):
         assert not border.any()  # nothing ends abruptly
+    assert [len(pickle.dumps(patch))] <= most_bytes(sample.truth.boxes)
 
 
 def test_statistics_are_those_of_the_place() -> None:

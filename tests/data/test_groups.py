@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from builders import write_annotations, write_coco_folder
+from smallsight.data import groups
 from smallsight.data.coco import read_coco
 from smallsight.data.groups import clip_of, find_groups, group_images, groups_of
 from smallsight.errors import DatasetError
@@ -103,6 +104,17 @@ def test_what_gives_no_group_is_an_error(pattern: str | None, column: str | None
     with pytest.raises(DatasetError) as caught:
         group_images(["a_1.jpg", "b_1.jpg"], [{"clip": "x"}, {"clip": "y"}], pattern, column)
     assert said in str(caught.value)
+
+
+def test_the_annotations_of_a_dataset_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each epoch they are asked for again, and a file of a large set takes seconds."""
+    write_coco_folder(tmp_path, 4, (32, 32))
+    dataset, other = read_coco(tmp_path), read_coco(tmp_path)
+    read: list[Path] = []
+    real = groups.load_json
+    monkeypatch.setattr(groups, "load_json", lambda path: (read.append(path), real(path))[1])
+    assert groups_of(dataset) == groups_of(dataset) and len(read) == 1
+    assert groups_of(other) == groups_of(dataset) and len(read) == 3
 
 
 def test_groups_of_a_dataset(tmp_path: Path) -> None:

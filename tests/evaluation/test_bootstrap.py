@@ -12,13 +12,12 @@ from smallsight.evaluation import bootstrap
 from smallsight.evaluation.ap import evaluate
 from smallsight.evaluation.bootstrap import (
     FEWEST_CLIPS,
+    Draws,
     Units,
     draw_images,
     independent_units,
-    paired_difference,
     quantile,
     replicate_values,
-    resample,
     with_intervals,
 )
 from smallsight.records import Detections, Truth
@@ -137,37 +136,14 @@ def test_no_objects_no_interval(n_images):
     assert not any(e.known or e.low == e.low for e in with_intervals(evaluation, replicates=10).values())
 
 
-def test_identical_inputs_differ_by_exactly_zero(make_odd):
-    evaluation = evaluate(*make_odd(0, n_images=30), 3)
-    for name in evaluation.metrics:
-        difference = paired_difference(evaluation, evaluation, name, replicates=50)
-        assert (difference.value, difference.low, difference.high) == (0, 0, 0)
-
-
-def test_pairing_is_narrower_than_not_pairing(make_plausible):
-    truths, detections = make_plausible(0, n_images=80)
-    lower = [Detections(d.boxes[1:], d.scores[1:], d.labels[1:]) if i % 4 == 0 else d for i, d in enumerate(detections)]
-    ours, theirs = evaluate(truths, detections, 1), evaluate(truths, lower, 1)
-    paired = paired_difference(ours, theirs, "map_small", replicates=300)
-    alone = with_intervals(ours, ["map_small"], replicates=300)["map_small"]
-    assert paired.value == ours.metrics["map_small"].value - theirs.metrics["map_small"].value
-    assert paired.high - paired.low < 0.7 * (alone.high - alone.low)
-    reverse = paired_difference(theirs, ours, "map_small", replicates=300)
-    assert (reverse.low, reverse.high) == pytest.approx((-paired.high, -paired.low))
-
-
-def test_resampling_keeps_what_a_comparison_needs(make_plausible):
-    truths, detections = make_plausible(0)
-    lower = [Detections(d.boxes[1:], d.scores[1:], d.labels[1:]) for d in detections]
-    ours, theirs = evaluate(truths, detections, 1), evaluate(truths, lower, 1)
-    metrics = ["map_50", "recall_50"]
-    reduced = [resample(each, metrics, replicates=30) for each in (ours, theirs)]
-    for name in metrics:
-        values = reduced[0].values[name] - reduced[1].values[name]
-        estimate = paired_difference(ours, theirs, name, replicates=30)
-        assert estimate.value == reduced[0].points[name].value - reduced[1].points[name].value
-        assert estimate.low == quantile(values, 0.025, reduced[0].n_units[name])
-    assert reduced[0].over == "40 images"
+def test_draws_begin_with_the_images_as_they_are():
+    draws = Draws.of(4, Units.of(4, ["a", "b", "b", "c"], "clips"), replicates=30, seed=3)
+    assert (draws.weights[:, 0] == 1).all()
+    assert np.array_equal(draws.weights[:, 1:], draw_images(4, groups=["a", "b", "b", "c"], replicates=30, seed=3))
+    values = np.arange(31.0)
+    one_clip, three = (draws.estimate(values, 7, np.array(held, dtype=bool)) for held in ([0, 1, 1, 0], [1, 1, 1, 1]))
+    assert (three.value, three.n, three.low) == (0, 7, quantile(values[1:], 0.025, 3))
+    assert math.isnan(one_clip.low) and math.isnan(one_clip.high)
 
 
 @pytest.mark.parametrize(
@@ -202,12 +178,6 @@ def test_quantiles_lie_further_out_where_units_are_few(n, share):
     assert quantile(values, 0.975, n) == pytest.approx(1 - share, abs=2e-5)
     assert math.isnan(quantile(values, 0.025, 1))
     assert math.isnan(quantile(values[:0], 0.025, n))
-
-
-def test_other_objects_are_refused(make_plausible):
-    ours, theirs = evaluate(*make_plausible(0), 1), evaluate(*make_plausible(1), 1)
-    with pytest.raises(SmallsightError, match="different objects"):
-        paired_difference(ours, theirs, "map_50")
 
 
 @pytest.mark.parametrize(

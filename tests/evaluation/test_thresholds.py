@@ -10,7 +10,8 @@ import pytest
 
 from builders import make_truth
 from smallsight.boxes import as_boxes
-from smallsight.evaluation.outcomes import Draws, Outcomes, judge_outcomes, survey
+from smallsight.evaluation.bootstrap import Draws
+from smallsight.evaluation.outcomes import Outcomes, judge_outcomes, survey
 from smallsight.evaluation.thresholds import calibrate, operating_points
 from smallsight.records import Detections, Truth
 

@@ -8,7 +8,7 @@ import pytest
 from benchmark_files import load
 from smallsight.errors import SmallsightError
 from smallsight.evaluation.ap import evaluate
-from smallsight.evaluation.bootstrap import Units, resample
+from smallsight.evaluation.bootstrap import Units, resample, with_intervals
 from smallsight.evaluation.verdict import difference_of, judge, luck
 from smallsight.records import Detections, Truth
 
@@ -155,6 +155,35 @@ def test_confidence_out_of_range(confidence):
             max_guard_drop=0,
             confidence=confidence,
         )
+
+
+def plain_difference(one, other, metric, replicates=300):
+    return difference_of(*([resample(each, [metric], replicates=replicates)] for each in (one, other)), metric)
+
+
+def test_identical_inputs_differ_by_exactly_zero(make_odd):
+    evaluation = evaluate(*make_odd(0, n_images=30), 3)
+    for name in evaluation.metrics:
+        estimate = plain_difference(evaluation, evaluation, name, 50).estimate
+        assert (estimate.value, estimate.low, estimate.high) == (0, 0, 0)
+
+
+def test_pairing_is_narrower_than_not_pairing(make_plausible):
+    truths, detections = make_plausible(0, n_images=80)
+    lower = [Detections(d.boxes[1:], d.scores[1:], d.labels[1:]) if i % 4 == 0 else d for i, d in enumerate(detections)]
+    ours, theirs = evaluate(truths, detections, 1), evaluate(truths, lower, 1)
+    paired = plain_difference(ours, theirs, "map_small").estimate
+    alone = with_intervals(ours, ["map_small"], replicates=300)["map_small"]
+    assert paired.value == ours.metrics["map_small"].value - theirs.metrics["map_small"].value
+    assert paired.high - paired.low < 0.7 * (alone.high - alone.low)
+    reverse = plain_difference(theirs, ours, "map_small").estimate
+    assert (reverse.low, reverse.high) == pytest.approx((-paired.high, -paired.low))
+
+
+def test_other_objects_are_refused(make_plausible):
+    ours, theirs = evaluate(*make_plausible(0), 1), evaluate(*make_plausible(1), 1)
+    with pytest.raises(SmallsightError, match="different objects"):
+        plain_difference(ours, theirs, "map_50")
 
 
 def epochs_of(phase, replicates=200):

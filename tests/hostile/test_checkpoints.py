@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,20 @@ def test_theirs(tmp_path: Path, name: str, value: Any) -> None:
         return
     with pytest.raises(CheckpointError, match="RF-DETR"):
         read_rfdetr_file(tmp_path / "theirs.pth")
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [b"\x80\x02}r\x00", b"\x80\x02X\x05", b"\x80\x02K\x00Q.", b"\x80\x02}q\x00", b""],
+    ids=["a number cut short", "a length cut short", "a tensor that is a number", "no end", "nothing"],
+)
+@pytest.mark.parametrize("name", ["ours.pth", "theirs.pth"])
+def test_an_archive_that_is_whole_but_what_it_holds_is_not(tmp_path: Path, name: str, pickled: bytes) -> None:
+    write_checkpoints(tmp_path)
+    with zipfile.ZipFile(tmp_path / name) as archive:
+        members = {item: archive.read(item) for item in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        for item, data in members.items():
+            archive.writestr(item, pickled if item.endswith("data.pkl") else data)
+    with pytest.raises(CheckpointError, match="can't be read as a checkpoint"):
+        read_checkpoints(tmp_path)

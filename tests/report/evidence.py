@@ -15,7 +15,7 @@ from smallsight.evidence import (
     OperatingPoint,
     Part,
     ReliabilityBin,
-    SizeErrors,
+    SizeMistakes,
 )
 from smallsight.records import Estimate
 
@@ -26,9 +26,9 @@ def half(n: int = 10) -> Estimate:
     return Estimate(0.5, 0.4, 0.6, n)
 
 
-def a_size(name: str, objects: int) -> SizeErrors:
+def a_size(name: str, objects: int) -> SizeMistakes:
     parts = tuple(Part(kind, 3 + i, Estimate(0.1 / (1 + i), 0.0, 0.2, objects)) for i, kind in enumerate(MISTAKE_KINDS))
-    return SizeErrors(name, objects, objects // 2, half(objects), parts)
+    return SizeMistakes(name, objects, objects // 2, half(objects), parts)
 
 
 def mistakes(count: int, kind: int = 0) -> tuple[Mistake, ...]:

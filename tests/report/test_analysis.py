@@ -48,9 +48,15 @@ def test_the_recorded_run(recorded: History) -> None:
     assert (found.gap_to_target, found.level_reached) == (pytest.approx(0.052), "none")
     assert [level.gap.value for level in found.levels] == pytest.approx([0.052, 0.102, 0.152])
     ahead = found.levels[0].epochs_to_reach
-    assert (ahead.value, ahead.low, ahead.high) == pytest.approx((14.3, 10.6, 22.2), abs=0.05)
+    assert (ahead.value, ahead.low, ahead.high) == pytest.approx((14.3, 5.5, 30.4), abs=0.05)
     assert found.recommendations[0].startswith("Train on with the current settings: map_small rises by 0.0036 [0.0023")
     assert any("The best of 17 epochs" in warning and "0.023" in warning for warning in found.warnings)
+
+
+def test_the_luck_of_the_best_epoch_is_named_once(recorded: History) -> None:
+    """A run's lift and verdicts are less that luck already."""
+    champion = replace(recorded.records[12], phase="a")
+    assert not any("lucky" in warning for warning in analyse(replace(recorded, champion=champion)).warnings)
 
 
 @pytest.mark.parametrize(("n", "expected"), [(1, 0.0), (2, 0.56419), (5, 1.16296), (10, 1.53875), (17, 1.79394)])
@@ -161,12 +167,33 @@ STORY = PhaseStory("a", "A", 1, 3, "improved")
 @pytest.mark.parametrize(
     ("changes", "first_words"),
     [
-        ({"decisions": (GO_ON,)}, "Resume the run, with phase a for 10 epochs: it still rises."),
-        ({"decisions": (GO_ON,), "phases": (STORY,)}, "Resume the run: its next phase is not decided yet."),
-        ({"decisions": (GO_ON, GO_ON), "phases": (STORY,)}, "Resume the run, with phase a"),
+        ({"decisions": (GO_ON,)}, "Let the run go on, with phase a for 10 epochs: it still rises."),
+        ({"decisions": (GO_ON,), "phases": (STORY,)}, "Let the run go on: its next phase is not decided yet."),
+        ({"decisions": (GO_ON, GO_ON), "phases": (STORY,)}, "Let the run go on, with phase a"),
         (
             {"decisions": (GO_ON,), "phases": (replace(STORY, outcome="running"),)},
             "Let phase a run on: it still rises.",
+        ),
+        (
+            {"decisions": (GO_ON,), "phases": (replace(STORY, outcome="running"),), "stopped": "interrupted"},
+            "The run was interrupted in phase a, after epoch 3. Run the same command again: it goes on there.",
+        ),
+        (
+            {"phases": (replace(STORY, outcome="running", end_epoch=0),), "stopped": "interrupted"},
+            "The run was interrupted at the start of phase a. Run the same command again",
+        ),
+        ({"phases": (STORY,), "stopped": "interrupted"}, "The run was interrupted after phase a. Run the same command"),
+        ({"stopped": "interrupted"}, "The run was interrupted before its first phase. Run the same command again"),
+        (
+            {"phases": (STORY,), "stopped": "out of budget"},
+            "Run the same command again with a larger --budget: it was used up after phase a, and the run goes",
+        ),
+        (
+            {
+                "phases": (replace(STORY, outcome="halted", reason="failed (crashed): bus error"),),
+                "stopped": "interrupted",
+            },
+            "Mend what stopped phase a, then run the same command again: it failed (crashed): bus error.",
         ),
         ({"decisions": (Decision("stop", "done."),)}, "Change the data or the strategy"),
         ({"finished": True}, "Change the data or the strategy"),

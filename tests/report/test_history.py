@@ -109,7 +109,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, content: Any, message: str) -> N
 
 
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
-    with pytest.raises(HistoryError, match="no such file; got nothing, expected a JSON file"):
+    with pytest.raises(HistoryError, match="no such file; got nothing, expected a run folder or a JSON file of epochs"):
         read_history(tmp_path / "none.json")
     with pytest.raises(HistoryError, match="can't be read; got Is a directory"):
         read_history(tmp_path)

@@ -9,13 +9,14 @@ import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from report.evidence import HOSTILE, crops, evidence
 from smallsight.records import Decision, EpochRecord, Estimate
-from smallsight.report.history import History, PhaseStory, read_history
+from smallsight.report.history import History, Memory, PhaseStory, read_history
 from smallsight.report.html import render
 
 VOID = {"meta", "link", "br"}
@@ -160,7 +161,40 @@ def test_settings_of_phases_are_told_from_the_configured_ones(run: History) -> N
     changed = dataclasses.replace(second, settings={"training.multi_scale": True})
     page = render(dataclasses.replace(run, phases=(first, changed)))
     row = re.search(r"<code>training.multi_scale</code></td>(.*?)</tr>", page)
-    assert row is not None and row[1] == '<td>False</td><td>False</td><td class="changed">True</td>'
+    assert row is not None and row[1] == '<td>false</td><td>false</td><td class="changed">true</td>'
+
+
+def test_memory_is_drawn_against_its_limit(run: History) -> None:
+    first, second = run.phases
+    phases = (
+        dataclasses.replace(first, memory=Memory(900.0, 1000.0, 8000.0), notes=("in float32 on cpu",)),
+        dataclasses.replace(second, memory=Memory(limit_mb=math.inf)),
+    )
+    records = tuple(dataclasses.replace(record, peak_memory_mb=1000.0) for record in run.records)
+    page = render(dataclasses.replace(run, phases=phases, records=records))
+    figure = re.search(r"<h3>Memory, GB</h3>.*?</figure>", page, re.DOTALL)
+    assert figure is not None
+    for words in (
+        "peak <b>1</b>",
+        "hardest step, tried before <b>0.9</b>",
+        "limit <b>8</b>",
+        "Memory: 1.00 GB at most",
+    ):
+        assert words in figure[0]
+    assert "in float32 on cpu" in page and "inf" not in figure[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"finished": True}, "finished"),
+        ({"finished": False}, "not finished"),
+        ({"stopped": "interrupted"}, "interrupted"),
+    ],
+)
+def test_the_top_says_where_the_run_stands(run: History, changes: dict[str, Any], word: str) -> None:
+    page = render(dataclasses.replace(run, **{"finished": False, **changes}))
+    assert f"<span>{word}</span>" in page[: page.index("<h1>")]
 
 
 def test_long_histories_stay_small(run: History) -> None:

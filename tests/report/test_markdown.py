@@ -7,10 +7,17 @@ import json
 
 from report.evidence import HOSTILE, evidence
 from smallsight.records import Estimate
-from smallsight.report.comparison import Comparison, metrics_to_compare, to_comparison_document, to_text
-from smallsight.report.history import History
+from smallsight.report.comparison import (
+    Comparison,
+    metrics_to_compare,
+    settings_apart,
+    to_comparison_document,
+    to_comparison_markdown,
+)
+from smallsight.report.history import History, Memory
 from smallsight.report.lessons import gap_warnings, lessons
 from smallsight.report.markdown import to_markdown
+from smallsight.report.summary import comparison_in_words
 
 
 def test_the_short_form_says_what_matters(run: History) -> None:
@@ -61,10 +68,67 @@ def test_the_better_run_is_named_only_when_it_is_shown(run: History) -> None:
     assert unknown.verdict() == "Which champion is better can't be told: judged on other images."
 
 
+def test_two_runs_in_a_terminal_are_aligned_and_in_words(run: History) -> None:
+    one = dataclasses.replace(run, config={"a": None, "b": {}, "c": False, "d": 0.0001, "e": [1, 2], "same": 1})
+    other = dataclasses.replace(one, source="runs/two", config={"a": 1, "b": 2, "c": True, "d": 3e-4, "same": 1})
+    comparison = Comparison(one, other, "map_small", {"map_small": Estimate(-1e-9, -0.02, 0.01, 80)})
+    text = comparison_in_words(comparison, 100)
+    assert "|" not in text and "None" not in text and "{}" not in text
+    assert "A  runs/[bold]one\nB  runs/two\n" in text
+    lines = text.splitlines()
+    head = next(line for line in lines if line.startswith("champion"))
+    row = next(line for line in lines if line.startswith("map_small"))
+    assert row.index("0.560") == head.index("A") and row.endswith("+0.000 [-0.020, +0.010]")
+    assert row.index("+0.000") == head.index("difference")
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line[:1] in "abcde" and line[1:2] == " "}
+    assert rows == {"a": ["not", "set", "1"], "b": ["none", "2"], "c": ["false", "true"], "d": ["0.0001", "0.0003"]} | {
+        "e": ["1,", "2", "not", "set"]
+    }
+
+
+def test_a_comparison_fits_a_narrow_terminal(run: History) -> None:
+    text = comparison_in_words(paired(run, 0.01, 0.03), 60)
+    assert max(map(len, text.splitlines())) <= 60
+
+
+def test_the_phase_that_the_champion_comes_from_is_compared(run: History) -> None:
+    """Single phases of one folder may share a name."""
+    phases = (
+        dataclasses.replace(run.phases[0], name="x", settings={"training.seed": 1}),
+        dataclasses.replace(run.phases[1], name="x", settings={"training.seed": 2}),
+    )
+    first = dataclasses.replace(run, phases=phases, champion=dataclasses.replace(run.records[7], phase="x"))
+    comparison = Comparison(first, dataclasses.replace(run, phases=()), "map_small", {})
+    assert ("training.seed", 2, None) in settings_apart(comparison)
+
+
+def test_memory_is_told_in_a_line(run: History) -> None:
+    memory = Memory(probe_mb=1182.5, peak_mb=1204.0, limit_mb=24328.1)
+    small = dataclasses.replace(run.phases[0], memory=Memory(peak_mb=800.0))
+    large = dataclasses.replace(run.phases[1], memory=memory)
+    assert (
+        "Memory: 1.20 GB at most, in phase multi_scale; its hardest step, tried before the first one, took 1.18 GB of "
+        "the 24.33 GB there may be."
+    ) in to_markdown(dataclasses.replace(run, phases=(small, large)))
+    unlimited = dataclasses.replace(run, phases=(dataclasses.replace(large, memory=Memory(peak_mb=800.0)),))
+    assert "Memory: 0.80 GB at most, in phase multi_scale.\n" in to_markdown(unlimited)
+    assert "Memory" not in to_markdown(run)
+
+
+def test_a_size_without_mistakes_costs_nothing(run: History) -> None:
+    found = evidence()
+    faultless = dataclasses.replace(
+        found.sizes[0],
+        parts=tuple(dataclasses.replace(p, ap_lost=Estimate(0.0, 0.0, 0.0)) for p in found.sizes[0].parts),
+    )
+    text = to_markdown(run, dataclasses.replace(found, sizes=(faultless,)))
+    assert "| all sizes | 0.50 [0.40, 0.60] | 20 of 40 | nothing |  |" in text
+
+
 def test_two_runs_side_by_side(run: History, recorded: History) -> None:
-    text = to_text(paired(run, 0.01, 0.03))
+    text = to_comparison_markdown(paired(run, 0.01, 0.03))
     assert "| map_small | 0.560 [0.460, 0.700] | 0.560 [0.460, 0.700] | +0.020 [+0.010, +0.030] |" in text
-    assert "| training.multi_scale | False | True |" in text
+    assert "| training.multi_scale | false | true |" in text
     assert "| multi_scale | no evidence +0.010 | no evidence +0.010 |" in text
     assert metrics_to_compare(run, recorded) == ("map_small", "map_50_95")
     document = to_comparison_document(Comparison(run, recorded, "map_small", {}, "x"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from smallsight.config import Config
 from smallsight.records import Decision, EpochRecord, Estimate, Outcome, Verdict
 from smallsight.report.analysis import analyse
 from smallsight.report.document import to_document
+from smallsight.report.history import Memory
 from smallsight.report.story import tell
-from smallsight.strategy.plan import BASELINE, Plan
+from smallsight.strategy.plan import BASELINE, Plan, flatten
 from smallsight.strategy.state import Attempt, Champion, PhaseRun, Setback, State
 
 PLAN = Plan.model_validate(
@@ -92,7 +94,7 @@ def test_a_failed_phase() -> None:
     failed = run_of("a", 3, status="failed", failure="out_of_memory", message="2 GiB were asked for", records=())
     told = tell(Path("x"), state_of(failed)).phases[1]
     assert (told.outcome, told.reason) == ("failed", "failed (out_of_memory): 2 GiB were asked for")
-    assert (told.start_epoch, told.end_epoch) == (3, 0)
+    assert (told.start_epoch, told.end_epoch, told.epochs) == (3, 2, "none")
 
 
 @pytest.mark.parametrize(
@@ -107,6 +109,55 @@ def test_an_unfinished_run(run: PhaseRun, reason: str) -> None:
     history = tell(Path("x"), state_of(run))
     assert (history.phases[1].outcome, history.phases[1].reason, history.finished) == ("running", reason, False)
     assert to_document(history, analyse(history))
+
+
+def test_a_run_that_nobody_works_on_was_interrupted_unless_it_is_done() -> None:
+    run = replace(run_of("a", 3, status="running"), closed=False)
+    first = [
+        analyse(tell(Path("x"), state, running=running)).recommendations[0]
+        for state, running in (
+            (state_of(run), True),
+            (state_of(run), False),
+            (state_of(run_of("a", 3, "improved"), finished="Nothing is left."), False),
+        )
+    ]
+    assert first[0] == "Let phase a run on: a next."
+    assert (
+        first[1] == "The run was interrupted in phase a, after epoch 4. Run the same command again: it goes on there."
+    )
+    assert first[2].startswith("Change the data or the strategy")
+
+
+@pytest.mark.parametrize(("elapsed_s", "stopped"), [(50.0, ""), (96.0, "out of budget"), (110.0, "out of budget")])
+def test_a_run_whose_budget_is_used_up_was_not_interrupted(elapsed_s: float, stopped: str) -> None:
+    """It stops where another epoch, of 5 s here, would not fit any more."""
+    baseline = run_of(BASELINE, 1)
+    records = tuple(replace(record, seconds=5.0) for record in baseline.records)
+    baseline = replace(baseline, attempts=(replace(baseline.attempts[0], records=records),))
+    state = replace(state_of(), runs=(baseline,), budget_s=100.0, elapsed_s=elapsed_s)
+    assert tell(Path("x"), state).stopped == stopped
+    assert tell(Path("x"), state, running=False).stopped == (stopped or "interrupted")
+
+
+def test_a_run_that_was_halted_is_to_be_mended() -> None:
+    run = replace(run_of("a", 3, status="failed", failure="crashed", message="bus error"), closed=False, forgiven=1)
+    history = tell(Path("x"), state_of(run), running=False)
+    assert history.phases[1].outcome == "halted"
+    assert analyse(history).recommendations[0].startswith("Mend what stopped phase a, then run the same command again")
+
+
+def test_memory_and_notes_are_told() -> None:
+    facts = (
+        ("memory", {"probe": {"batch_size": 4, "peak_mb": 1200.0, "limit_mb": 8000.0}}),
+        ("note", {"text": "in float32 on cpu"}),
+        ("memory", {"probe": {"batch_size": 1, "peak_mb": 900.0, "limit_mb": 7000.0}}),
+    )
+    run = run_of("a", 3, "improved", facts=facts)
+    records = tuple(replace(record, peak_memory_mb=850.0 + record.epoch) for record in run.records)
+    run = replace(run, attempts=(replace(run.attempts[0], records=records),))
+    told = tell(Path("x"), state_of(run)).phases
+    assert told[1].memory == Memory(900.0, 854.0, 7000.0) and told[1].notes == ("in float32 on cpu",)
+    assert told[0].notes == () and math.isnan(told[0].memory.probe_mb)
 
 
 def test_no_champion_no_path() -> None:
@@ -174,6 +225,20 @@ def test_the_configuration_of_a_single_phase_is_no_list_of_changes(tmp_path: Pat
     run = replace(run, decision=replace(run.decision, settings={"training.multi_scale": False}))
     history = tell(tmp_path, replace(state_of(), kind="train", plan=Plan().to_dict(), runs=(run,)))
     assert [dict(decision.settings) for decision in history.decisions] == [{}]
+    assert history.phases[0].settings == {}
+
+
+def test_what_a_later_single_phase_changed_is_told(tmp_path: Path) -> None:
+    settings = flatten(Config().to_dict())
+    first, second = run_of("one", 1, settings=settings), run_of("two", 3, settings=settings | {"training.seed": 7})
+    history = tell(tmp_path, replace(state_of(), kind="train", plan=Plan().to_dict(), runs=(first, second)))
+    assert [dict(phase.settings) for phase in history.phases] == [{}, {"training.seed": 7}]
+
+
+def test_a_single_phases_configuration_raises_its_issues(tmp_path: Path) -> None:
+    run = run_of("resume_20_epochs", 1)
+    run = replace(run, decision=replace(run.decision, settings={"training.multi_scale": False}))
+    history = tell(tmp_path, replace(state_of(), kind="train", plan=Plan().to_dict(), runs=(run,)))
     assert "training.multi_scale" in [issue.key for issue in analyse(history).issues]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from smallsight.records import Decision
+from report.evidence import evidence
+from smallsight.records import Decision, Estimate, Verdict
 from smallsight.report.analysis import analyse
-from smallsight.report.history import History, Target
+from smallsight.report.history import History, PhaseStory, Target
+from smallsight.report.html import render
+from smallsight.report.markdown import to_markdown
 from smallsight.report.summary import print_summary
 
 
@@ -43,7 +47,7 @@ def test_a_recorded_run_is_readable_at_any_width(recorded: History, width: int) 
         "best 0.600, epoch 33",
         "+0.071 from the first to the latest",
         "+0.0036 [+0.0023, +0.0049] per elapsed epoch, n=17",
-        "0.052 to go, about 14 epochs [11 to 22]",
+        "0.052 to go, about 14 epochs [6 to 30]",
         "plateau by slope: no",
         "plateau by patience: yes (first fired at epoch 32)",
         "overfitting: no",
@@ -65,7 +69,50 @@ def test_a_run_tells_its_phases_and_decisions(run: History, width: int) -> None:
         "training.num_workers: images are decoded",
     ):
         assert words in flat
-    assert {"1-6", "7-12", "improved", "multi_scale"} <= set(flat.split())
+    assert {"1-6", "7-12"} <= set(re.findall(r"[0-9]+-[0-9]+", flat)) and "improved" in flat
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_no_word_is_broken_on_a_narrow_terminal(run: History, width: int) -> None:
+    text = summary(replace(run, phases=tuple(replace(phase, name="higher_resolution") for phase in run.phases)), width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert {"higher_resolution,", "improved,", "evidence,", "training.num_workers:", "overfitting:"} <= set(
+        text.split()
+    )
+    assert "higher_resolution, epochs 7-12: no evidence, +0.010 [-0.020, +0.020] below expected" in one_line(text)
+
+
+def test_one_is_not_many(run: History) -> None:
+    phase = PhaseStory("again", "Again", 13, 13, "no_evidence")
+    decision = Decision("run", "once more", "again", {"training.multi_scale": None}, 1)
+    records = (run.records[0], replace(run.records[0], epoch=2))
+    flat = one_line(summary(replace(run, records=records, phases=(phase,), decisions=(decision,))))
+    assert "over 1 epoch (2 recorded)" in flat and "again 13 no evidence" in flat
+    assert "run again, 1 epoch (training.multi_scale=not set): once more" in flat
+
+
+def test_phases_without_epochs_say_so(run: History) -> None:
+    phases = (PhaseStory("a", "A", 4, 3, "failed"), PhaseStory("b", "B", 0, 0, "skipped"))
+    text = summary(replace(run, phases=phases))
+    assert re.search(r"^a +none +failed", text, re.MULTILINE) and re.search(r"^b +skipped", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -1e-9, math.nan])
+def test_odd_figures_read_well(run: History, value: float) -> None:
+    """AP of nothing or of everything, in every epoch; differences a hair below zero; nothing known."""
+    metrics = {name: Estimate(max(value, 0.0) if value == value else value, n=3) for name in ("map_small", "map_50_95")}
+    records = tuple(replace(record, metrics=metrics) for record in run.records)
+    verdict = Verdict("no_evidence", Estimate(value, value, value), Estimate(value), "so")
+    history = replace(
+        run,
+        records=records,
+        baseline=records[0],
+        champion=records[5],
+        phases=tuple(replace(phase, verdict=verdict) for phase in run.phases),
+    )
+    found = replace(evidence(), lift=Estimate(value, value, value, 3))
+    for text in (summary(history), to_markdown(history, found), render(history, found)):
+        assert not re.search(r"\bnan\b|\binf\b|-0\.0+(?![0-9])|None", text)
 
 
 def test_one_phase_is_one_row(run: History) -> None:

@@ -24,7 +24,7 @@ def phase(**content: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_shipped_strategies_load_and_fit_any_configuration(path: Path) -> None:
     plan = load_plan(path)
-    check_plan(plan, Config(), str(path))
+    assert check_plan(plan, Config(), str(path)) == []
     assert build_plan(plan.to_dict(), "again") == plan
     assert plan.phases and all(phase.title for phase in plan.phases)
 
@@ -38,28 +38,40 @@ def test_strategies_are_shipped() -> None:
     [
         ({"taget": {}}, "s.yaml: taget: unknown key. Did you mean target?"),
         ({"target": {"minimun": 1}}, "s.yaml: target.minimun: unknown key. Did you mean minimum?"),
-        ({"plateau": {"rule": "slop"}}, "s.yaml: plateau.rule: Input should be 'slope' or 'patience'; got 'slop'."),
-        ({"plateau": {"window": 2}}, "s.yaml: plateau.window: Input should be greater than or equal to 3; got 2."),
-        ({"verdict": {"confidence": 95}}, "s.yaml: verdict.confidence: Input should be less than 1; got 95."),
-        ({"target": {"stop_at": "minimun"}}, "'minimum', 'success', 'optimal' or 'never'; got 'minimun'."),
+        ({"plateau": {"rule": "slop"}}, "plateau.rule: got 'slop', expected slope or patience. Did you mean slope?"),
+        ({"plateau": {"window": 2}}, "s.yaml: plateau.window: got 2, expected a whole number from 3. Use 16, for"),
+        (
+            {"verdict": {"confidence": 95}},
+            "s.yaml: verdict.confidence: got 95, expected a number from 0.6 up to 0.999.",
+        ),
+        (
+            {"target": {"stop_at": "minimun"}},
+            "got 'minimun', expected minimum, success, optimal or never. Did you mean minimum?",
+        ),
         ({"target": {"minimum": 0.9}}, "s.yaml: target: the levels must rise: minimum <= success <= optimal."),
-        (phase(scale={"training.epochs": 1e308}), "phases.1.scale.training.epochs: Input should be less than or equal"),
-        (phase(scale={"training.epochs": 0}), "phases.1.scale.training.epochs: Input should be greater than 0; got 0."),
-        (phase(name="b" * 61), "phases.1.name: String should have at most 60 characters"),
-        ({"phases": [{"name": f"p{number}"} for number in range(101)]}, "phases: Tuple should have at most 100 items"),
+        (
+            phase(scale={"training.epochs": 1e308}),
+            "scale.training.epochs: got 1e+308, expected a number above 0 up to 1000.",
+        ),
+        (phase(scale={"training.epochs": 0}), "phases.1.scale.training.epochs: got 0, expected a number above 0 up to"),
+        (phase(name="b" * 61), "expected a name of small letters, digits and _, a letter first, 60 at most."),
+        ({"phases": [{"name": f"p{number}"} for number in range(101)]}, "expected a list of at most 100 entries."),
         (phase(when={"completed": "c"}), "phase 'b' waits for 'c', which is no earlier phase."),
         (phase(when={"any_of": [{"ran": "b"}]}), "phase 'b' waits for 'b', which is no earlier phase."),
-        (phase(when={"target_below": "minimun"}), "expected a number or a level (minimum, success, optimal); got 'min"),
+        (phase(when={"target_below": "minimun"}), "expected a number from 0 up to 1 or minimum, success or optimal."),
         (phase(when={"target_below": float("nan")}), "phases.1.when.target_below"),
         (phase(name="a"), "the phase name 'a' is used twice."),
         (phase(name=BASELINE), "the phase name 'baseline' is used twice."),
-        (phase(name="Phase B"), "s.yaml: phases.1.name: String should match pattern"),
-        (phase(epochs=0), "s.yaml: phases.1.epochs: Input should be greater than or equal to 1; got 0."),
-        (phase(budget_share=0), "s.yaml: phases.1.budget_share: Input should be greater than 0; got 0."),
-        (phase(scale={"training.resolution": "x"}), "s.yaml: phases.1.scale.training.resolution: Input should be a v"),
-        (phase(scale={"training.resolution": float("inf")}), "Input should be a finite number; got inf."),
-        ({"phases": None}, "s.yaml: phases: Input should be a valid tuple"),
-        ({"phases": [None]}, "s.yaml: phases.0: Input should be a valid dictionary"),
+        (phase(name="Phase B"), "s.yaml: phases.1.name: got 'Phase B', expected a name of small letters"),
+        (phase(epochs=0), "s.yaml: phases.1.epochs: got 0, expected a whole number from 1 up to"),
+        (phase(budget_share=0), "s.yaml: phases.1.budget_share: got 0, expected a number above 0"),
+        (phase(scale={"training.resolution": "x"}), "phases.1.scale.training.resolution: got 'x', expected a number"),
+        (phase(scale={"training.resolution": float("inf")}), "got inf, expected a number above 0 up to 1000."),
+        ({"verdict": {"confidence": 0.9999}}, "expected a number from 0.6 up to 0.999. Use 0.95, for example."),
+        ({"target": {"minimum": 65}}, "s.yaml: target.minimum: got 65, expected a number from 0 up to 1."),
+        ({"phases": [{"epochs": 2}]}, "s.yaml: phases.0.name: got nothing, expected a name of small letters"),
+        ({"phases": None}, "s.yaml: phases: got nothing, expected a list"),
+        ({"phases": [None]}, "s.yaml: phases.0: got nothing, expected keys and values."),
     ],
 )
 def test_a_wrong_strategy(content: dict[str, Any], message: str) -> None:
@@ -117,6 +129,15 @@ def test_a_phase_that_does_not_fit_the_configuration(content: dict[str, Any], me
 def test_the_phase_that_does_not_fit_is_named(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"^s\.yaml: phase b: "):
         check_plan(build_plan(phase(set=settings), "s.yaml"), Config(), "s.yaml")
+
+
+def test_a_mosaic_that_is_never_on_in_its_phase_is_warned_of() -> None:
+    switches_on = {"augmentation.mosaic.enabled": True, "augmentation.mosaic.off_last_epochs": 3}
+    plan = build_plan({"phases": [{"name": "a", "epochs": 3, "set": switches_on}, {"name": "b"}]}, "s.yaml")
+    (warning,) = check_plan(plan, Config(), "s.yaml")
+    assert warning.startswith("s.yaml: phase a: augmentation.mosaic has no effect: it is off in the last 3 epochs")
+    longer = build_plan({"phases": [{"name": "a", "epochs": 4, "set": switches_on}]}, "s.yaml")
+    assert check_plan(longer, Config(), "s.yaml") == []
 
 
 def test_scaled_values_keep_their_kind() -> None:

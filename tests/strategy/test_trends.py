@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from smallsight.errors import ConfigError
@@ -287,18 +288,41 @@ def test_overfitting_looks_at_the_window_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fit", "latest", "target", "expected"),
+    ("slope", "noise", "value", "expected"),
     [
-        (line(0.004, 0.002, 0.008), 0.60, 0.64, (10, 5, 20)),
-        (line(0.004, -0.002, 0.008), 0.60, 0.64, (10, 5, math.inf)),
-        (line(0.004, 0.0, 0.008), 0.60, 0.64, (10, 5, math.inf)),
-        (line(-0.004, -0.008, 0.002), 0.60, 0.64, (math.inf, 20, math.inf)),
-        (line(-0.004, -0.008, -0.002), 0.60, 0.64, (math.inf, math.inf, math.inf)),
-        (line(0.004), 0.60, 0.64, (10, math.nan, math.nan)),
-        (line(math.nan), 0.60, 0.64, (math.nan, math.nan, math.nan)),
-        (line(-0.004, -0.008, -0.002), 0.65, 0.65, (0, 0, 0)),
-        (line(0.004, 0.002, 0.008), math.nan, 0.65, (math.nan, math.nan, math.nan)),
+        (
+            Estimate(0.004, 0.002, 0.006, 17),
+            0.0,
+            0.60,
+            (10, 20 / 3, 20),
+        ),  # without noise of its own: gap over the slope
+        (Estimate(0.004, -0.002, 0.01, 17), 0.0, 0.60, (10, 4, math.inf)),
+        (Estimate(0.004, 0.0, 0.008, 17), 0.0, 0.60, (10, 5, math.inf)),
+        (Estimate(-0.004, -0.010, 0.002, 17), 0.0, 0.60, (math.inf, 20, math.inf)),
+        (Estimate(-0.004, -0.006, -0.002, 17), 0.0, 0.60, (math.inf, math.inf, math.inf)),
+        (Estimate(0.0, 0.0, 0.0, 17), 0.0, 0.60, (math.inf, math.inf, math.inf)),
+        (Estimate(0.004, 0.002, 0.006, 17), 0.02, 0.60, (10, 0.0, 27.33)),
+        (Estimate(0.004, 0.002, 0.006, 17), 0.01, 0.60, (10, 4.26, 22.41)),
+        (Estimate(-0.004, -0.006, -0.002, 17), 0.02, 0.60, (math.inf, 0.0, math.inf)),
+        (Estimate(0.004, n=2), math.nan, 0.60, (10, math.nan, math.nan)),
+        (Estimate(math.nan), math.nan, 0.60, (math.nan, math.nan, math.nan)),
+        (Estimate(-0.004, -0.006, -0.002, 17), 0.01, 0.64, (0, 0, 0)),
+        (Estimate(0.004, 0.002, 0.006, 17), 0.01, math.nan, (math.nan, math.nan, math.nan)),
     ],
 )
-def test_epochs_to_reach(fit: Trend, latest: float, target: float, expected: tuple[float, float, float]) -> None:
-    assert bounds(epochs_to_reach(fit, latest, target)) == pytest.approx(expected, nan_ok=True)
+def test_epochs_to_reach(slope: Estimate, noise: float, value: float, expected: tuple[float, float, float]) -> None:
+    """From an epoch in the middle, whose noise has nothing to do with the slope's."""
+    found = epochs_to_reach(Trend(slope, slope, noise, 20.0), 20, value, 0.64)
+    assert bounds(found) == pytest.approx(expected, nan_ok=True, abs=0.01)
+
+
+def test_epochs_to_reach_holds_the_truth_as_often_as_it_says() -> None:
+    """A rise of .003 per epoch and the gaps of the recorded run, whose noise is .013; the target is 15 epochs away."""
+    rng, held, runs = np.random.default_rng(0), 0, 400
+    epochs = np.array(EPOCHS, dtype=float)
+    for _ in range(runs):
+        values = 0.5 + 0.003 * (epochs - 20) + rng.normal(0, 0.013, len(epochs))
+        target = 0.5 + 0.003 * (39 + 15 - 20)
+        found = epochs_to_reach(trend(epochs, values), 39, values[-1], target)
+        held += found.low <= 15 <= found.high
+    assert 0.92 < held / runs < 0.98

@@ -25,11 +25,11 @@ def test_each_process_has_the_device_of_its_place(wanted: str) -> None:
 
 @pytest.mark.usefixtures("two_gpus")
 def test_what_is_not_there_is_refused() -> None:
-    with pytest.raises(ConfigError, match="training.devices: this machine has 2 CUDA devices"):
+    with pytest.raises(ConfigError, match=r"training\.devices: this machine has 2 CUDA devices"):
         resolve_device("auto", Processes(2, 3, 2))
-    with pytest.raises(ConfigError, match="training.device: cuda:1 is one device"):
+    with pytest.raises(ConfigError, match=r"training\.device: cuda:1 is one device"):
         resolve_device("cuda:1", Processes(0, 2, 0))
-    with pytest.raises(ConfigError, match="training.device: cuda:2 is not on this machine"):
+    with pytest.raises(ConfigError, match=r"training\.device: cuda:2 is not on this machine"):
         resolve_device("cuda:2")
 
 

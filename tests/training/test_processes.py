@@ -193,7 +193,7 @@ def test_an_attempt_whose_processes_are_killed_or_stopped_goes_on_as_if_nothing_
         os.kill(os.getpid(), signal.SIGTERM)
         return True
 
-    with pytest.raises(Interrupted, match="stopped in epoch 2, after 1 batches"):
+    with pytest.raises(Interrupted, match="stopped in epoch 2, after batch 1"):
         train(run, settings, stop)
     result, records, _ = train(run, settings)
     assert result == AttemptResult()

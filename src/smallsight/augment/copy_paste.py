@@ -6,17 +6,19 @@ object detection", 2019. Here no masks are needed, and size, light, sharpness an
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from smallsight.augment.blur import streak_growth
 from smallsight.augment.layers import Layers, part_of
-from smallsight.augment.object_bank import MOST_OBJECTS, ObjectBank
-from smallsight.augment.patch import CLEAR, Patch, cut_patch
+from smallsight.augment.object_bank import CLEARANCE_PX, ObjectBank
+from smallsight.augment.patch import CLEAR, Patch, cut_patch, most_bytes
+from smallsight.augment.shelf import Shelf
 from smallsight.augment.texture import edge_width, noise_level, ranked, usual_colour
 from smallsight.boxes import Boxes, area, as_boxes
 from smallsight.records import Floats, Image, Sample, Truth
@@ -26,10 +28,10 @@ TRIES = 12
 """Draws of an object and its place for each paste."""
 SCALES = (0.5, 1.4)
 """A patch is shrunk or enlarged no further: it would lose its detail, or be blurred."""
-LEAST_SIDE_PX = 2.0
+LEAST_SHRUNK_PX = 2.0
 """No object is shrunk to a shorter side."""
-CLEARANCE_PX = 3.0
-"""Least distance to another box; one of these pixels is for rounding."""
+ROUNDING_PX = 1.0
+"""A pasted object may come so much to one side of its place, because it is laid on whole pixels."""
 STREAK_SIDES = (0.4, 1.6)
 """Length of a streak, in sides of the object."""
 MOST_EXPOSURE, MOST_TINT = 0.7, 0.25
@@ -44,27 +46,26 @@ SOFTER, MOST_BLUR_PX = 1.3, 1.2
 
 
 class Patches:
-    """The patches of a bank's objects, cut when they are asked for; the last `keep` of them are kept.
+    """The patches of a bank's objects, each cut when first asked for, once for all processes forked from this one.
 
     Args:
         bank: the objects.
         fetch: gives the training frame at a position.
-        keep: how many to keep. What is returned does not depend on it.
     """
 
-    def __init__(self, bank: ObjectBank, fetch: Callable[[int], Sample], keep: int = MOST_OBJECTS) -> None:
+    def __init__(self, bank: ObjectBank, fetch: Callable[[int], Sample]) -> None:
         self.bank = bank
         self._fetch = fetch
-        self._keep = keep
-        self._kept: OrderedDict[int, Patch | None] = OrderedDict()
+        self._shelf = Shelf(most_bytes(bank.boxes))
 
     def of(self, index: int) -> Patch | None:
         """The patch of the bank's object at `index`; None where it can't be cut out."""
-        if index not in self._kept:
-            self._kept[index] = cut_patch(self._fetch(int(self.bank.frames[index])), int(self.bank.rows[index]))
-            if len(self._kept) > self._keep:
-                self._kept.popitem(last=False)
-        return self._kept[index]
+        cut = self._shelf.get(index)
+        if cut is None:
+            patch = cut_patch(self._fetch(int(self.bank.frames[index])), int(self.bank.rows[index]))
+            self._shelf.put(index, pickle.dumps(patch))
+            return patch
+        return cast("Patch | None", pickle.loads(cut))
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def _planned(
     still = (bank.boxes[index, 2:] - bank.boxes[index, :2]) * np.float32(scale)
     way = _drawn_streak(settings.streak_prob, generator) * still.max()
     size = still + streak_growth(still[None], np.abs(way))[0]
-    if not SCALES[0] <= scale <= SCALES[1] or (scale < 1 and still.min() < LEAST_SIDE_PX):
+    if not SCALES[0] <= scale <= SCALES[1] or (scale < 1 and still.min() < LEAST_SHRUNK_PX):
         return None
     if (way.any() and size.max() > settings.max_side_px) or not _is_free(middle, size, window.size_wh, taken):
         return None
@@ -188,11 +189,12 @@ def _drawn_streak(chance: float, generator: np.random.Generator) -> Floats:
 
 
 def _is_free(middle: Floats, size: Floats, size_wh: tuple[int, int], taken: Boxes) -> bool:
-    """Whether a box lies inside of the window, a pixel of rounding allowed for, and clear of the boxes there."""
+    """Whether a box lies inside of the window and clear of the boxes there, also after rounding."""
     low, high = middle - size / 2, middle + size / 2
-    if (low < 1).any() or (high > np.subtract(size_wh, 1)).any():
+    if (low < ROUNDING_PX).any() or (high > np.subtract(size_wh, ROUNDING_PX)).any():
         return False
-    meets = (taken[:, :2] < high + CLEARANCE_PX) & (taken[:, 2:] > low - CLEARANCE_PX)
+    clearance = CLEARANCE_PX + ROUNDING_PX
+    meets = (taken[:, :2] < high + clearance) & (taken[:, 2:] > low - clearance)
     return not bool(meets.all(axis=1).any())
 
 

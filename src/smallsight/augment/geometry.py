@@ -12,22 +12,20 @@ from smallsight.records import Image, Sample, Truth
 
 FILL = 114
 """Grey level of what lies outside the frame."""
-MIN_VISIBLE = 0.4
-"""An object of which a cut leaves a smaller share than this is ignored: no loss is taken there."""
 LEAST_SIDE_PX = 1.0
-"""An object that scaling leaves with a shorter side than this is ignored as well."""
+"""An object that scaling leaves with a shorter side than this is ignored: no loss is taken there."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What a cut must leave of an object that it goes through, for the object to count.
+    """What a cut must leave of an object that it goes through, for the object to count; by default, anything.
 
     Attributes:
         min_visible: share of its area.
         least_px: length of its shorter side, px, image frame.
     """
 
-    min_visible: float = MIN_VISIBLE
+    min_visible: float = 0.0
     least_px: float = 0.0
 
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from smallsight.augment.geometry import LEAST_SIDE_PX
 from smallsight.augment.perspective import Perspective
 from smallsight.boxes import Boxes, area, centres
 from smallsight.records import Floats, Labels, Truth
 from smallsight.rng import keyed_generator
 
-MIN_SIDE_PX = 1.0
 MOST_OBJECTS = 2000
-"""Kept to draw from, so that a process can hold all their patches; of heights, as many per class."""
+"""Kept to draw from, so that all their patches fit into memory; of heights, as many per class."""
 CLEARANCE_PX = 2.0
-"""No other box may come closer to an object that is cut out."""
+"""No other box may come closer to an object that is cut out, or to where one is pasted."""
 HEIGHT_JITTER = 0.03
 """Objects are placed where their class was seen, give or take this share of the frame's height (one deviation)."""
 
@@ -69,7 +69,7 @@ class ObjectBank:
         sizes = np.array(sizes_wh, dtype=np.float64).reshape(-1, 2)
 
         sides = boxes[:, 2:] - boxes[:, :2]
-        small = counted & (sides.min(axis=1) >= MIN_SIDE_PX) & (sides.max(axis=1) <= max_side_px)
+        small = counted & (sides.min(axis=1) >= LEAST_SIDE_PX) & (sides.max(axis=1) <= max_side_px)
         height = centres(boxes)[:, 1] / sizes[frames, 1]
         clear = [_clear(truth.boxes, size) for truth, size in zip(truths, sizes, strict=True)]
         pasteable = np.flatnonzero(small & np.concatenate([*clear, np.zeros(0, np.bool_)]))

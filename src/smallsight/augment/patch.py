@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smallsight.augment.texture import edge_width, noise_level
+from smallsight.boxes import Boxes
 from smallsight.records import Floats, Image, Sample
 
 MARGIN = 0.6
@@ -20,6 +21,9 @@ CLEAR = 3.0
 
 FEWEST_PX = 16
 """A ground is not learnt from fewer pixels."""
+
+_FEW_BYTES = 2048
+"""What a pickled patch takes beside its pixels, at most."""
 
 _Mask = npt.NDArray[np.bool_]
 
@@ -48,6 +52,17 @@ class Patch:
     contrast: float
     noise: float
     edge_px: float
+
+
+def most_bytes(boxes: Boxes) -> list[int]:
+    """Bytes that the pickled patch of each object takes at most.
+
+    Args:
+        boxes: (N, 4) px, image frame.
+    """
+    sides = boxes[:, 2:] - boxes[:, :2]
+    wide = np.ceil(sides + 2 * np.maximum(4.0, MARGIN * sides.max(axis=1, keepdims=True)) + 2)
+    return [_FEW_BYTES + int(pixels) * 4 * 4 for pixels in wide.prod(axis=1)]
 
 
 def cut_patch(sample: Sample, row: int) -> Patch | None:

@@ -8,7 +8,6 @@ class, unless it is asked for by name.
 from __future__ import annotations
 
 import itertools
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from smallsight.boxes import clip_to, xywh_to_xyxy, xyxy_to_xywh
 from smallsight.data.formats.image_header import too_large
 from smallsight.data.json_file import load_json
 from smallsight.errors import DatasetError
-from smallsight.files import write_text_atomically
 from smallsight.records import Detections, Truth
 
 ANNOTATION_FILE = "_annotations.coco.json"
@@ -324,43 +322,6 @@ def _truth(rows: Sequence[tuple[list[float], int, float, bool]], size_wh: tuple[
         areas=np.array([row[2] for row in rows], dtype=np.float32),
         ignored=np.array([row[3] for row in rows], dtype=np.bool_),
     )
-
-
-def write_coco(folder: Path, dataset: Dataset) -> None:
-    """Write a dataset's annotations to `folder`, with its own category ids; images are not copied."""
-    annotations: list[dict[str, Any]] = []
-    for image, truth in zip(dataset.images, dataset.truths, strict=True):
-        for box, label, px2, ignored in zip(
-            xyxy_to_xywh(truth.boxes), truth.labels, truth.areas, truth.ignored, strict=True
-        ):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image.id,
-                    "category_id": dataset.category_ids[label],
-                    "bbox": [round(float(x), 3) for x in box],
-                    "area": float(px2),
-                    "iscrowd": int(ignored),
-                }
-            )
-    images = [
-        {
-            "id": e.id,
-            "file_name": _name_in(dataset.root, e.path),
-            "width": e.size_wh[0],
-            "height": e.size_wh[1],
-            "clip": e.clip,
-        }
-        for e in dataset.images
-    ]
-    names = zip(dataset.category_ids, dataset.class_names, strict=True)
-    categories = [{"id": key, "name": name, "supercategory": ""} for key, name in names]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    write_text_atomically(folder / ANNOTATION_FILE, json.dumps(content))
-
-
-def _name_in(root: Path, path: Path) -> str:
-    return path.resolve().relative_to(root.resolve()).as_posix()
 
 
 def detections_to_coco(dataset: Dataset, detections: Sequence[Detections]) -> list[dict[str, Any]]:

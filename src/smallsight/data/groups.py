@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -149,8 +150,9 @@ def find_groups(
     return tuple(parts), found.source
 
 
+@lru_cache(maxsize=1)  # of the dataset that is evaluated after each epoch: its whole annotation file is read for this
 def groups_of(dataset: Dataset, pattern: str | None = None, column: str | None = None) -> tuple[str, ...]:
-    """One group per image of a single split; `find_groups` also says how they were found.
+    """One group per image of a single split, as it was first asked for; `find_groups` also says how they were found.
 
     Raises:
         DatasetError: see `group_images`.

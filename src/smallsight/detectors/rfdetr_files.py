@@ -23,16 +23,12 @@ import torch
 from torch import Tensor
 
 from smallsight.errors import CheckpointError
-from smallsight.files import unpacked_bytes
+from smallsight.files import UNREADABLE, unpacked_bytes, why
 from smallsight.rfdetr_sizes import SIZES
 
 Numbering = Literal["category_id", "position"]
 _HARMLESS = (argparse.Namespace, types.SimpleNamespace, pathlib.PosixPath, pathlib.PurePosixPath)
 """What such files hold besides tensors and plain values; making one of these runs nothing of the file's."""
-_UNREADABLE = (
-    *(RuntimeError, EOFError, zipfile.BadZipFile, ValueError, LookupError, TypeError, AttributeError, OSError),
-    MemoryError,
-)
 _BACKBONE = "backbone.0.encoder.encoder."
 _PATCHES = f"{_BACKBONE}embeddings.patch_embeddings.projection.weight"
 _POSITIONS = f"{_BACKBONE}embeddings.position_embeddings"
@@ -70,6 +66,18 @@ class RFDetrFile:
     def outputs(self) -> int:
         """Of the head: one for each of its classes and a spare one."""
         return len(self.model["class_embed.bias"])
+
+    def refuse_other_size(self, wanted: str) -> None:
+        """Make sure that it holds the network of that size.
+
+        Raises:
+            CheckpointError: it does not.
+        """
+        if wanted not in self.sizes:
+            raise CheckpointError(
+                f"{self.path}: holds RF-DETR {' or '.join(self.sizes)}; got {wanted} in model.rfdetr_size. "
+                f"Set model.rfdetr_size={self.sizes[0]}."
+            )
 
 
 def read_rfdetr_file(path: Path) -> RFDetrFile:
@@ -115,9 +123,8 @@ def _load(path: Path) -> Mapping[str, Any]:
             f"{path}: asks for {wanted[1]} to be run while it is read, which is refused. "
             "Save it again with weights and plain values only."
         ) from error
-    except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: can't be read as a checkpoint ({reason}). Is the file whole?") from error
+    except UNREADABLE as error:
+        raise CheckpointError(f"{path}: can't be read as a checkpoint ({why(error)}). Is the file whole?") from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path}: got {type(content).__name__} at the top, expected a checkpoint.")
     return content

@@ -55,11 +55,7 @@ def start_from(
         CheckpointError: another size; weights that are missing or of another shape; an output that is not there.
     """
     size = str(detector.description()["size"])
-    if size not in file.sizes:
-        raise CheckpointError(
-            f"{file.path}: holds RF-DETR {' or '.join(file.sizes)}; got {size} in model.rfdetr_size. "
-            f"Set model.rfdetr_size={file.sizes[0]}."
-        )
+    file.refuse_other_size(size)
     taken, note = _outputs(file, detector.class_names, category_ids, outputs)
     fresh = {key.removeprefix(_PREFIX): value for key, value in detector.state_dict().items()}
     model = _fitted(file, file.model, fresh, taken)

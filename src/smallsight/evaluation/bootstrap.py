@@ -26,7 +26,7 @@ from scipy.special import ndtr, stdtrit
 
 from smallsight.errors import SmallsightError
 from smallsight.evaluation.ap import Evaluation, Metric
-from smallsight.evaluation.matching import Curve, Doubles, Ints
+from smallsight.evaluation.matching import Bools, Curve, Doubles, Ints
 from smallsight.records import Estimate, Floats
 from smallsight.rng import keyed_generator
 
@@ -67,6 +67,40 @@ class Units:
         if how == "images":
             why = f"taken as independent, though they come from {n_clips} clips"
         return cls(None, f"{n_images} images ({why})")
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """What figures are computed over: the images as they are, then as often as each replicate drew them.
+
+    Attributes:
+        weights: (images, 1 + replicates); the first column is all ones.
+        unit: (images,) number of the image, or clip, that each is drawn with.
+    """
+
+    weights: Doubles
+    unit: Ints
+
+    @classmethod
+    def of(cls, n_images: int, units: Units | None = None, *, replicates: int = 1000, seed: int = 0) -> Draws:
+        """Draw `units`, single images where None; errors as in `with_intervals`."""
+        groups = units.groups if units else None
+        drawn = draw_images(n_images, groups=groups, replicates=replicates, seed=seed)
+        return cls(np.concatenate([np.ones((n_images, 1)), drawn], axis=1), _units(n_images, groups))
+
+    def estimate(self, values: Doubles, n: int, held: Bools, *, is_ap: bool = False) -> Estimate:
+        """A figure computed for each column: the first, with the 95 % interval of the others.
+
+        Args:
+            values: (1 + replicates,).
+            n: what it rests on.
+            held: (images,) those that hold some of that.
+            is_ap: whether copies of an image lift it, see `_centred`.
+        """
+        point, replicates = Estimate(float(values[0]), n=n), values[1:]
+        return _interval(
+            point, _centred(point.value, replicates) if is_ap else replicates, len(np.unique(self.unit[held]))
+        )
 
 
 def with_intervals(
@@ -151,29 +185,6 @@ def check_same_objects(one: Resampled, other: Resampled) -> None:
             f"bootstrap: candidate and champion were evaluated on different objects; got {one.truths.shape[1]} and "
             f"{other.truths.shape[1]} images, expected the same images in the same order. Evaluate both on one set."
         )
-
-
-def paired_difference(
-    candidate: Evaluation,
-    champion: Evaluation,
-    metric: str,
-    *,
-    groups: Sequence[str] | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
-) -> Estimate:
-    """How much `metric` of the candidate is above that of the champion, with a 95 % interval.
-
-    Both are drawn alike, so that what makes an image hard cancels. Arguments and errors as in `with_intervals`.
-
-    Raises:
-        SmallsightError: also where the two were not evaluated on the same objects.
-    """
-    units = Units(None if groups is None else tuple(groups), "")
-    ours, theirs = (resample(each, [metric], units, replicates=replicates, seed=seed) for each in (candidate, champion))
-    check_same_objects(ours, theirs)
-    point = Estimate(ours.points[metric].value - theirs.points[metric].value, n=ours.points[metric].n)
-    return _interval(point, ours.values[metric] - theirs.values[metric], ours.n_units[metric])
 
 
 def draw_images(n_images: int, *, groups: Sequence[str] | None = None, replicates: int, seed: int) -> Doubles:

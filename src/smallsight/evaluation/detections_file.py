@@ -5,10 +5,7 @@ So a new size bin, threshold or interval needs no detector and no GPU.
 
 from __future__ import annotations
 
-import struct
 import tokenize
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,16 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from smallsight.errors import RunFolderError, SmallsightError
-from smallsight.files import unpacked_bytes, write_atomically
+from smallsight.files import UNREADABLE, unpacked_bytes, write_atomically
 from smallsight.records import Detections
 
 MOST_BYTES = 1 << 29
 """Unpacked; 300 detections on each of 60,000 images have as many."""
 _TYPES = {"boxes": np.float32, "scores": np.float32, "labels": np.int64, "counts": np.int64, "image_ids": np.int64}
-_UNREADABLE = (
-    *(OSError, ValueError, KeyError, IndexError, EOFError, TypeError, RuntimeError, MemoryError),
-    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError, SyntaxError),
-)
+_UNREADABLE = (*UNREADABLE, tokenize.TokenError, SyntaxError)
 """What damaged archives raise, and arrays that are no numbers, are encrypted, or say they are larger than they are."""
 
 

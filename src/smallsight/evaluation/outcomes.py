@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from smallsight.boxes import area, pairwise_iou
-from smallsight.evaluation.bootstrap import draw_images, quantile
 from smallsight.evaluation.matching import Bools, Doubles, Found, Ints, Objects, best_of_each_group, tabulate
 from smallsight.evidence import MISTAKE_KINDS, MistakeKind
-from smallsight.records import Detections, Estimate, Truth
+from smallsight.records import Detections, Truth
 
 HIT_IOU, BACKGROUND_IOU = 0.5, 0.1
 """A hit overlaps its object at least so much; what overlaps every object less is background."""
@@ -46,31 +45,6 @@ class Scene:
 
 
 @dataclass(frozen=True, eq=False)
-class Draws:
-    """What figures are computed over: the images as they are, then as often as each replicate drew them.
-
-    Attributes:
-        weights: (images, 1 + replicates); the first column is all ones.
-        n_units: how many images, or clips, were drawn from.
-    """
-
-    weights: Doubles
-    n_units: int
-
-    @classmethod
-    def of(cls, n_images: int, groups: Sequence[str] | None = None, *, replicates: int, seed: int = 0) -> Draws:
-        """Draw single images, or whole groups, one name per image."""
-        drawn = draw_images(n_images, groups=groups, replicates=replicates, seed=seed)
-        units = n_images if groups is None else len(set(groups))
-        return cls(np.concatenate([np.ones((n_images, 1)), drawn], axis=1), units)
-
-    def estimate(self, values: Doubles, n: int) -> Estimate:
-        """A figure computed for each column, (1 + replicates,): the first, with the 95 % interval of the others."""
-        low, high = (quantile(values[1:], share, self.n_units) for share in (0.025, 0.975))
-        return Estimate(float(values[0]), low, high, n)
-
-
-@dataclass(frozen=True, eq=False)
 class Outcomes:
     """A scene judged for one object size.
 
@@ -93,6 +67,11 @@ class Outcomes:
     counted: Bools
     kind: Ints
     truth: Ints
+
+    @property
+    def held(self) -> Bools:
+        """(images,) those that hold an object that counts."""
+        return np.isin(np.arange(self.scene.n_images), self.scene.objects.image[self.wanted])
 
     def of_kind(self, kind: MistakeKind) -> Bools:
         """(D,) detections that make this mistake.

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from smallsight.evaluation.bootstrap import Draws
 from smallsight.evaluation.matching import Bools, Doubles, Ints
-from smallsight.evaluation.outcomes import Draws, Outcomes
+from smallsight.evaluation.outcomes import Outcomes
 from smallsight.evidence import Calibration, OperatingPoint, ReliabilityBin
 from smallsight.records import Estimate
 
@@ -24,13 +25,17 @@ _MOST_CANDIDATES = 500
 
 @dataclass(frozen=True, eq=False)
 class _Sweep:
-    """Candidate thresholds, falling, (K,), and what each gives, (K, 1 + replicates), see `Draws`."""
+    """Candidate thresholds, falling, (K,), and what each gives, (K, 1 + replicates), see `Draws`.
+
+    `objects` is how many there are, `held` (images,) which images hold one.
+    """
 
     thresholds: Doubles
     precision: Doubles
     recall: Doubles
     f1: Doubles
     objects: int
+    held: Bools
 
 
 def operating_points(
@@ -68,18 +73,19 @@ def calibrate(outcomes: Outcomes, draws: Draws, n_bins: int = 10) -> Calibration
         return None
     scores, weights = found.scores[rows], draws.weights
     place = np.minimum((scores * n_bins).astype(np.int64), n_bins - 1)
-    count = _summed(place, found.image[rows], np.ones(len(rows)), n_bins, weights)
-    total = _summed(place, found.image[rows], scores, n_bins, weights)
-    hits = _summed(place, found.image[rows], outcomes.hit[rows].astype(np.float64), n_bins, weights)
+    image = found.image[rows]
+    count = _summed(place, image, np.ones(len(rows)), n_bins, weights)
+    total = _summed(place, image, scores, n_bins, weights)
+    hits = _summed(place, image, outcomes.hit[rows].astype(np.float64), n_bins, weights)
     full = count > 0
     share = np.divide(hits, count, out=np.full_like(hits, math.nan), where=full)
     mean = np.divide(total, count, out=np.full_like(total, math.nan), where=full)
     error = np.nansum(np.abs(mean - share) * count, axis=0) / np.maximum(count.sum(axis=0), 1)
     bins = []
     for index in np.flatnonzero(full[:, 0]).tolist():
-        hit_share = draws.estimate(share[index], int(count[index, 0]))
+        hit_share = draws.estimate(share[index], int(count[index, 0]), _among(image[place == index], len(weights)))
         bins.append(ReliabilityBin(index / n_bins, (index + 1) / n_bins, float(mean[index, 0]), hit_share))
-    return Calibration(draws.estimate(error, len(rows)), tuple(bins))
+    return Calibration(draws.estimate(error, len(rows), _among(image, len(weights))), tuple(bins))
 
 
 def _sweep(outcomes: Outcomes, label: int, draws: Draws) -> _Sweep | None:
@@ -109,7 +115,13 @@ def _sweep(outcomes: Outcomes, label: int, draws: Draws) -> _Sweep | None:
         np.divide(hits, truths, out=np.zeros_like(hits), where=truths > 0),
         np.divide(2 * hits, seen + truths, out=np.zeros_like(hits), where=seen + truths > 0),
         int(here.sum()),
+        _among(objects.image[here], len(weights)),
     )
+
+
+def _among(image: Ints, n_images: int) -> Bools:
+    """(images,) whether each occurs in `image`."""
+    return np.isin(np.arange(n_images), image)
 
 
 def _summed(place: Ints, image: Ints, values: Doubles, n_places: int, weights: Doubles) -> Doubles:
@@ -132,7 +144,7 @@ def _point(draws: Draws, sweep: _Sweep, class_name: str, purpose: str, chosen: I
     row = int(chosen[0])
     thresholds = np.where(chosen >= 0, sweep.thresholds[chosen], math.nan)
     figures: Iterator[Estimate] = (
-        draws.estimate(values, sweep.objects)
+        draws.estimate(values, sweep.objects, sweep.held)
         for values in (thresholds, sweep.precision[row], sweep.recall[row], sweep.f1[row])
     )
     return OperatingPoint(class_name, purpose, *figures)

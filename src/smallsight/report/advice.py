@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from smallsight.records import Decision, Estimate
 from smallsight.report.findings import Analysis
-from smallsight.report.history import History
+from smallsight.report.history import History, PhaseStory
+from smallsight.report.words import counted, written
 
 _CHECK_FOOTAGE = "Check it on images like those it will see: a validation AP need not carry over to other footage."
 _FEW_EPOCHS = 5
@@ -34,11 +36,12 @@ def recommendations(history: History, analysis: Analysis) -> tuple[str, ...]:
     return (first, *rest)
 
 
-def warnings(analysis: Analysis) -> tuple[str, ...]:
+def warnings(history: History, analysis: Analysis) -> tuple[str, ...]:
     """What the numbers do not show, though they may seem to."""
     found = []
     best, inflation = analysis.best, analysis.best_inflation
-    if best is not None and inflation >= _VISIBLE:
+    # A run's verdicts and its lift are less the luck of choosing; of a recorded file nothing else says it.
+    if history.champion is None and best is not None and inflation >= _VISIBLE:
         found.append(
             f"The best of {analysis.recorded} epochs ({best.value.value:.3f} at epoch {best.epoch}) is lucky by up to "
             f"{inflation:.3f}: that is what the best of so many gains from epoch noise (sd {analysis.residual_sd:.4f})."
@@ -46,7 +49,8 @@ def warnings(analysis: Analysis) -> tuple[str, ...]:
     move = analysis.momentum
     if move.low <= 0 <= move.high:
         found.append(
-            f"The last {move.n} recorded epochs moved by {move:+.3f}: no more than two epochs differ by chance."
+            f"The last {move.n} recorded epochs moved by {written(move, '+.3f')}: no more than two epochs differ by "
+            "chance."
         )
     flat = analysis.plateau
     if flat.patience_fired_at is not None and not flat.by_slope:
@@ -55,30 +59,52 @@ def warnings(analysis: Analysis) -> tuple[str, ...]:
             "metric is flat can't be shown."
         )
     if 0 < analysis.recorded < _FEW_EPOCHS:
-        found.append(f"{analysis.recorded} recorded epochs are too few for a trend.")
+        found.append(f"{counted(analysis.recorded, 'recorded epoch')}: too few for a trend.")
     return tuple(found)
 
 
 def _run_step(history: History, analysis: Analysis) -> str:
     """The next step of a run that a strategy leads; empty for a recorded file."""
-    phase = next((phase for phase in history.phases if phase.outcome == "running"), None)
+    begun = [phase for phase in history.phases if phase.begun]
+    ended_in = next((phase for phase in history.phases if phase.outcome == "halted"), None)
+    if history.phases and history.phases[-1].outcome == "failed" and not history.finished:
+        ended_in = history.phases[-1]
+    if ended_in is not None:
+        why = _sentence(ended_in.reason)
+        return f"Mend what stopped phase {ended_in.name}, then run the same command again: it {why}"
+    if history.stopped:
+        return _continue(history, begun)
+    phase = next((phase for phase in begun if phase.outcome == "running"), None)
     if phase is not None:
         return f"Let phase {phase.name} run on: {_sentence(_reason_of(history, phase.name) or 'it has not ended')}"
     decision = history.decisions[-1] if history.decisions else None
     single = decision is not None and decision.action == "run" and history.finished
     if single or (decision is None and not history.finished):
         return ""
-    if history.phases and history.phases[-1].outcome == "failed" and not history.finished:
-        last = history.phases[-1]
-        return f"Mend what stopped phase {last.name}, then run the same command again: it {_sentence(last.reason)}"
     if decision is not None and decision.action == "run" and not history.finished:
         if not _pending(history, decision):
-            return "Resume the run: its next phase is not decided yet."
-        return f"Resume the run, with phase {decision.phase} for {decision.epochs} epochs: {_sentence(decision.reason)}"
+            return "Let the run go on: its next phase is not decided yet."
+        epochs = counted(decision.epochs, "epoch")
+        return f"Let the run go on, with phase {decision.phase} for {epochs}: {_sentence(decision.reason)}"
     ended = f"{WHY_IT_ENDED} {_sentence(decision.reason)}" if decision is not None else ""
     if analysis.level_reached != "none":
         return f"Use the champion{_at(history.champion_path)}: {_standing(analysis)}. {ended}".rstrip()
     return f"Change the data or the strategy, which has come to its end: {_standing(analysis)}. {ended}".rstrip()
+
+
+def _continue(history: History, begun: Sequence[PhaseStory]) -> str:
+    """How to go on with a run that nobody works on."""
+    last = begun[-1] if begun else None
+    if last is None:
+        place = "before its first phase"
+    elif last.outcome == "running":
+        done = last.epochs != "none"
+        place = f"in phase {last.name}, after epoch {last.end_epoch}" if done else f"at the start of phase {last.name}"
+    else:
+        place = f"after phase {last.name}"
+    if history.stopped == "out of budget":
+        return f"Run the same command again with a larger --budget: it was used up {place}, and the run goes on there."
+    return f"The run was interrupted {place}. Run the same command again: it goes on there."
 
 
 def _pending(history: History, decision: Decision) -> bool:
@@ -106,11 +132,14 @@ def _recorded_step(analysis: Analysis) -> str:
     if rate.low > 0:
         return (
             f"Train on with the current settings: {analysis.metric} rises by {rate:.4f} per epoch, and "
-            f"{analysis.levels[0].value:.2f} is {_epochs(analysis.levels[0].epochs_to_reach)} away at that rate."
+            f"{analysis.levels[0].value:.2f} is {epochs_away(analysis.levels[0].epochs_to_reach)} away at that rate."
         )
     if rate.high < 0:
         return f"Go back to an earlier checkpoint: {analysis.metric} falls by {_turned(rate):.4f} per epoch."
-    return f"Train on until the trend shows: {analysis.recorded} recorded epochs give a rate of {rate:.4f} per epoch."
+    if not rate.known:
+        return f"Train on until the trend shows: {counted(analysis.recorded, 'recorded epoch')}, too few for a rate."
+    given = f"{analysis.recorded} recorded epochs give a rate of {written(rate, '.4f')} per epoch"
+    return f"Train on until the trend shows: {given}."
 
 
 def _standing(analysis: Analysis) -> str:
@@ -124,10 +153,11 @@ def _standing(analysis: Analysis) -> str:
     return f"{value}, at the level of {level.value:.2f}{doubt}"
 
 
-def _epochs(count: Estimate) -> str:
+def epochs_away(count: Estimate) -> str:
+    """How many more epochs, in words."""
     if math.isinf(count.value):
         return "out of reach"
-    text = f"about {count.value:.0f} epochs"
+    text = f"about {counted(max(1, round(count.value)), 'epoch')}"
     if math.isnan(count.low):
         return text
     upper = "no limit" if math.isinf(count.high) else f"{count.high:.0f}"

@@ -66,7 +66,7 @@ def analyse(history: History) -> Analysis:
         phases=tuple(_review(phase) for phase in history.phases),
         issues=_untried(configuration_issues(history.config), history.decisions),
     )
-    advised = dataclasses.replace(analysis, warnings=warnings(analysis))
+    advised = dataclasses.replace(analysis, warnings=warnings(history, analysis))
     return dataclasses.replace(advised, recommendations=recommendations(history, advised))
 
 
@@ -110,7 +110,7 @@ def _levels(history: History, current: Mark | None, line: Trend) -> tuple[Level,
             reached=value.value >= level,
             certain=value.low >= level,
             gap=Estimate(level - value.value, level - value.high, level - value.low, value.n),
-            epochs_to_reach=epochs_to_reach(line, value.value, level),
+            epochs_to_reach=epochs_to_reach(line, current.epoch if current else math.nan, value.value, level),
         )
         for name, level in named
     )

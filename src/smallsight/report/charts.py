@@ -27,8 +27,10 @@ from smallsight.report.figures import (
     target_chart,
 )
 from smallsight.report.findings import Analysis
-from smallsight.report.history import History, latest_per_epoch
+from smallsight.report.history import History, Memory, latest_per_epoch
 from smallsight.report.lessons import KINDS, SIZES, sizes_apart
+from smallsight.report.memory import memory_in_words
+from smallsight.report.words import written
 
 PHASE_TONES = 8
 _BY_SIZE = {
@@ -53,7 +55,7 @@ class Figure:
 
 def phase_numbers(history: History) -> dict[str, int]:
     """The phases that have epochs, or were begun, by name, numbered from 1 in order."""
-    names = [phase.name for phase in history.phases if phase.outcome not in ("pending", "skipped")]
+    names = [phase.name for phase in history.phases if phase.begun]
     names += [record.phase for record in history.records]
     return {name: number for number, name in enumerate(dict.fromkeys(names), start=1)}
 
@@ -73,12 +75,27 @@ def curves(history: History, analysis: Analysis) -> tuple[Figure, ...]:
             drawn.metrics("Target", _target_note(history, records, metric), usual, {metric}, levels),
             drawn.metrics("AP by object size", "Side of the square with the box's area.", by_size, set(by_size)),
             drawn.metrics("Recall by object size", "Mean over IoU .50 to .95.", recall, set(recall)),
-            drawn.numbers("Losses", {"train": "train_loss", "validation": "val_loss"}),
-            drawn.numbers("Learning rate", {"at the end of the epoch": "learning_rate"}, from_zero=True),
-            drawn.numbers("Memory, GB", {"peak": "peak_memory_mb"}, scale=1e-3, from_zero=True),
+            drawn.numbers(
+                "Losses", {"train": [r.train_loss for r in records], "validation": [r.val_loss for r in records]}
+            ),
+            drawn.numbers(
+                "Learning rate", {"at the end of the epoch": [r.learning_rate for r in records]}, from_zero=True
+            ),
+            drawn.numbers("Memory, GB", _memory(history, records), memory_in_words(history), from_zero=True),
         )
         if figure.svg
     )
+
+
+def _memory(history: History, records: Sequence[EpochRecord]) -> dict[str, list[float]]:
+    """GB by epoch: what it took, what the phase's hardest step took when it was tried, and what there may be."""
+    phases = {phase.name: phase.memory for phase in history.phases}
+    of_epoch = [phases.get(record.phase, Memory()) for record in records]
+    return {
+        "peak": [record.peak_memory_mb / 1000 for record in records],
+        "hardest step, tried before": [memory.probe_mb / 1000 for memory in of_epoch],
+        "limit": [memory.limit_mb / 1000 if math.isfinite(memory.limit_mb) else math.nan for memory in of_epoch],
+    }
 
 
 def phase_rows(history: History, analysis: Analysis) -> tuple[Markup, dict[str, Markup]]:
@@ -115,11 +132,11 @@ def target_figure(history: History, analysis: Analysis, evidence: Evidence | Non
     return Figure(title, note, target_chart(title, [mark for mark in marks if mark.value.known], levels))
 
 
-def _cut(words: str, most: int = 16) -> str:
+def _cut(words: str, most: int = 15) -> str:
     return words if len(words) <= most else words[: most - 1] + "…"
 
 
-def error_figures(evidence: Evidence) -> tuple[Figure, ...]:
+def mistake_figures(evidence: Evidence) -> tuple[Figure, ...]:
     """AP50 lost to each kind of mistake, one picture per object size; kinds that never occur are left out."""
     sizes = sizes_apart(evidence)
     happened = [kind for kind in KINDS if any(p.count for size in sizes for p in size.parts if p.kind == kind)]
@@ -131,8 +148,8 @@ def error_figures(evidence: Evidence) -> tuple[Figure, ...]:
             Bar(
                 part.kind,
                 part.ap_lost,
-                f"{part.ap_lost.value:.3f}",
-                f"{part.kind}: {KINDS[part.kind]}; AP50 lost {part.ap_lost:.3f}, n={part.count}",
+                written(part.ap_lost.value),
+                f"{part.kind}: {KINDS[part.kind]}; AP50 lost {written(part.ap_lost)}, n={part.count}",
             )
             for part in size.parts
             if part.kind in happened
@@ -191,13 +208,17 @@ class _Drawing:
         series = [self._series(names[m], tone, columns[m], m in shaded, ".3f") for tone, m in enumerate(columns)]
         return self._figure(title, note, series, ".3f", levels=levels)
 
-    def numbers(self, title: str, names: Mapping[str, str], *, scale: float = 1.0, from_zero: bool = False) -> Figure:
-        """Plain numbers of the records."""
-        columns = [[Estimate(getattr(record, name) * scale) for record in self._records] for name in names.values()]
-        series = [self._series(label, tone, columns[tone], False, ".3g") for tone, label in enumerate(names)]
+    def numbers(
+        self, title: str, columns: Mapping[str, Sequence[float]], note: str = "", *, from_zero: bool = False
+    ) -> Figure:
+        """Plain numbers, one for each record, by label."""
+        series = [
+            self._series(label, tone, [Estimate(value) for value in values], False, ".3g")
+            for tone, (label, values) in enumerate(columns.items())
+        ]
         values = [point.y.value for item in series for point in item.points if point.y.value > 0]
         log = from_zero and bool(values) and max(values) / min(values) >= _LOG_FROM
-        return self._figure(title, "", series, ".3g", from_zero=from_zero, log=log)
+        return self._figure(title, note, series, ".3g", from_zero=from_zero, log=log)
 
     def _series(self, label: str, tone: int, values: Sequence[Estimate], shaded: bool, spec: str) -> Series:
         points = tuple(
@@ -239,8 +260,8 @@ def _hint(record: EpochRecord, label: str, value: Estimate, spec: str) -> str:
 
 
 def _gain_hint(expected: tuple[float, float] | None, actual: Estimate) -> str:
-    hoped = f"expected {expected[0]:+.3f} to {expected[1]:+.3f}; " if expected else ""
-    return f"{hoped}measured {actual:+.3f}"
+    hoped = f"expected {written(expected[0], '+.3f')} to {written(expected[1], '+.3f')}; " if expected else ""
+    return f"{hoped}measured {written(actual, '+.3f')}"
 
 
 def _target_note(history: History, records: Sequence[EpochRecord], metric: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from smallsight.records import EpochRecord, Estimate, to_json
 from smallsight.report.history import History, latest_per_epoch
 from smallsight.report.markdown import plain, table
+from smallsight.report.words import setting, written
 from smallsight.strategy.plan import flatten
 
 _SHOWN = ("map_50_95", "map_50", "map_small", "ap_0_8", "ap_8_16", "ap_16_32", "recall_50", "centre_ap")
@@ -47,7 +48,8 @@ class Comparison:
             better = f"{self.first.source} is better"
         else:
             better = "No difference can be shown"
-        return f"{better}: {self.metric} differs by {difference:+.3f} on the same images, n={difference.n}."
+        by = written(difference, "+.3f")
+        return f"{better}: {self.metric} differs by {by} on the same images, n={difference.n}."
 
 
 def standing(history: History) -> EpochRecord | None:
@@ -79,20 +81,30 @@ def settings_apart(comparison: Comparison) -> list[tuple[str, Any, Any]]:
 def in_effect(history: History) -> dict[str, Any]:
     """The settings that the champion was trained with, by dotted key."""
     champion = standing(history)
-    phase = next((phase for phase in history.phases if champion and phase.name == champion.phase), None)
+    phase = next(
+        (
+            phase
+            for phase in history.phases
+            if champion and phase.name == champion.phase and phase.start_epoch <= champion.epoch <= phase.end_epoch
+        ),
+        None,
+    )
     return flatten(history.config or {}) | dict(phase.settings if phase else {})
 
 
-def to_text(comparison: Comparison) -> str:
-    """Markdown that is read as well in a terminal."""
-    sources = plain(comparison.first.source), plain(comparison.second.source)
-    settings = ((plain(key), plain(str(a)), plain(str(b))) for key, a, b in settings_apart(comparison))
-    parts = [
-        [plain(comparison.verdict())],
-        table(("champion", *sources, "difference"), _figures(comparison)),
-        table(("setting", *sources), settings),
-        table(("phase", *sources), _phases(comparison)),
-    ]
+def tables(comparison: Comparison, first: str, second: str) -> Iterator[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    """Heads and rows of the champions' figures, of settings and of phases, the runs under these names."""
+    yield ("champion", first, second, "difference"), list(_figures(comparison))
+    settings = settings_apart(comparison)
+    yield ("setting", first, second), [(key, setting(a), setting(b)) for key, a, b in settings]
+    yield ("phase", first, second), list(_phases(comparison))
+
+
+def to_comparison_markdown(comparison: Comparison) -> str:
+    """For a file or a pull request; words that come from data can't become markup."""
+    parts = [[plain(comparison.verdict())]]
+    for head, rows in tables(comparison, comparison.first.source, comparison.second.source):
+        parts.append(table(tuple(map(plain, head)), (tuple(map(plain, row)) for row in rows)))
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
@@ -122,8 +134,8 @@ def _figures(comparison: Comparison) -> Iterator[tuple[str, ...]]:
     yield "epoch", str(ours.epoch), str(theirs.epoch), ""
     for name in metrics_to_compare(comparison.first, comparison.second):
         difference = comparison.differences.get(name)
-        shown = "" if difference is None else f"{difference:+.3f}"
-        yield name, f"{ours.metrics[name]:.3f}", f"{theirs.metrics[name]:.3f}", shown
+        shown = "" if difference is None else written(difference, "+.3f")
+        yield name, written(ours.metrics[name]), written(theirs.metrics[name]), shown
 
 
 def _phases(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
@@ -132,6 +144,6 @@ def _phases(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
         cells = []
         for column in columns:
             phase = column.get(name)
-            gain = f" {phase.verdict.difference.value:+.3f}" if phase and phase.verdict else ""
+            gain = f" {written(phase.verdict.difference.value, '+.3f')}" if phase and phase.verdict else ""
             cells.append("" if phase is None else phase.outcome.replace("_", " ") + gain)
-        yield plain(name), cells[0], cells[1]
+        yield name, cells[0], cells[1]

@@ -18,6 +18,9 @@ from smallsight.report.words import visible
 
 WIDTH, HEIGHT = 480, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 20, 26
+_MARKS_WIDTH, _MARKS_LEFT = 360, 118
+_NAME_HEIGHT = 16
+_NUMBER_WIDTH = 30
 _MOST_HINTS = 200
 Scale = Callable[[float], float]
 
@@ -129,9 +132,11 @@ def line_chart(
             for value in nice_ticks(min(xs), max(xs), 8, whole=True)
             if min(xs) <= value <= max(xs)
         ),
-        *(_level(level, y(level.value)) for level in inside),
+        *(_level_line(y(level.value)) for level in inside),
+        *(_level_name(at, names) for at, names in _apart(inside, y)),
         *(_shade(item, x, y) for item in series if item.shaded),
         *(_line(item, x, y, log=log) for item in series),
+        class_="chart lines",
     )
 
 
@@ -208,21 +213,23 @@ def target_chart(title: str, marks: Sequence[Mark], levels: Sequence[Level]) -> 
     if not known:
         return Markup("")
     margin, height = 0.05 * (max(known) - min(known) or 1), 26 * len(marks) + 22
-    x = _linear(min(known) - margin, max(known) + margin, 118, WIDTH)
-    parts = []
-    for level in levels:
+    x = _linear(min(known) - margin, max(known) + margin, _MARKS_LEFT, _MARKS_WIDTH - 14)
+    parts, named = [], -math.inf
+    for level in sorted(levels, key=lambda level: level.value):
         at = x(level.value)
         parts.append(tag("line", x1=at, x2=at, y1=18, y2=height, class_="level"))
-        parts.append(tag("text", f"{level.value:g}", tag("title", level.name), x=at, y=12, text_anchor="middle"))
+        if at - named >= _NUMBER_WIDTH:
+            named = at
+            parts.append(tag("text", f"{level.value:g}", tag("title", level.name), x=at, y=12, text_anchor="middle"))
     for row, mark in enumerate(marks):
         middle = 34 + 26 * row
-        parts.append(tag("text", mark.name, x=108, y=middle + 4, text_anchor="end", class_="name"))
+        parts.append(tag("text", mark.name, x=_MARKS_LEFT - 12, y=middle + 4, text_anchor="end", class_="name"))
         if not math.isnan(mark.value.low):
             ends = {"x1": x(mark.value.low), "x2": x(mark.value.high)}
             parts.append(tag("line", **ends, y1=middle, y2=middle, class_=f"whisker {mark.kind}"))
         hint = tag("title", f"{mark.name}: {mark.value:.3f}, n={mark.value.n}")
         parts.append(tag("circle", hint, cx=x(mark.value.value), cy=middle, r=5, class_=f"dot {mark.kind}"))
-    return _svg(title, WIDTH, height, *parts, class_="marks")
+    return _svg(title, _MARKS_WIDTH, height, *parts, class_="marks")
 
 
 def nice_ticks(low: float, high: float, count: int = 5, *, whole: bool = False) -> list[float]:
@@ -293,9 +300,24 @@ def _x_tick(value: float, at: float) -> Markup:
     return tag("text", f"{value:g}", x=at, y=HEIGHT - 8, text_anchor="middle")
 
 
-def _level(level: Level, at: float) -> Markup:
-    line = tag("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=at, y2=at, class_="level")
-    return Markup("").join((line, tag("text", level.name, x=_LEFT + 4, y=at - 4, class_="halo")))
+def _level_line(at: float) -> Markup:
+    return tag("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=at, y2=at, class_="level")
+
+
+def _level_name(at: float, names: Sequence[str]) -> Markup:
+    return tag("text", ", ".join(names), x=_LEFT + 4, y=at - 4, class_="halo")
+
+
+def _apart(levels: Sequence[Level], y: Scale) -> list[tuple[float, list[str]]]:
+    """Where names of levels stand, from the top; those too near to each other stand together."""
+    places: list[tuple[float, list[str]]] = []
+    for level in sorted(levels, key=lambda level: -level.value):
+        at = y(level.value)
+        if places and at - places[-1][0] < _NAME_HEIGHT:
+            places[-1][1].append(level.name)
+        else:
+            places.append((at, [level.name]))
+    return places
 
 
 def _runs(series: Series) -> Iterator[list[Point]]:

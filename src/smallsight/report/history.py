@@ -20,7 +20,10 @@ from smallsight.errors import HistoryError
 from smallsight.records import Decision, EpochRecord, Estimate, Verdict
 from smallsight.strategy.plan import PlateauRule
 
-PhaseOutcome = Literal["baseline", "improved", "no_evidence", "regressed", "failed", "running", "pending", "skipped"]
+PhaseOutcome = Literal[
+    "baseline", "improved", "no_evidence", "regressed", "failed", "halted", "running", "pending", "skipped"
+]
+Stopped = Literal["", "interrupted", "out of budget"]
 
 RECORDED_PHASE = "recorded"
 
@@ -54,19 +57,38 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """What training took, MB; NaN where not known.
+
+    Attributes:
+        probe_mb: the hardest step, tried before the first one.
+        peak_mb: the highest in any epoch.
+        limit_mb: what there may be.
+    """
+
+    probe_mb: float = math.nan
+    peak_mb: float = math.nan
+    limit_mb: float = math.nan
+
+
+@dataclass(frozen=True)
 class PhaseStory:
     """One phase as it went.
 
     Attributes:
         name, title: its key in the strategy, and its words.
-        start_epoch, end_epoch: first and last epoch trained in it.
-        outcome: the verdict's, or why there is none: `baseline` is what later phases are compared with, `pending` may
-            still be run, `skipped` was not before the run ended.
+        start_epoch, end_epoch: first and last epoch trained in it; both 0 where it was not begun, the last before the
+            first where none is done.
+        outcome: the verdict's, or why there is none: `baseline` is what later phases are compared with, `halted` is to
+            be tried again by whoever starts the run again, `pending` may still be run, `skipped` was not before the run
+            ended.
         expected_gain: lowest and highest gain of the target metric that the strategy expects.
         verdict: against the champion on the same images.
         reason: one sentence.
         seconds: wall time, NaN where not known.
         settings: dotted keys in effect that differ from the run's configuration.
+        memory: what it took.
+        notes: what the training had to say beside its epochs.
     """
 
     name: str
@@ -79,6 +101,22 @@ class PhaseStory:
     reason: str = ""
     seconds: float = math.nan
     settings: Mapping[str, Any] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def begun(self) -> bool:
+        """Whether it was."""
+        return self.outcome not in ("pending", "skipped")
+
+    @property
+    def epochs(self) -> str:
+        """Its epochs in words; empty where it was not begun."""
+        if not self.begun:
+            return ""
+        if self.end_epoch < self.start_epoch:
+            return "none"
+        return f"{self.end_epoch}" if self.end_epoch == self.start_epoch else f"{self.start_epoch}-{self.end_epoch}"
 
 
 @dataclass(frozen=True)
@@ -94,6 +132,7 @@ class History:
         plateau: when the strategy counts the target metric as flat.
         champion_path: the champion's checkpoint file.
         finished: whether the strategy has come to its end.
+        stopped: why nobody works on a run that is not finished; empty where somebody does.
     """
 
     source: str
@@ -107,6 +146,7 @@ class History:
     plateau: PlateauRule = field(default_factory=PlateauRule)
     champion_path: str = ""
     finished: bool = False
+    stopped: Stopped = ""
 
 
 def latest_per_epoch(records: Iterable[EpochRecord]) -> tuple[EpochRecord, ...]:
@@ -148,7 +188,7 @@ def _load(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        _refuse(f"{path}", "no such file", "nothing", "a JSON file", "Check the path.")
+        _refuse(f"{path}", "no such file", "nothing", "a run folder or a JSON file of epochs", "Check the path.")
     except (OSError, UnicodeDecodeError) as error:
         _refuse(f"{path}", "can't be read", _reason(error), "a JSON file in UTF-8", "Check the path.")
     try:

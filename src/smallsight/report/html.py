@@ -25,14 +25,14 @@ from smallsight.report.charts import (
     PHASE_TONES,
     calibration_figure,
     curves,
-    error_figures,
+    mistake_figures,
     phase_numbers,
     phase_rows,
     target_figure,
 )
 from smallsight.report.history import History, latest_per_epoch
 from smallsight.report.lessons import KINDS, gap_warnings, lessons
-from smallsight.report.words import visible
+from smallsight.report.words import counted, ends, setting, visible, written
 from smallsight.strategy.plan import flatten
 
 _TEMPLATES = files("smallsight.report") / "templates"
@@ -84,7 +84,7 @@ def render(
             gain_axis=axis,
             gains=gains,
             curves=curves(history, analysis),
-            errors=error_figures(evidence) if evidence else (),
+            errors=mistake_figures(evidence) if evidence else (),
             calibration=calibration_figure(evidence) if evidence else None,
             misses=tuple(_pictures(evidence.misses if evidence else (), crops or {})),
             false_alarms=tuple(_pictures(evidence.false_alarms if evidence else (), crops or {})),
@@ -103,6 +103,7 @@ def _environment() -> Environment:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_printed
     )
     environment.filters |= {"interval": _interval, "duration": _duration, "value": _value}
+    environment.filters |= {"counted": counted, "setting": setting}
     return environment
 
 
@@ -116,7 +117,7 @@ def _printed(value: Any) -> Any:
 
 
 def _interval(estimate: Estimate, spec: str = ".3f") -> str:
-    return "" if math.isnan(estimate.low) else f"{estimate.low:{spec}}, {estimate.high:{spec}}"
+    return "" if math.isnan(estimate.low) else ends(estimate, spec)
 
 
 def _duration(seconds: float) -> str:
@@ -128,7 +129,7 @@ def _duration(seconds: float) -> str:
 
 
 def _value(number: float, spec: str = ".3f") -> str:
-    return "" if math.isnan(number) else format(number, spec)
+    return "" if math.isnan(number) else written(number, spec)
 
 
 def _pictures(mistakes: tuple[Mistake, ...], crops: Mapping[Mistake, Crop]) -> Iterator[Picture]:
@@ -149,7 +150,7 @@ def _moved(box: Box, window: Box) -> Box:
 def _settings(history: History) -> list[tuple[str, Any, dict[str, Any]]]:
     """Keys that any phase changed: the configured value, and the value in effect in each phase that ran."""
     configured = flatten(history.config or {})
-    ran = [phase for phase in history.phases if phase.outcome not in ("pending", "skipped")]
+    ran = [phase for phase in history.phases if phase.begun]
     keys = sorted({key for phase in ran for key in phase.settings})
     return [
         (key, configured.get(key, ""), {p.name: p.settings.get(key, configured.get(key, "")) for p in ran})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from smallsight.evidence import DomainGap, Evidence, MistakeKind, Part, SizeErrors
+from smallsight.evidence import DomainGap, Evidence, MistakeKind, Part, SizeMistakes
+from smallsight.report.words import written
 
 SIZES = {
     "all": "all sizes",
@@ -23,7 +24,8 @@ KINDS: dict[MistakeKind, str] = {
     "class": "the box fits, the class is wrong",
     "both": "the box fits badly and the class is wrong",
 }
-_VISIBLE = 0.005
+VISIBLE = 0.005
+"""Less of an AP is not worth a word."""
 
 
 def lessons(evidence: Evidence) -> tuple[str, ...]:
@@ -33,16 +35,16 @@ def lessons(evidence: Evidence) -> tuple[str, ...]:
 
 def gap_warnings(evidence: Evidence, metric: str) -> tuple[str, ...]:
     """For each second evaluation set that the validation set does not stand for, or may not, a sentence."""
-    doubtful = [gap for gap in evidence.gaps if not gap.gap.low <= gap.gap.high < _VISIBLE]
+    doubtful = [gap for gap in evidence.gaps if not gap.gap.low <= gap.gap.high < VISIBLE]
     return tuple(_gap(gap, metric) for gap in sorted(doubtful, key=lambda gap: not gap.gap.low > 0))
 
 
-def sizes_apart(evidence: Evidence) -> tuple[SizeErrors, ...]:
+def sizes_apart(evidence: Evidence) -> tuple[SizeMistakes, ...]:
     """The sizes without those that hold the same objects as all sizes together."""
     return tuple(size for size in evidence.sizes if size.size_bin == "all" or size.objects < evidence.sizes[0].objects)
 
 
-def costliest(size: SizeErrors) -> Part:
+def costliest(size: SizeMistakes) -> Part:
     """The kind of mistake that costs the most AP50."""
     return max(size.parts, key=lambda part: part.ap_lost.value)
 
@@ -50,10 +52,10 @@ def costliest(size: SizeErrors) -> Part:
 def _lessons(evidence: Evidence) -> Iterator[str]:
     if evidence.sizes:
         part = costliest(evidence.sizes[0])
-        if part.ap_lost.value >= _VISIBLE:
+        if part.ap_lost.value >= VISIBLE:
             yield (
-                f"Most AP50 is lost to {part.kind} mistakes ({KINDS[part.kind]}): {part.ap_lost:.3f} of "
-                f"{1 - evidence.sizes[0].ap_50.value:.3f}, n={part.count}."
+                f"Most AP50 is lost to {part.kind} mistakes ({KINDS[part.kind]}): {written(part.ap_lost)} of "
+                f"{written(1 - evidence.sizes[0].ap_50.value)}, n={part.count}."
             )
     for point in evidence.operating_points:
         if point.purpose.endswith("F1"):
@@ -69,7 +71,7 @@ def _lessons(evidence: Evidence) -> Iterator[str]:
 def _gap(gap: DomainGap, metric: str) -> str:
     if not gap.gap.known:
         return f"Whether the validation set represents {gap.name} can't be told: {metric} is not defined there."
-    there = f"{metric} is {gap.value:.3f} there (n={gap.value.n}), lower by {gap.gap:.3f}"
+    there = f"{metric} is {gap.value:.3f} there (n={gap.value.n}), lower by {written(gap.gap)}"
     if gap.gap.low > 0:
         return (
             f"The validation set, by which all was decided, does not represent {gap.name}: {there}. Put such images "

@@ -10,8 +10,9 @@ from smallsight.records import EpochRecord, Estimate
 from smallsight.report.analysis import analyse
 from smallsight.report.findings import Analysis, Mark
 from smallsight.report.history import History
-from smallsight.report.lessons import SIZES, costliest, gap_warnings, lessons, sizes_apart
-from smallsight.report.words import visible
+from smallsight.report.lessons import SIZES, VISIBLE, costliest, gap_warnings, lessons, sizes_apart
+from smallsight.report.memory import memory_in_words
+from smallsight.report.words import visible, written
 
 
 def to_markdown(history: History, evidence: Evidence | None = None) -> str:
@@ -23,11 +24,12 @@ def to_markdown(history: History, evidence: Evidence | None = None) -> str:
         _bullets(others),
         table(("", analysis.metric, "n"), _reached(history, analysis, evidence)),
         table(("phase", "epochs", "expected", "measured", "outcome"), _phases(history, analysis)),
+        [plain(memory_in_words(history))],
         [plain(" ".join(lessons(evidence)))] if evidence else [],
         table(("size", "AP50", "found", "costs most", "AP50 lost"), _sizes(evidence)) if evidence else [],
         _bullets((*(gap_warnings(evidence, analysis.metric) if evidence else ()), *analysis.warnings)),
     ]
-    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+    return "\n\n".join("\n".join(part) for part in parts if any(part)) + "\n"
 
 
 def _reached(history: History, analysis: Analysis, evidence: Evidence | None) -> Iterator[tuple[str, str, str]]:
@@ -36,13 +38,13 @@ def _reached(history: History, analysis: Analysis, evidence: Evidence | None) ->
     if analysis.current is not None:
         yield _row("champion" if history.champion else "latest", analysis.current)
     if evidence is not None and evidence.lift is not None:
-        yield "lift, same images", f"{evidence.lift:+.3f}", str(evidence.lift.n)
+        yield "lift, same images", written(evidence.lift, "+.3f"), str(evidence.lift.n)
     for gap in evidence.gaps if evidence else ():
-        yield plain(gap.name), f"{gap.value:.3f}", str(gap.value.n)
+        yield plain(gap.name), written(gap.value), str(gap.value.n)
 
 
 def _row(name: str, mark: Mark) -> tuple[str, str, str]:
-    return f"{name}, epoch {mark.epoch}", f"{mark.value:.3f}", str(mark.value.n or "")
+    return f"{name}, epoch {mark.epoch}", written(mark.value), str(mark.value.n or "")
 
 
 def _mark(record: EpochRecord, metric: str) -> Mark:
@@ -53,9 +55,9 @@ def _phases(history: History, analysis: Analysis) -> Iterator[tuple[str, ...]]:
     for phase, review in zip(history.phases, analysis.phases, strict=True):
         yield (
             plain(phase.name),
-            f"{phase.start_epoch}-{phase.end_epoch}" if phase.end_epoch else "",
-            "" if review.expected is None else f"{review.expected[0]:+.3f} to {review.expected[1]:+.3f}",
-            f"{review.actual:+.3f}" if review.actual.known else "",
+            phase.epochs,
+            "" if review.expected is None else " to ".join(written(end, "+.3f") for end in review.expected),
+            written(review.actual, "+.3f") if review.actual.known else "",
             phase.outcome.replace("_", " "),
         )
 
@@ -64,7 +66,8 @@ def _sizes(evidence: Evidence) -> Iterator[tuple[str, ...]]:
     for size in sizes_apart(evidence):
         part = costliest(size)
         name = SIZES.get(size.size_bin, size.size_bin)
-        yield name, f"{size.ap_50:.2f}", f"{size.found} of {size.objects}", part.kind, f"{part.ap_lost:.3f}"
+        costs = (part.kind, written(part.ap_lost)) if part.ap_lost.value >= VISIBLE else ("nothing", "")
+        yield name, written(size.ap_50, ".2f"), f"{size.found} of {size.objects}", *costs
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:

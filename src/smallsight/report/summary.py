@@ -5,8 +5,9 @@ All words that come from data are printed as they are: markup in a name stays te
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -16,12 +17,16 @@ from rich.text import Text
 
 from smallsight.evidence import Evidence
 from smallsight.records import Decision, EpochRecord, Estimate
+from smallsight.report.advice import epochs_away
+from smallsight.report.comparison import Comparison, tables
 from smallsight.report.findings import Analysis, Level, Mark, PhaseReview
 from smallsight.report.history import History, PhaseStory
 from smallsight.report.lessons import gap_warnings, lessons
-from smallsight.report.words import visible
+from smallsight.report.words import counted, setting, visible, written
 
-_OUTCOME_STYLES = {"improved": "green", "regressed": "red", "failed": "red", "running": "cyan"}
+_TABLE_WIDTH = 80
+"""Below, a table of phases would break words."""
+_OUTCOME_STYLES = {"improved": "green", "regressed": "red", "failed": "red", "halted": "red", "running": "cyan"}
 _SEVERITY_STYLES = {"high": "bold red", "medium": "yellow", "low": "dim"}
 
 
@@ -43,9 +48,12 @@ def print_summary(
     console.print(_text(f"Next: {first}", "bold"))
     _print_list(console, "Then", others)
     _print_reached(console, history, analysis)
-    if history.phases:
+    rows = tuple(_phase_rows(history.phases, analysis.phases))
+    if rows and console.width >= _TABLE_WIDTH:
         console.print(_heading("Phases"))
-        console.print(_phase_table(history.phases, analysis.phases))
+        console.print(_phase_table(rows))
+    else:
+        _print_list(console, "Phases", map(_phase_line, rows))
     _print_list(console, "Decisions", (_decision(decision) for decision in history.decisions))
     _print_signs(console, analysis)
     _print_issues(console, analysis)
@@ -56,6 +64,30 @@ def print_summary(
     if report is not None:
         console.print()
         console.print(_text(f"Report: {report}"))
+
+
+def comparison_in_words(comparison: Comparison, width: int | None = None) -> str:
+    """Two runs side by side, for a terminal; as wide as it is where `width` is None."""
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    with console.capture() as printed:
+        _print_comparison(console, comparison)
+    return "\n".join(line.rstrip() for line in printed.get().splitlines())
+
+
+def _print_comparison(console: Console, comparison: Comparison) -> None:
+    console.print(_text(comparison.verdict(), "bold"))
+    console.print()
+    for letter, history in (("A", comparison.first), ("B", comparison.second)):
+        console.print(_text(f"{letter}  {history.source}"))
+    for head, rows in tables(comparison, "A", "B"):
+        if rows:
+            table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+            for name in head:
+                table.add_column(name, header_style="dim", overflow="fold")
+            for row in rows:
+                table.add_row(*map(_text, row))
+            console.print()
+            console.print(table)
 
 
 def _print_reached(console: Console, history: History, analysis: Analysis) -> None:
@@ -74,12 +106,10 @@ def _reached(history: History, analysis: Analysis) -> Iterable[tuple[str, str]]:
         yield "first", _of_mark(analysis.first)
     yield "latest", _of_mark(analysis.latest)
     yield "best", _of_mark(analysis.best)
-    total = f"{analysis.total_improvement:+.3f}" if analysis.latest else "n/a"
-    yield (
-        "change",
-        f"{total} from the first to the latest, over {analysis.elapsed} epochs ({analysis.recorded} recorded)",
-    )
-    yield "rate", f"{analysis.rate_per_epoch:+.4f} per elapsed epoch, n={analysis.rate_per_epoch.n}"
+    total, passed = written(analysis.total_improvement, "+.3f"), counted(analysis.elapsed, "epoch")
+    yield "change", f"{total} from the first to the latest, over {passed} ({analysis.recorded} recorded)"
+    if analysis.rate_per_epoch.known:
+        yield "rate", f"{written(analysis.rate_per_epoch, '+.4f')} per elapsed epoch, n={analysis.rate_per_epoch.n}"
     if history.target.rate_per_epoch and analysis.rate_per_epoch.known:
         side = "above or below" if analysis.pace == "undecided" else analysis.pace
         doubt = ", can't be told" if analysis.pace == "undecided" else ""
@@ -92,23 +122,29 @@ def _reached(history: History, analysis: Analysis) -> Iterable[tuple[str, str]]:
         yield guard.metric, f"{guard.value:.3f}{_count(guard.value)}{floor}"
 
 
-def _phase_table(phases: tuple[PhaseStory, ...], reviews: tuple[PhaseReview, ...]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in ("phase", "epochs", "expected", "actual", "outcome"):
-        table.add_column(name, header_style="dim", overflow="fold")
+def _phase_rows(phases: tuple[PhaseStory, ...], reviews: tuple[PhaseReview, ...]) -> Iterator[tuple[str, ...]]:
     for phase, review in zip(phases, reviews, strict=True):
-        expected = "" if review.expected is None else f"{review.expected[0]:+.3f} to {review.expected[1]:+.3f}"
-        actual = f"{review.actual:+.3f}"
+        expected = "" if review.expected is None else " to ".join(written(end, "+.3f") for end in review.expected)
+        actual = written(review.actual, "+.3f") if review.actual.known else ""
         if review.agreement in ("above", "below"):
             actual += f" {review.agreement} expected"
-        table.add_row(
-            _text(phase.name),
-            f"{phase.start_epoch}-{phase.end_epoch}",
-            expected,
-            _text(actual),
-            _text(phase.outcome.replace("_", " "), _OUTCOME_STYLES.get(phase.outcome, "")),
-        )
+        yield phase.name, phase.epochs, expected, actual, phase.outcome.replace("_", " ")
+
+
+def _phase_table(rows: Iterable[tuple[str, ...]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in ("phase", "epochs", "expected", "actual", "outcome"):
+        table.add_column(name, header_style="dim")
+    for *cells, outcome in rows:
+        table.add_row(*map(_text, cells), _text(outcome, _OUTCOME_STYLES.get(outcome, "")))
     return table
+
+
+def _phase_line(row: tuple[str, ...]) -> str:
+    """The same in words, for terminals in which a table would break them."""
+    name, epochs, expected, actual, outcome = row
+    line = f"{name}{f', epochs {epochs}' if epochs else ''}: {outcome}{f', {actual}' if actual else ''}"
+    return f"{line} (expected {expected})" if expected else line
 
 
 def _print_signs(console: Console, analysis: Analysis) -> None:
@@ -150,8 +186,9 @@ def _print_list(console: Console, title: str, lines: Iterable[str]) -> None:
 def _decision(decision: Decision) -> str:
     if decision.action == "stop":
         return f"stop: {decision.reason}"
-    settings = ", ".join(f"{key}={value}" for key, value in decision.settings.items())
-    return f"run {decision.phase}, {decision.epochs} epochs{f' ({settings})' if settings else ''}: {decision.reason}"
+    settings = ", ".join(f"{key}={setting(value)}" for key, value in decision.settings.items())
+    epochs = counted(decision.epochs, "epoch")
+    return f"run {decision.phase}, {epochs}{f' ({settings})' if settings else ''}: {decision.reason}"
 
 
 def _of_record(record: EpochRecord | None, metric: str) -> str:
@@ -161,7 +198,7 @@ def _of_record(record: EpochRecord | None, metric: str) -> str:
 
 
 def _of_mark(mark: Mark | None) -> str:
-    return "n/a" if mark is None else f"{mark.value:.3f}{_count(mark.value)}, epoch {mark.epoch}"
+    return "n/a" if mark is None else f"{written(mark.value)}{_count(mark.value)}, epoch {mark.epoch}"
 
 
 def _of_level(level: Level) -> str:
@@ -171,10 +208,8 @@ def _of_level(level: Level) -> str:
         return "reached" if level.certain else "reached, though chance may have lifted it"
     ahead = level.epochs_to_reach
     if not math.isfinite(ahead.value):
-        return f"{level.gap:.3f} to go, no rise to count epochs from"
-    high = "no limit" if math.isinf(ahead.high) else f"{ahead.high:.0f}"
-    interval = "" if math.isnan(ahead.low) else f" [{ahead.low:.0f} to {high}]"
-    return f"{level.gap:.3f} to go, about {ahead.value:.0f} epochs{interval} at this rate"
+        return f"{written(level.gap)} to go, no rise to count epochs from"
+    return f"{written(level.gap)} to go, {epochs_away(ahead)} at this rate"
 
 
 def _count(estimate: Estimate) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from smallsight.config import Config
@@ -18,12 +19,11 @@ def plan_as_rows(plan: Plan, config: Config, *, resumes: bool, budget_s: float |
     """
     shares = [plan.baseline.budget_share, *(p.budget_share for p in plan.phases)]
     unit = None if budget_s is None else budget_s / sum(shares)
-    epochs = 0 if resumes else plan.baseline.epochs or config.training.epochs
     rows: list[dict[str, Any]] = [
         {
             "name": BASELINE,
-            "title": "Baseline: evaluate the checkpoint" if resumes else "Baseline: train from scratch",
-            "epochs": epochs,
+            "title": f"Baseline: {'evaluate the checkpoint' if resumes else f'train from {_start(config)}'}",
+            "epochs": 0 if resumes else plan.baseline.epochs or config.training.epochs,
             "settings": {},
             "when": "",
             "expected_gain": None,
@@ -45,6 +45,12 @@ def plan_as_rows(plan: Plan, config: Config, *, resumes: bool, budget_s: float |
     return rows
 
 
+def _start(config: Config) -> str:
+    """What training begins with where no checkpoint is given, in words."""
+    given = config.model.pretrained if config.model.detector == "rfdetr" else False
+    return f"the weights in {given}" if isinstance(given, str) else "pretrained weights" if given else "scratch"
+
+
 def plan_as_text(plan: Plan, rows: list[dict[str, Any]]) -> str:
     """The plan and its `plan_as_rows` as lines."""
     t = plan.target
@@ -53,9 +59,12 @@ def plan_as_text(plan: Plan, rows: list[dict[str, Any]]) -> str:
         f"guard: {plan.guard.metric} may drop by {plan.guard.max_drop:g}"
     ]
     for row in rows:
-        changes = ", ".join(f"{key}={value}" for key, value in row["settings"].items()) or "no change of settings"
+        changes = (
+            ", ".join(f"{key}={json.dumps(value)}" for key, value in row["settings"].items()) or "no change of settings"
+        )
+        epochs = f": {row['epochs']} epoch{'s' * (row['epochs'] != 1)}" if row["epochs"] else ""
         share = "" if row["budget_s"] is None else f", up to {row['budget_s']:.0f} s if all phases run"
-        lines.append(f"- {row['title']}: {row['epochs']} epochs{share}; {changes}")
+        lines.append(f"- {row['title']}{epochs}{share}" + ("" if row["name"] == BASELINE else f"; {changes}"))
         if row["when"]:
             lines.append(f"    when {row['when']}")
     return "\n".join(lines)

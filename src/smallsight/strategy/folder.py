@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from smallsight.attempts import BEST, detections_file
 from smallsight.config import Config, build_config
 from smallsight.errors import ConfigError, RunFolderError
 from smallsight.files import copy_atomically, sha256_of
 from smallsight.records import EpochRecord
 from smallsight.strategy.plan import Plan, build_plan, flatten
-from smallsight.strategy.state import Attempt, PhaseRun, State
+from smallsight.strategy.state import PhaseRun, State
 
 NOT_COMPARED = (
     *("output.", "logging.", "checkpoint.", "dataset.cache_"),
@@ -45,21 +46,21 @@ def phase_folder(run_folder: Path, run: PhaseRun) -> Path:
     return run_folder / "phases" / f"{run.number:02d}_{run.name}"
 
 
-def attempt_folder(run_folder: Path, run: PhaseRun, attempt: Attempt) -> Path:
+def attempt_folder(run_folder: Path, run: PhaseRun, number: int) -> Path:
     """`phases/01_continue/attempt_1`."""
-    return phase_folder(run_folder, run) / f"attempt_{attempt.number}"
+    return phase_folder(run_folder, run) / f"attempt_{number}"
 
 
 def champion_detections(run_folder: Path, state: State) -> Path:
     """The file with what the champion found on the validation set."""
     assert state.champion is not None
-    return _champion_attempt(run_folder, state) / "detections" / f"valid_epoch_{state.champion.record.epoch:03d}.npz"
+    return detections_file(_champion_attempt(run_folder, state), state.champion.record.epoch)
 
 
-def contenders(attempt_folder: Path, chosen: EpochRecord, records: Iterable[EpochRecord]) -> list[Path]:
+def contenders(folder: Path, chosen: EpochRecord, records: Iterable[EpochRecord]) -> list[Path]:
     """What each epoch of an attempt found on the validation set, the chosen one first."""
     others = (record.epoch for record in records if record.epoch != chosen.epoch)
-    return [attempt_folder / "detections" / f"valid_epoch_{epoch:03d}.npz" for epoch in (chosen.epoch, *others)]
+    return [detections_file(folder, epoch) for epoch in (chosen.epoch, *others)]
 
 
 def champion_contenders(run_folder: Path, state: State) -> list[Path]:
@@ -74,7 +75,7 @@ def champion_contenders(run_folder: Path, state: State) -> list[Path]:
 def _champion_attempt(run_folder: Path, state: State) -> Path:
     champion, run = state.champion, state.champion_run
     assert champion is not None and run is not None
-    return phase_folder(run_folder, run) / f"attempt_{champion.attempt}"
+    return attempt_folder(run_folder, run, champion.attempt)
 
 
 def champion_checkpoint(run_folder: Path, state: State) -> Path:
@@ -85,7 +86,7 @@ def champion_checkpoint(run_folder: Path, state: State) -> Path:
     """
     assert state.champion is not None
     path = run_folder / "checkpoint_best.pth"
-    origin = _champion_attempt(run_folder, state) / "best.pth"
+    origin = _champion_attempt(run_folder, state) / BEST
     for candidate in (path, origin):
         if candidate.is_file() and sha256_of(candidate) == state.champion.sha256:
             if candidate != path:

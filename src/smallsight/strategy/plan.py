@@ -5,35 +5,38 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from smallsight.config import Config, raise_first, resolution_step, with_settings
 from smallsight.errors import ConfigError
 from smallsight.sections import Section
+from smallsight.unused_keys import in_vain
 from smallsight.yaml_files import read_yaml
 
 Level = Literal["minimum", "success", "optimal"]
-_Share = Annotated[float, Field(gt=0)]
+_Share = Annotated[float, Field(gt=0, le=1_000_000)]
+_Fraction = Annotated[float, Field(ge=0, le=1)]
 _Factor = Annotated[float, Field(gt=0, le=1000)]
 BASELINE = "baseline"
+_NAME = "a name of small letters, digits and _, a letter first, 60 at most"
 
 
 class Target(Section):
     """What shall be reached, and at which level the run may stop."""
 
     metric: str = "map_small"
-    minimum: float = 0.65
-    success: float = 0.70
-    optimal: float = 0.75
+    minimum: _Fraction = 0.65
+    success: _Fraction = 0.70
+    optimal: _Fraction = 0.75
     stop_at: Literal["minimum", "success", "optimal", "never"] = "minimum"
     rate_per_epoch: float = 0.003
 
     @model_validator(mode="after")
     def _ordered(self) -> Target:
         if not self.minimum <= self.success <= self.optimal:
-            raise ValueError("the levels must rise: minimum <= success <= optimal")
+            raise ValueError("the levels must rise: minimum <= success <= optimal. Correct them")
         return self
 
     def level_reached(self, value: float) -> Level | None:
@@ -46,7 +49,7 @@ class Guard(Section):
     """What must not be paid with: a demonstrable drop of this metric below the champion's by more than `max_drop`."""
 
     metric: str = "map_50_95"
-    max_drop: Annotated[float, Field(ge=0)] = 0.002
+    max_drop: Annotated[float, Field(ge=0, le=1)] = 0.002
 
 
 class PlateauRule(Section):
@@ -55,24 +58,17 @@ class PlateauRule(Section):
     rule: Literal["slope", "patience"] = "slope"
     window: Annotated[int, Field(ge=3)] = 16
     threshold: float = 0.001
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    confidence: Annotated[float, Field(ge=0.6, le=0.999)] = 0.95
     patience: Annotated[int, Field(ge=1)] = 3
 
 
 class VerdictRule(Section):
     """How sure a phase's gain must be, one-sided, by the paired bootstrap."""
 
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    confidence: Annotated[float, Field(ge=0.6, le=0.999)] = 0.95
 
 
-def _as_limit(value: object) -> object:
-    """A number or the name of a level."""
-    if isinstance(value, str) and value not in get_args(Level):
-        raise ValueError("expected a number or a level (minimum, success, optimal)")
-    return value
-
-
-_Limit = Annotated[float | Level | None, BeforeValidator(_as_limit)]
+_Limit = _Fraction | Level | None
 
 
 def _as_names(value: object) -> object:
@@ -122,9 +118,9 @@ class When(Section):
 class Phase(Section):
     """One step of the strategy: what it changes and when it is taken."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}$", description=_NAME)]
     title: str = ""
-    epochs: Annotated[int, Field(ge=1)] = 10
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10
     set: Mapping[str, Any] = {}
     scale: Mapping[str, _Factor] = {}
     when: When = When()
@@ -152,7 +148,7 @@ def _scaled(dotted: str, value: float, factor: float, step: int) -> float:
 class Baseline(Section):
     """The start: `epochs` of training where no checkpoint is given (the configuration's own number by default)."""
 
-    epochs: Annotated[int, Field(ge=1)] | None = None
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     budget_share: _Share = 1.0
     end_on_plateau: bool = False
 
@@ -212,14 +208,17 @@ def build_plan(content: Mapping[str, Any], source: str) -> Plan:
         raise_first(error, source, Plan)
 
 
-def check_plan(plan: Plan, config: Config, source: str) -> None:
+def check_plan(plan: Plan, config: Config, source: str) -> list[str]:
     """Try every phase's settings on the configuration, so that a typo shows before hours of training.
 
+    Returns:
+        Warnings of what a phase sets in vain.
     Raises:
         ConfigError: a phase sets a key that is not there, or to a value that does not fit.
     """
     values = flatten(config.to_dict())
     numbers = [key for key, value in values.items() if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    warnings: list[str] = []
     for phase in plan.phases:
         where = f"{source}: phase {phase.name}"
         for dotted in phase.scale:
@@ -228,7 +227,10 @@ def check_plan(plan: Plan, config: Config, source: str) -> None:
                 near = [] if dotted in values else difflib.get_close_matches(dotted, numbers, n=1)
                 hint = f"Did you mean {near[0]}?" if near else "Scale a key such as training.learning_rate."
                 raise ConfigError(f"{where}: scale.{dotted}: {got}, expected a number of the configuration. {hint}")
-        with_settings(config, phase.settings(config), where)
+        changed = with_settings(config, phase.settings(config), where)
+        if changed.augmentation != config.augmentation:
+            warnings += (f"{where}: {warning}" for warning in in_vain(changed, phase.epochs))
+    return warnings
 
 
 def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

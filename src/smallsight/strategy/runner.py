@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from smallsight.attempts import AttemptResult, AttemptSpec
+from smallsight.attempts import BEST, LOG, AttemptResult, AttemptSpec
 from smallsight.config import Config, with_settings
 from smallsight.errors import ConfigError, TrainingError
 from smallsight.files import copy_atomically, write_text_atomically
@@ -242,7 +242,7 @@ class Run:
     def _told(self, run: PhaseRun) -> str:
         """What is known of a failure, and where to read more."""
         assert run.current is not None
-        log = str(attempt_folder(self.folder, run, run.current) / "worker.log")
+        log = str(attempt_folder(self.folder, run, run.current.number) / LOG)
         return run.current.message if log in run.current.message else f"{run.current.message}; see {log}"
 
     def _inherited(self) -> Mapping[str, Any]:
@@ -261,9 +261,7 @@ class Run:
         self._close(run, None)
 
     def _start_attempt(self, run: PhaseRun, settings: Mapping[str, Any], config: Config) -> Attempt:
-        if run.attempts:
-            first = run.attempts[0].first_epoch
-        elif self.state.kind == "train":
+        if self.state.kind == "train":
             first = config.training.epochs - run.decision.epochs + 1
         elif len(self.state.runs) == 1:
             first = first_epoch(config, self.state.resumed_epoch)
@@ -283,7 +281,7 @@ class Run:
         spec = AttemptSpec(
             run_id=self.state.run_id,
             run_folder=str(self.folder),
-            folder=str(attempt_folder(self.folder, run, attempt)),
+            folder=str(attempt_folder(self.folder, run, attempt.number)),
             phase=run.name,
             attempt=attempt.number,
             config=resolved.to_dict(),
@@ -360,7 +358,7 @@ class Run:
         if best is None:
             self._close(run, None)
             return
-        folder = attempt_folder(self.folder, run, attempt)
+        folder = attempt_folder(self.folder, run, attempt.number)
         verdict = None
         if self.state.champion is not None:
             verdict = self.means.compare(
@@ -369,7 +367,7 @@ class Run:
             verdict = against_erosion(verdict, best, self.state.baseline, plan)
         crowned = None
         if verdict is None or verdict.outcome == "improved":
-            sha256 = copy_atomically(folder / "best.pth", self.folder / "checkpoint_best.pth")
+            sha256 = copy_atomically(folder / BEST, self.folder / "checkpoint_best.pth")
             crowned = {"epoch": best.epoch, "sha256": sha256}
         self._close(run, verdict, crowned)
         if verdict is not None:

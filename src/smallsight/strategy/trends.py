@@ -38,11 +38,13 @@ class Trend:
         slope: least squares, per elapsed epoch; 95 % t interval; n = epochs recorded.
         theil_sen: median of the slopes between all pairs of epochs, likewise; it resists single odd epochs.
         residual_sd: standard deviation of one epoch around the line (n - 2 degrees of freedom): the epoch noise.
+        centre: mean of the epoch numbers, NaN where there is none.
     """
 
     slope: Estimate
     theil_sen: Estimate
     residual_sd: float
+    centre: float = math.nan
 
     def below(self, confidence: float) -> float:
         """What the least-squares slope is below, one-sided; NaN where it has no interval."""
@@ -126,11 +128,11 @@ def trend(epochs: Series, values: Series) -> Trend:
     centred = x - x.mean()
     slope = float(np.sum(centred * (y - y.mean())) / spread)
     if n < _FEWEST_FOR_INTERVAL:
-        return Trend(Estimate(slope, n=n), _theil_sen(x, y), math.nan)
+        return Trend(Estimate(slope, n=n), _theil_sen(x, y), math.nan, float(x.mean()))
     residuals = y - y.mean() - slope * centred
     residual_sd = math.sqrt(float(np.sum(residuals**2)) / (n - 2))
     margin = float(stdtrit(n - 2, 0.975)) * residual_sd / math.sqrt(spread)
-    return Trend(Estimate(slope, slope - margin, slope + margin, n), _theil_sen(x, y), residual_sd)
+    return Trend(Estimate(slope, slope - margin, slope + margin, n), _theil_sen(x, y), residual_sd, float(x.mean()))
 
 
 def momentum(epochs: Series, values: Series, count: int = 5) -> Estimate:
@@ -155,19 +157,42 @@ def momentum(epochs: Series, values: Series, count: int = 5) -> Estimate:
     return Estimate(difference, difference - margin, difference + margin, n)
 
 
-def epochs_to_reach(trend: Trend, latest: float, target: float) -> Estimate:
-    """How many more epochs the least-squares slope needs to bring `latest` to `target`.
+def epochs_to_reach(trend: Trend, epoch: float, value: float, target: float) -> Estimate:
+    """How many more epochs the least-squares slope needs to bring the `value` of one recorded epoch to `target`.
 
     Returns:
-        Epochs; 0 where the target is reached; infinite where the slope does not rise. The interval comes from the
-        slope's alone (`latest` is taken as exact); its upper end is infinite where the slope may be 0 or less.
+        Epochs; 0 where the target is reached; infinite where the slope does not rise. The interval holds the noise of
+        the slope and of that epoch, which belong together; its upper end is infinite where the slope may be 0 or less,
+        and the lower one 0 where the epoch may have been there already but for its noise.
+    Source: Fieller, "Some Problems in Interval Estimation", JRSS B 16 (1954): those numbers of epochs E for which
+        |gap - E slope| is no more than Student's t times its standard error.
     """
-    slope, gap = trend.slope, target - latest
-    if math.isnan(gap):
+    slope, gap = trend.slope, target - value
+    if math.isnan(gap) or not slope.known:
         return Estimate(math.nan, n=slope.n)
     if gap <= 0:
         return Estimate(0.0, 0.0, 0.0, slope.n)
-    return Estimate(_steps(gap, slope.value), _steps(gap, slope.high), _steps(gap, slope.low), slope.n)
+    reached = gap / slope.value if slope.value > 0 else math.inf
+    if math.isnan(slope.low):
+        return Estimate(reached, n=slope.n)
+    margin, noise = slope.high - slope.value, float(stdtrit(slope.n - 2, 0.975)) * trend.residual_sd
+    # t^2 times the variance of gap - E slope is noise^2 + 2 E (epoch - centre) margin^2 + E^2 margin^2.
+    square, rest = slope.value**2 - margin**2, gap**2 - noise**2
+    half = gap * slope.value + (epoch - trend.centre) * margin**2
+    return Estimate(reached, *_between_roots(square, half, rest, rises=slope.value > 0), slope.n)
+
+
+def _between_roots(square: float, half: float, rest: float, *, rises: bool) -> tuple[float, float]:
+    """The ends, from 0 up, of where `square E^2 - 2 half E + rest` is at most 0."""
+    root = math.sqrt(max(0.0, half**2 - square * rest))
+    if square > 0:
+        if rises:
+            return max(0.0, (half - root) / square), (half + root) / square
+        return (0.0 if rest <= 0 else math.inf), math.inf
+    if rest <= 0:
+        return 0.0, math.inf
+    # Opens downwards and is above 0 at 0: all numbers from its positive root on.
+    return rest / (half + root) if half + root > 0 else math.inf, math.inf
 
 
 def epochs_to_tell(trend: Trend, threshold: float) -> float:
@@ -309,12 +334,6 @@ def _theil_sen(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Estima
     if len(x) < _FEWEST_FOR_RANKS:
         return Estimate(float(fit.slope), n=len(x))
     return Estimate(float(fit.slope), float(fit.low_slope), float(fit.high_slope), len(x))
-
-
-def _steps(gap: float, slope: float) -> float:
-    if math.isnan(slope):
-        return math.nan
-    return gap / slope if slope > 0 else math.inf
 
 
 def _patience_by_epoch(values: npt.NDArray[np.float64], threshold: float, patience: int) -> list[bool]:

@@ -23,27 +23,12 @@ from torch import Tensor
 
 from smallsight.detectors.base import Detector
 from smallsight.errors import CheckpointError
-from smallsight.files import unpacked_bytes, write_atomically
+from smallsight.files import UNREADABLE, unpacked_bytes, why, write_atomically
 from smallsight.training.failures import is_out_of_memory
 
 FORMAT = "smallsight 1"
 MOST_RESOLUTION = 1 << 16
 REQUIRED = ("detector", "class_names", "resolution", "epoch", "model", "ema_model")
-
-
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    zipfile.BadZipFile,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    OSError,
-    MemoryError,
-)
-"""What `torch.load` raises for files that are no checkpoints."""
 _NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError, struct.error)
 """What `zipfile` raises for files that are no whole archives."""
 
@@ -92,10 +77,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     _refuse_damaged(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except (*UNREADABLE, pickle.UnpicklingError) as error:
         kind = CheckpointError if is_out_of_memory(error) else Damaged
-        raise kind(f"{path}: can't be read as a checkpoint ({reason}). Is the file whole?") from error
+        raise kind(f"{path}: can't be read as a checkpoint ({why(error)}). Is the file whole?") from error
     missing = [key for key in REQUIRED if not isinstance(content, dict) or key not in content]
     if missing or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this version; expected format {FORMAT!r}. Train it again.")
@@ -129,8 +113,7 @@ def _refuse_damaged(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except _NO_ARCHIVE as error:
-        reason = str(error) or type(error).__name__
-        raise Damaged(f"{path}: can't be read as a checkpoint ({reason}). Is the file whole?") from error
+        raise Damaged(f"{path}: can't be read as a checkpoint ({why(error)}). Is the file whole?") from error
     if damaged is not None:
         raise Damaged(
             f"{path}: can't be read as a checkpoint (the checksum of {damaged} is wrong). It has changed on the disk; "

@@ -160,7 +160,7 @@ class _Conduct(pl.Callback):
             self.saved, self.saved_step = now, state.module.steps_done
             if stops:
                 state.processes.meet()  # nobody leaves before the leader has saved
-                raise Interrupted(f"stopped in epoch {state.epoch}, after {done} batches")
+                raise Interrupted(f"stopped in epoch {state.epoch}, after batch {done}")
         if now - self.told >= self.TELL_EVERY_S:
             self.told = now
             state.channel.tell(_progress(state))

@@ -61,7 +61,7 @@ class Processes:
             return
         timeout = timedelta(seconds=PATIENCE * hang_timeout_s)
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = dist.TCPStore(address, port, None, self.leads, timeout, wait_for_workers=False)
+        store = dist.TCPStore(address, port, None, self.leads, timeout, wait_for_workers=False)  # type: ignore[attr-defined]
         arrived = store.add("arrived", 1)
         while arrived < self.count:
             while_waiting()

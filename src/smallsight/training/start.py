@@ -75,9 +75,5 @@ def epoch_of(path: Path, train: Dataset, config: Config) -> int:
     if config.model.detector != "rfdetr" or is_ours(path):
         return int(_ours(path, train.class_names, config)["epoch"])
     file = read_rfdetr_file(path)
-    if config.model.rfdetr_size not in file.sizes:
-        raise CheckpointError(
-            f"{path}: holds RF-DETR {' or '.join(file.sizes)}; got {config.model.rfdetr_size} in model.rfdetr_size. "
-            f"Set model.rfdetr_size={file.sizes[0]}."
-        )
+    file.refuse_other_size(config.model.rfdetr_size)
     return file.epoch or 0

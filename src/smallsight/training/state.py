@@ -70,6 +70,9 @@ class TrainingState:
         self.processes.join(self.config.training.hang_timeout_s, self._wait)
         if not self.processes.leads:
             self._choose_batch_size()
+        if spec.config["training"]["batch_size"] == "auto":
+            chosen = self.config.training
+            self._note(f"training.batch_size: {chosen.batch_size} fits, accumulated {chosen.grad_accum_steps} times.")
         self.records: list[EpochRecord] = []
         self.hard_xy: dict[int, Points] = {}
         self.supply = Supply(self.train, self.detector, self.config, self.processes.rank)

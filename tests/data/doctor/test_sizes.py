@@ -137,10 +137,21 @@ def test_enough_pixels_need_nothing(tmp_path: Path) -> None:
 
 
 def test_out_of_reach_is_said(tmp_path: Path) -> None:
-    found = recommend([split_of(tmp_path, (0.2, 0.2))], NANO)
+    found = recommend([split_of(tmp_path, (2.0, 2.0), (8000, 6000))], Sight("nano", 32, 16, True))
     assert found is not None
     assert found.cheaper == "neither"
     assert "neither resolution nor tiles" in found.sentence
+
+
+@pytest.mark.parametrize("side_px", [0.3, 1.9])
+def test_boxes_in_which_nothing_is_to_be_seen_are_nothing_to_plan_for(tmp_path: Path, side_px: float) -> None:
+    found = recommend([split_of(tmp_path, (side_px, side_px))], NANO)
+    assert found is not None
+    assert (found.cheaper, found.resolution, found.tiles) == ("labels", None, None)
+    assert found.sentence == (
+        "Correct the boxes, or film at a higher resolution: 20 of 20 boxes of ball have less than 2 px in the image, "
+        "where nothing can be seen."
+    )
 
 
 def test_the_class_with_the_smallest_objects_is_planned_for(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ faster than decoding it fully. Not seen this way: damage inside the compressed d
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -20,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from smallsight.data.doctor.annotations import ImageRecord, Split
+from smallsight.data.doctor.ending import missing_end
 from smallsight.data.doctor.findings import Finding, Where
-from smallsight.data.doctor.header import Header, read_header
 from smallsight.data.doctor.kinds import finding
+from smallsight.data.formats.image_header import UPRIGHT, ImageHeader, header_of
 from smallsight.data.frames import content_of, pixels
 
 SUFFIXES = {
@@ -54,20 +56,22 @@ class ImageFacts:
     """What one file holds.
 
     Attributes:
-        header: None where the format is unknown.
+        header: None where the format is unknown, or the file damaged there.
         size_wh: px as stored; (0, 0) where the file can't be read.
         digest: of the file's content; empty where it can't be read.
         thumb: (32, 32) grey, or None where nothing can be decoded.
         grey_rows: share of the rows at the lower end that hold nothing but the decoder's grey.
         fault: why it can't be decoded; empty for a sound file.
+        is_cut: whether that is because its end is missing.
     """
 
-    header: Header | None = None
+    header: ImageHeader | None = None
     size_wh: tuple[int, int] = (0, 0)
     digest: bytes = b""
     thumb: Grey | None = None
     grey_rows: float = 0.0
     fault: str = ""
+    is_cut: bool = False
 
 
 def in_order(work: Callable[[T], S], items: Sequence[T], workers: int) -> Iterator[S]:
@@ -88,18 +92,16 @@ def look_at(path: Path | None) -> ImageFacts:
         return ImageFacts(fault=str(error))
     if not data:
         return ImageFacts(fault="the file is empty")
-    header = read_header(data)
+    header = header_of(io.BytesIO(data))
     digest = hashlib.blake2b(data, digest_size=16).digest()
-    if header is not None and header.cut_at:
-        return ImageFacts(header, header.size_wh, digest, fault=header.cut_at)
     size_wh = header.size_wh if header is not None else (0, 0)
-    reduction, flag = next(((by, f) for by, f in _REDUCED if min(size_wh) >= by * THUMB_PX), (1, cv2.IMREAD_GRAYSCALE))
+    if missing := missing_end(data):
+        return ImageFacts(header, size_wh, digest, fault=missing, is_cut=True)
+    flag = next((f for by, f in _REDUCED if min(size_wh) >= by * THUMB_PX), cv2.IMREAD_GRAYSCALE)
     try:
         grey = pixels(data, flag)
     except ValueError as error:
         return ImageFacts(header, size_wh, digest, fault=str(error))
-    if size_wh == (0, 0):
-        size_wh = (grey.shape[1] * reduction, grey.shape[0] * reduction)
     thumb = cv2.resize(grey, (THUMB_PX, THUMB_PX), interpolation=cv2.INTER_AREA)
     return ImageFacts(header, size_wh, digest, np.asarray(thumb, np.uint8), _grey_rows(grey))
 
@@ -123,7 +125,7 @@ def image_findings(split: Split, image: int, facts: ImageFacts) -> Iterator[Find
         yield finding("name_odd", where, odd)
     header = facts.header
     if facts.fault:
-        kind = "image_truncated" if header is not None and header.cut_at else "image_unreadable"
+        kind = "image_truncated" if facts.is_cut else "image_unreadable"
         yield finding(kind, where, facts.fault)
         return
     if facts.grey_rows:
@@ -138,7 +140,7 @@ def image_findings(split: Split, image: int, facts: ImageFacts) -> Iterator[Find
         yield finding("image_size_wrong", where, f"the file has {got} px, the annotation says {says}{turned}")
 
 
-def _header_findings(where: Where, record: ImageRecord, header: Header) -> Iterator[Finding]:
+def _header_findings(where: Where, record: ImageRecord, header: ImageHeader) -> Iterator[Finding]:
     if header.colour == "cmyk":
         yield finding("image_cmyk", where, f"four inks in a {header.format.upper()} file")
     if header.bits > 8:
@@ -152,11 +154,11 @@ def _header_findings(where: Where, record: ImageRecord, header: Header) -> Itera
     expected = _FORMATS.get(Path(record.file_name).suffix.lower())
     if expected is not None and expected != header.format:
         yield finding("image_format", where, f"named as {expected}, holds {header.format}")
-    if header.orientation != 1:
+    if header.orientation != UPRIGHT:
         yield _rotated(where, record, header)
 
 
-def _rotated(where: Where, record: ImageRecord, header: Header) -> Finding:
+def _rotated(where: Where, record: ImageRecord, header: ImageHeader) -> Finding:
     stored, turned = header.size_wh, header.size_wh[::-1] if header.orientation >= 5 else header.size_wh
     said = f"EXIF orientation {header.orientation}, stored {stored[0]}x{stored[1]} px"
     if stored == turned:

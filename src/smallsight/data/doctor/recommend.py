@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from smallsight.data.doctor.annotations import Split
-from smallsight.data.doctor.sizes import GOAL_PX, LARGEST_PX, Sides, Sight
+from smallsight.data.doctor.sizes import GOAL_PX, LARGEST_PX, LIMITS_PX, Sides, Sight
 from smallsight.errors import visible
 
 LEAST_OBJECTS = 10
@@ -55,7 +55,7 @@ class Recommendation:
         n: its objects.
         today: the frame at the configured resolution.
         resolution, tiles: the cheapest of either that reaches the goal; None where it can't be reached.
-        cheaper: today, resolution, tiles or neither.
+        cheaper: today, resolution, tiles or neither; labels where the boxes themselves have to be corrected first.
         sentence: what to do.
     """
 
@@ -136,6 +136,14 @@ def recommend(splits: Sequence[Split], sight: Sight, only: str | None = None) ->
     if targets is None:
         return None
     today = _whole(targets, sight, 0.0)
+    sides = np.concatenate(list(targets.sides.values()))
+    least_px = LIMITS_PX[-1]  # in the image, where no enlargement adds anything
+    if np.percentile(sides, 10) < least_px:
+        sentence = (
+            f"Correct the boxes, or film at a higher resolution: {np.sum(sides < least_px):,} of {len(sides):,} boxes "
+            f"of {visible(targets.category)} have less than {least_px:g} px in the image, where nothing can be seen."
+        )
+        return Recommendation(targets.category, len(sides), GOAL_PX, today, None, None, "labels", sentence)
     resolution = _resolution(targets, sight, today)
     tiles = _tiles(targets, sight, today)
     if today.p10_px >= GOAL_PX:
@@ -144,8 +152,7 @@ def recommend(splits: Sequence[Split], sight: Sight, only: str | None = None) ->
         cheaper = "resolution" if resolution is not None else "tiles" if tiles is not None else "neither"
     else:
         cheaper = "resolution" if resolution.cost <= tiles.cost else "tiles"
-    n = sum(map(len, targets.sides.values()))
-    draft = Recommendation(targets.category, n, GOAL_PX, today, resolution, tiles, cheaper, "")
+    draft = Recommendation(targets.category, len(sides), GOAL_PX, today, resolution, tiles, cheaper, "")
     return replace(draft, sentence=_sentence(draft, sight))
 
 

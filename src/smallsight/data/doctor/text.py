@@ -41,8 +41,6 @@ def show(root: Path, options: Options, page: Path | None = None, *, as_json: boo
         DatasetError, ConfigError: see `examine`.
         InputError: the page can't be written.
     """
-    if page is not None and page.is_dir():
-        raise InputError(f"{page}: is a folder. Give a file's name, for example {page / 'doctor.html'}.")
     with _progress(Console(stderr=True)) as report:
         examination = examine(root, options, report)
     if page is not None:
@@ -79,7 +77,7 @@ def print_examination(console: Console, examination: Examination, page: Path | N
         _print_group(console, group)
     if examination.sizes:
         console.print(_heading(f"Object sizes, px ({sight_line(examination)})"))
-        _indented(console, _size_table(examination.sizes))
+        _indented(console, _size_table(examination.sizes, with_shares=console.width >= 60))
     if examination.recommendation is not None:
         console.print(_heading("Recommendation"))
         _indented(console, _text(examination.recommendation.sentence))
@@ -124,11 +122,12 @@ def _print_group(console: Console, group: Group) -> None:
     _indented(console, _text(f"Do: {group.remedy}", "dim"))
 
 
-def _size_table(rows: tuple[SizeRow, ...]) -> Table:
+def _size_table(rows: tuple[SizeRow, ...], *, with_shares: bool) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("split", header_style="dim", overflow="fold")
     table.add_column("class", header_style="dim", overflow="fold")
-    for name in ("n", "image", "p10", "median", *(f"<{limit:g}" for limit in LIMITS_PX)):
+    limits = LIMITS_PX if with_shares else ()
+    for name in ("n", "image", "p10", "median", *(f"<{limit:g}" for limit in limits)):
         table.add_column(name, header_style="dim", justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -138,7 +137,7 @@ def _size_table(rows: tuple[SizeRow, ...]) -> Table:
             f"{row.median:.1f}",
             f"{row.network_p10:.1f}",
             f"{row.network_median:.1f}",
-            *(f"{share:.0%}" for share in row.under),
+            *(f"{share:.0%}" for share in row.under[: len(limits)]),
         )
     return table
 

@@ -1,36 +1,65 @@
-"""Size and EXIF orientation of an image, from its first bytes, before a pixel is decoded.
+"""What an image file says about itself, from its first bytes, before a pixel is decoded: size, bits, colours, rotation.
 
-Sources: JPEG, ITU-T T.81, B.1 and B.2.2 (markers and frame header); PNG, W3C Recommendation, 11.2.2 (IHDR); WebP, RFC
-9649, 2.5 to 2.7; TIFF 6.0, section 2; JPEG 2000, ITU-T T.800, A.5.1 (SIZ) and I.4 (boxes); BMP, BITMAPINFOHEADER; Exif
-2.32, 4.6.2 (image file directory) and 4.6.4 (Orientation, tag 0x0112).
+Sources: JPEG, ITU-T T.81, B.1 and B.2.2 (markers and frame header); PNG, W3C Recommendation, third edition, 11.2.1
+(IHDR), 11.3.1.1 (tRNS) and 11.3.4.5 (eXIf); WebP, RFC 9649, 2.3 to 2.7; TIFF 6.0, section 2; JPEG 2000, ITU-T T.800,
+A.5.1 (SIZ) and I.4 (boxes); BMP, BITMAPINFOHEADER; Exif 2.32, 4.6.2 (image file directory) and 4.6.4 (Orientation).
 """
 
 from __future__ import annotations
 
+import io
 import struct
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from smallsight.errors import DatasetError
 
+Colour = Literal["rgb", "grey", "palette", "cmyk", "unknown"]
 UPRIGHT = 1
 MOST_PIXELS = 100_000_000
 """Of an image: 300 MB decoded. A file of a few kB can claim any size."""
-_WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112
-_MOST_STEPS = 100_000
-"""Segments, boxes or bytes between them that are looked at before the size: a large file may hold nothing else."""
+JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))
+"""Markers of a JPEG that stand alone; after the others comes a length."""
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 _SCAN = 0xDA
 _J2K = b"\xff\x4f\xff\x51"
+_MOST_STEPS = 100_000
+"""Segments, chunks, boxes or bytes between them that are looked at: a large file may hold nothing else."""
+_MOST_EXIF_BYTES = 1 << 16
+_JPEG_COLOURS: Mapping[int, Colour] = {1: "grey", 3: "rgb", 4: "cmyk"}
+_PNG_COLOURS: Mapping[int, tuple[Colour, bool]] = {
+    0: ("grey", False),
+    2: ("rgb", False),
+    3: ("palette", False),
+    4: ("grey", True),
+    6: ("rgb", True),
+}
+_TIFF_COLOURS: Mapping[int, Colour] = {0: "grey", 1: "grey", 2: "rgb", 3: "palette", 5: "cmyk"}
+_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES = 256, 257, 258, 262, 274, 277
+_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I"}
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """`size_wh` in px as stored; `orientation` is EXIF's, 1 for upright and for none."""
+    """What the first bytes of a file say.
 
+    Attributes:
+        format: jpeg, png, bmp, webp, tiff or jpeg2000.
+        size_wh: px as stored, before any rotation.
+        bits: per channel, as far as it is looked for; 8 elsewhere.
+        colour: how colours are stored.
+        alpha: whether there is transparency.
+        orientation: Exif's, 1 for upright and for none; 5 to 8 swap width and height.
+    """
+
+    format: str
     size_wh: tuple[int, int]
+    bits: int = 8
+    colour: Colour = "unknown"
+    alpha: bool = False
     orientation: int = UPRIGHT
 
 
@@ -91,23 +120,23 @@ def header_of(handle: BinaryIO) -> ImageHeader | None:
 
 
 def _header(handle: BinaryIO, start: bytes) -> ImageHeader | None:
-    if start[:2] == b"\xff\xd8":
-        handle.seek(2)
+    if start.startswith(JPEG):
         return _jpeg(handle)
-    if start[:8] == b"\x89PNG\r\n\x1a\n":
-        return ImageHeader(struct.unpack_from(">II", start, 16))
+    if start.startswith(PNG):
+        return _png(handle, start)
     if start[:2] == b"BM":
-        return ImageHeader(_bmp(start))
+        return _bmp(start)
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
-        return ImageHeader(_webp(start))
+        return _webp(handle, start)
     if start[:4] in (b"II*\0", b"MM\0*"):
-        return _tiff(handle, start)
+        return _tiff(handle)
     if start[:4] == _J2K or start[4:8] == b"jP  ":
-        return ImageHeader(_jpeg_2000(handle, start))
+        return ImageHeader("jpeg2000", _jpeg_2000(handle, start))
     return None
 
 
 def _jpeg(handle: BinaryIO) -> ImageHeader | None:
+    handle.seek(2)
     orientation, after_ff = UPRIGHT, False
     for _ in range(_MOST_STEPS):
         mark = handle.read(1)
@@ -115,49 +144,77 @@ def _jpeg(handle: BinaryIO) -> ImageHeader | None:
         marks, after_ff = after_ff and code not in (0, 0xFF), code == 0xFF
         if not mark or (marks and code == _SCAN):
             return None
-        if not marks or code in _STANDALONE:
+        if not marks or code in STANDALONE:
             continue  # fill bytes, and what stands between segments: decoders skip it
         length = struct.unpack(">H", handle.read(2))[0] - 2
         body = handle.read(max(length, 0))
         if length < 0 or len(body) < length:
             return None
         if code in _FRAME_HEADERS:
-            height, width = struct.unpack(">HH", body[1:5])
-            return ImageHeader((width, height), orientation)
+            bits, height, width, parts = struct.unpack_from(">BHHB", body)
+            colour = _JPEG_COLOURS.get(parts, "unknown")
+            return ImageHeader("jpeg", (width, height), bits, colour, orientation=orientation)
         if code == 0xE1 and body[:6] == b"Exif\0\0":
             orientation = _orientation(body[6:])
     return None
 
 
-def _bmp(start: bytes) -> tuple[int, int]:
+def _png(handle: BinaryIO, start: bytes) -> ImageHeader:
+    width, height, bits, kind = struct.unpack_from(">IIBB", start, 16)
+    colour, alpha = _PNG_COLOURS.get(kind, ("unknown", False))
+    orientation = UPRIGHT
+    for name, exif in _chunks(handle, 33, png=True):
+        if name == b"IDAT":
+            break
+        alpha = alpha or name == b"tRNS"
+        orientation = _orientation(exif) if exif else orientation
+    return ImageHeader("png", (width, height), bits, colour, alpha, orientation)
+
+
+def _bmp(start: bytes) -> ImageHeader:
     if struct.unpack_from("<I", start, 14)[0] == 12:  # of OS/2
-        return struct.unpack_from("<HH", start, 18)
-    width, height = struct.unpack_from("<ii", start, 18)
-    return width, abs(height)
+        width, height, _, bits = struct.unpack_from("<HHHH", start, 18)
+    else:
+        width, height, _, bits = struct.unpack_from("<iiHH", start, 18)
+    return ImageHeader("bmp", (width, abs(height)), colour="palette" if bits <= 8 else "rgb")
 
 
-def _webp(start: bytes) -> tuple[int, int]:
+def _webp(handle: BinaryIO, start: bytes) -> ImageHeader:
     if start[12:16] == b"VP8X":
-        return 1 + int.from_bytes(start[24:27], "little"), 1 + int.from_bytes(start[27:30], "little")
+        size_wh = 1 + int.from_bytes(start[24:27], "little"), 1 + int.from_bytes(start[27:30], "little")
+        exif = next((exif for _, exif in _chunks(handle, 30, png=False) if exif), b"")
+        orientation = _orientation(exif.removeprefix(b"Exif\0\0"))
+        return ImageHeader("webp", size_wh, colour="rgb", alpha=bool(start[20] & 0x10), orientation=orientation)
     if start[12:16] == b"VP8L":
         bits = struct.unpack_from("<I", start, 21)[0]
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        size_wh = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        return ImageHeader("webp", size_wh, colour="rgb", alpha=bool(bits >> 28 & 1))
     width, height = struct.unpack_from("<HH", start, 26)
-    return width & 0x3FFF, height & 0x3FFF
+    return ImageHeader("webp", (width & 0x3FFF, height & 0x3FFF), colour="rgb")
 
 
-def _tiff(handle: BinaryIO, start: bytes) -> ImageHeader:
-    order = "<" if start[:2] == b"II" else ">"
-    handle.seek(struct.unpack_from(f"{order}I", start, 4)[0])
-    count = struct.unpack(f"{order}H", handle.read(2))[0]
-    found = {}
-    for _ in range(count):
-        entry = handle.read(12)
-        tag, form = struct.unpack_from(f"{order}HH", entry)
-        found[tag] = struct.unpack_from(f"{order}{'I' if form == 4 else 'H'}", entry, 8)[0]
-    orientation = found.get(_ORIENTATION, UPRIGHT)
-    size_wh = (found.get(_WIDTH, 0), found.get(_HEIGHT, 0))
-    return ImageHeader(size_wh, orientation if 1 <= orientation <= 8 else UPRIGHT)
+def _chunks(handle: BinaryIO, at: int, *, png: bool) -> Iterator[tuple[bytes, bytes]]:
+    """The names of the chunks of a PNG or a WebP from `at` on, as far as they go, with the content of those of Exif.
+
+    In a PNG the length comes before the name, and a checksum after the content; in a WebP lengths are made even.
+    """
+    for _ in range(_MOST_STEPS):
+        handle.seek(at)
+        mark = handle.read(8)
+        if len(mark) < 8:
+            return
+        name, size = (mark[4:], mark[:4]) if png else (mark[:4], mark[4:])
+        length = int.from_bytes(size, "big" if png else "little")
+        yield name, handle.read(min(length, _MOST_EXIF_BYTES)) if name in (b"eXIf", b"EXIF") else b""
+        at += 8 + length + (4 if png else length % 2)
+
+
+def _tiff(handle: BinaryIO) -> ImageHeader:
+    tags = _tags(handle)
+    size_wh = tags.get(_WIDTH, 0), tags.get(_HEIGHT, 0)
+    colour = _TIFF_COLOURS.get(tags.get(_PHOTOMETRIC, -1), "unknown")
+    alpha = tags.get(_SAMPLES, 1) in (2, 4) and colour != "cmyk"
+    return ImageHeader("tiff", size_wh, tags.get(_BITS, 1), colour, alpha, _known(tags.get(_ORIENTATION)))
 
 
 def _jpeg_2000(handle: BinaryIO, start: bytes) -> tuple[int, int]:
@@ -178,19 +235,40 @@ def _jpeg_2000(handle: BinaryIO, start: bytes) -> tuple[int, int]:
     return right - left, bottom - top
 
 
-def _orientation(tiff: bytes) -> int:
+def _orientation(exif: bytes) -> int:
     """The orientation in an Exif block; upright where the block has none or is damaged."""
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     try:
-        if order is None:
-            return UPRIGHT
-        start = struct.unpack(f"{order}I", tiff[4:8])[0]
-        count = struct.unpack(f"{order}H", tiff[start : start + 2])[0]
-        for index in range(count):
-            at = start + 2 + 12 * index
-            tag, _, _, value = struct.unpack(f"{order}HHIH", tiff[at : at + 10])
-            if tag == _ORIENTATION:
-                return int(value) if 1 <= value <= 8 else UPRIGHT
+        return _known(_tags(io.BytesIO(exif)).get(_ORIENTATION))
     except struct.error:
-        pass
-    return UPRIGHT
+        return UPRIGHT
+
+
+def _known(orientation: int | None) -> int:
+    return orientation if orientation is not None and 1 <= orientation <= 8 else UPRIGHT
+
+
+def _tags(handle: BinaryIO) -> dict[int, int]:
+    """The first value of each tag of whole numbers in the first directory of a TIFF structure, as far as it goes.
+
+    Raises:
+        struct.error: it has no directory.
+    """
+    handle.seek(0)
+    start = handle.read(8)
+    if start[:2] not in (b"II", b"MM"):
+        return {}
+    order = "<" if start[:2] == b"II" else ">"
+    handle.seek(struct.unpack_from(f"{order}I", start, 4)[0])
+    entries = handle.read(12 * struct.unpack(f"{order}H", handle.read(2))[0])
+    tags = {}
+    for at in range(0, len(entries) - 11, 12):
+        tag, form, count = struct.unpack_from(f"{order}HHI", entries, at)
+        if (kind := _WHOLE_NUMBERS.get(form)) is None:
+            continue
+        value, size = entries[at + 8 : at + 12], struct.calcsize(kind)
+        if size * count > 4:  # they lie elsewhere
+            handle.seek(struct.unpack(f"{order}I", value)[0])
+            value = handle.read(size)
+        if len(value) >= size:
+            tags[tag] = int(struct.unpack_from(f"{order}{kind}", value)[0])
+    return tags

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import hotcoco
@@ -11,9 +12,10 @@ import pytest
 from builders import make_truth
 from smallsight.boxes import as_boxes
 from smallsight.evaluation.ap import AREA_RANGES, evaluate
-from smallsight.evaluation.errors import errors_by_size, worst_false_alarms, worst_misses
-from smallsight.evaluation.outcomes import Draws, judge_outcomes, survey
-from smallsight.evidence import MISTAKE_KINDS, MistakeKind, SizeErrors
+from smallsight.evaluation.bootstrap import Draws, Units, with_intervals
+from smallsight.evaluation.mistakes import mistakes_by_size, worst_false_alarms, worst_misses
+from smallsight.evaluation.outcomes import judge_outcomes, survey
+from smallsight.evidence import MISTAKE_KINDS, MistakeKind, SizeMistakes
 from smallsight.records import Detections, Truth
 
 Case = tuple[list[Truth], list[Detections]]
@@ -33,8 +35,8 @@ def found(*rows: Row) -> Detections:
     )
 
 
-def all_sizes(truth: Truth, detections: Detections) -> SizeErrors:
-    return errors_by_size(survey([truth], [detections], 2), ONCE, ["all"])[0]
+def all_sizes(truth: Truth, detections: Detections) -> SizeMistakes:
+    return mistakes_by_size(survey([truth], [detections], 2), ONCE, ["all"])[0]
 
 
 MISTAKES: list[tuple[str, list[Row], dict[MistakeKind, tuple[int, float]]]] = [
@@ -68,7 +70,7 @@ def test_a_badly_drawn_box_of_another_size_is_localisation_at_the_objects_size()
     """COCO forgets the large detection in the bin of small objects; what it should have found is not `missed`."""
     truth = make_truth([(10, 10, 17, 17)])
     scene = survey([truth], [found(((8, 8, 19, 19), 0.9, 0))], 1)
-    small = errors_by_size(scene, ONCE, ["0_8"])[0]
+    small = mistakes_by_size(scene, ONCE, ["0_8"])[0]
     assert {part.kind: (part.count, part.ap_lost.value) for part in small.parts if part.count} == {
         "localisation": (1, 1.0)
     }
@@ -76,8 +78,8 @@ def test_a_badly_drawn_box_of_another_size_is_localisation_at_the_objects_size()
 
 def test_sizes_without_an_object_are_left_out() -> None:
     scene = survey([make_truth([OBJECT])], [found()], 1)
-    assert [item.size_bin for item in errors_by_size(scene, ONCE)] == ["all", "small", "8_16"]
-    assert errors_by_size(survey([make_truth([])], [found((OBJECT, 0.9, 0))], 1), ONCE) == ()
+    assert [item.size_bin for item in mistakes_by_size(scene, ONCE)] == ["all", "small", "8_16"]
+    assert mistakes_by_size(survey([make_truth([])], [found((OBJECT, 0.9, 0))], 1), ONCE) == ()
 
 
 @pytest.mark.parametrize("seed", range(24))
@@ -113,7 +115,7 @@ def test_kinds_and_costs_are_hotcocos_where_every_object_counts(make_odd: Make, 
     truths = [Truth(t.boxes, t.labels, t.areas, np.zeros(len(t), dtype=bool)) for t in truths]
     scene = survey(truths, detections, 3)
     ours, theirs = (
-        errors_by_size(scene, Draws.of(len(truths), replicates=1), ["all"])[0],
+        mistakes_by_size(scene, Draws.of(len(truths), replicates=1), ["all"])[0],
         their_errors((truths, detections)),
     )
     outcomes = judge_outcomes(scene, AREA_RANGES["all"])
@@ -129,10 +131,32 @@ def test_kinds_and_costs_are_hotcocos_where_every_object_counts(make_odd: Make, 
 
 def test_the_interval_holds_the_cost(make_plausible: Make) -> None:
     truths, detections = make_plausible(3)
-    errors = errors_by_size(survey(truths, detections, 1), Draws.of(len(truths), replicates=100), ["all"])[0]
+    errors = mistakes_by_size(survey(truths, detections, 1), Draws.of(len(truths), replicates=100), ["all"])[0]
     missed = errors.parts[0]
     assert 0 < missed.ap_lost.low < missed.ap_lost.value < missed.ap_lost.high < 1
     assert missed.ap_lost.n == errors.objects
+
+
+@pytest.mark.parametrize("clips", [None, [f"clip {n // 4}" for n in range(40)]], ids=["images", "clips"])
+def test_ap_has_the_interval_that_it_has_elsewhere(make_plausible: Make, clips: list[str] | None) -> None:
+    truths, detections = make_plausible(3)
+    units = Units.of(len(truths), clips)
+    sizes = mistakes_by_size(survey(truths, detections, 1), Draws.of(len(truths), units, replicates=100))
+    curves = evaluate(truths, detections, 1)
+    elsewhere = with_intervals(curves, ["map_50"], groups=units.groups, replicates=100)["map_50"]
+    here = sizes[0].ap_50
+    assert (here.value, here.low, here.high, here.n) == pytest.approx(
+        (elsewhere.value, elsewhere.low, elsewhere.high, elsewhere.n), abs=1e-6
+    )
+
+
+def test_images_without_such_an_object_tell_nothing_about_it() -> None:
+    """One image of twenty holds a ball of 7 px: there is no interval from a single image."""
+    truths = [make_truth([(10, 10, 17, 17)]), *[make_truth([(10, 10, 60, 60)])] * 19]
+    detections = [found(((10, 10, 17, 17), 0.9, 0))] * 20
+    sizes = mistakes_by_size(survey(truths, detections, 1), Draws.of(20, replicates=50), ["0_8", "medium"])
+    assert math.isnan(sizes[0].ap_50.low) and math.isnan(sizes[0].parts[0].ap_lost.low)
+    assert not math.isnan(sizes[1].ap_50.low)
 
 
 def test_the_worst_come_first_and_one_image_does_not_fill_the_list() -> None:

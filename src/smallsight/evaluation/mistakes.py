@@ -14,22 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from smallsight.evaluation.ap import AREA_RANGES, Evaluation, Metric
-from smallsight.evaluation.bootstrap import replicate_values
+from smallsight.evaluation.bootstrap import Draws, replicate_values
 from smallsight.evaluation.matching import Bools, Curve, Doubles, Ints
-from smallsight.evaluation.outcomes import (
-    NONE,
-    Draws,
-    Outcomes,
-    Scene,
-    judge_outcomes,
-)
-from smallsight.evidence import MISTAKE_KINDS, Box, Mistake, MistakeKind, Part, SizeErrors
+from smallsight.evaluation.outcomes import NONE, Outcomes, Scene, judge_outcomes
+from smallsight.evidence import MISTAKE_KINDS, Box, Mistake, MistakeKind, Part, SizeMistakes
 
 _AS_IT_IS = "as it is"
 _NEVER_HITS: tuple[MistakeKind, ...] = ("background", "duplicate", "both")
 
 
-def errors_by_size(scene: Scene, draws: Draws, sizes: Sequence[str] = tuple(AREA_RANGES)) -> tuple[SizeErrors, ...]:
+def mistakes_by_size(scene: Scene, draws: Draws, sizes: Sequence[str] = tuple(AREA_RANGES)) -> tuple[SizeMistakes, ...]:
     """The mistakes at each object size that has objects.
 
     Args:
@@ -38,7 +32,7 @@ def errors_by_size(scene: Scene, draws: Draws, sizes: Sequence[str] = tuple(AREA
         sizes: names in `ap.AREA_RANGES`.
     """
     judged = ((size, judge_outcomes(scene, AREA_RANGES[size])) for size in sizes)
-    return tuple(_size_errors(size, outcomes, draws) for size, outcomes in judged if outcomes.wanted.any())
+    return tuple(_size_mistakes(size, outcomes, draws) for size, outcomes in judged if outcomes.wanted.any())
 
 
 def worst_misses(
@@ -96,7 +90,7 @@ def worst_false_alarms(
     ]
 
 
-def _size_errors(size: str, outcomes: Outcomes, draws: Draws) -> SizeErrors:
+def _size_mistakes(size: str, outcomes: Outcomes, draws: Draws) -> SizeMistakes:
     curves: dict[str, tuple[Curve, ...]] = {_AS_IT_IS: _curves(outcomes)}
     curves |= {kind: _put_right(outcomes, kind) for kind in MISTAKE_KINDS}
     values = _average_precisions(curves, outcomes.scene.n_images, draws)
@@ -106,9 +100,10 @@ def _size_errors(size: str, outcomes: Outcomes, draws: Draws) -> SizeErrors:
         # Where every object was missed none is left to be judged by: all that is left was found.
         gain = np.where(np.isnan(values[kind]) & ~np.isnan(now), 1.0, values[kind]) - now
         count = int(outcomes.missed.sum() if kind == "missed" else outcomes.of_kind(kind).sum())
-        parts.append(Part(kind, count, draws.estimate(gain, objects)))
+        parts.append(Part(kind, count, draws.estimate(gain, objects, outcomes.held)))
     found = int((outcomes.wanted & outcomes.taken).sum())
-    return SizeErrors(size, objects, found, draws.estimate(now, objects), tuple(parts))
+    ap_50 = draws.estimate(now, objects, outcomes.held, is_ap=True)
+    return SizeMistakes(size, objects, found, ap_50, tuple(parts))
 
 
 def _put_right(outcomes: Outcomes, kind: MistakeKind) -> tuple[Curve, ...]:
