@@ -10,9 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallsight.config import Config
+from smallsight.config import Config, build_config
 from smallsight.errors import ConfigError
-from smallsight.strategy.plan import BASELINE, Plan, Target, When, build_plan, check_plan, load_plan, remaining_share
+from smallsight.strategy.plan import (
+    BASELINE,
+    Baseline,
+    Plan,
+    Target,
+    When,
+    build_plan,
+    check_plan,
+    load_plan,
+    remaining_share,
+)
 
 SHIPPED = sorted((Path(str(files("smallsight"))) / "strategies").glob("*.yaml"))
 
@@ -207,3 +217,11 @@ def test_only_a_resolution_is_rounded_to_what_strides_divide() -> None:
         "training.warmup_steps": 76,
         "sampling.crop_px": 384,
     }
+
+
+def test_a_baseline_ends_with_the_configured_epoch_wherever_it_begins() -> None:
+    """The mission's first file says 40 to 50."""
+    training = {"training": {"epochs": 50}}
+    assert Plan().baseline_epochs(build_config(training, "t")) == 50
+    assert Plan().baseline_epochs(build_config({**training, "checkpoint": {"start_epoch": 40}}, "t")) == 11
+    assert Plan(baseline=Baseline(epochs=3)).baseline_epochs(build_config(training, "t")) == 3

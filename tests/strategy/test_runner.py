@@ -445,7 +445,7 @@ def test_a_budget_that_is_too_small_for_anything_is_an_error(lab: Callable[..., 
 
 
 def test_the_configured_first_epoch(lab: Callable[..., Lab], tmp_path: Path) -> None:
-    config = Config.model_validate({"training": {"epochs": 2}, "checkpoint": {"start_epoch": 50}})
+    config = Config.model_validate({"training": {"epochs": 51}, "checkpoint": {"start_epoch": 50}})
     assert [r.epoch for r in lab({"baseline": [[0.5, 0.66]]}, config=config).optimize().records] == [50, 51]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from smallsight.config import Config
 from smallsight.records import to_json
-from smallsight.strategy.plan import BASELINE, Plan
+from smallsight.strategy.plan import BASELINE, Plan, epochs_in_words
 
 
 def plan_as_rows(plan: Plan, config: Config, *, resumes: bool, budget_s: float | None) -> list[dict[str, Any]]:
@@ -23,7 +23,7 @@ def plan_as_rows(plan: Plan, config: Config, *, resumes: bool, budget_s: float |
         {
             "name": BASELINE,
             "title": f"Baseline: {'evaluate the checkpoint' if resumes else f'train from {_start(config)}'}",
-            "epochs": 0 if resumes else plan.baseline.epochs or config.training.epochs,
+            "epochs": 0 if resumes else plan.baseline_epochs(config),
             "settings": {},
             "when": "",
             "expected_gain": None,
@@ -62,7 +62,7 @@ def plan_as_text(plan: Plan, rows: list[dict[str, Any]]) -> str:
         changes = (
             ", ".join(f"{key}={json.dumps(value)}" for key, value in row["settings"].items()) or "no change of settings"
         )
-        epochs = f": {row['epochs']} epoch{'s' * (row['epochs'] != 1)}" if row["epochs"] else ""
+        epochs = f": {epochs_in_words(row['epochs'])}" if row["epochs"] else ""
         share = "" if row["budget_s"] is None else f", up to {row['budget_s']:.0f} s if all phases run"
         lines.append(f"- {row['title']}{epochs}{share}" + ("" if row["name"] == BASELINE else f"; {changes}"))
         if row["when"]:

@@ -176,6 +176,11 @@ class Plan(Section):
                     raise ValueError(f"phase {phase.name!r} waits for {name!r}, which is no earlier phase")
         return self
 
+    def baseline_epochs(self, config: Config) -> int:
+        """How many epochs a baseline without a checkpoint has; `training.epochs` is the number of the last one."""
+        first = config.checkpoint.start_epoch or 1
+        return self.baseline.epochs or max(1, config.training.epochs - first + 1)
+
     def ends_on_plateau(self, name: str) -> bool:
         """Whether flatness ends the phase of that name; never where the plan has no such phase."""
         if name == BASELINE:
@@ -231,6 +236,11 @@ def check_plan(plan: Plan, config: Config, source: str) -> list[str]:
         if changed.augmentation != config.augmentation:
             warnings += (f"{where}: {warning}" for warning in in_vain(changed, phase.epochs))
     return warnings
+
+
+def epochs_in_words(count: int) -> str:
+    """`1 epoch`, `2 epochs`."""
+    return f"{count} epoch{'s' * (count != 1)}"
 
 
 def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

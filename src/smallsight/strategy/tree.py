@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from smallsight.config import Config, with_settings
 from smallsight.records import Decision, EpochRecord, Verdict
-from smallsight.strategy.plan import BASELINE, Level, Phase, Plan, Target, When
+from smallsight.strategy.plan import BASELINE, Level, Phase, Plan, Target, When, epochs_in_words
 from smallsight.strategy.state import State
 from smallsight.strategy.trends import plateau
 
@@ -37,7 +37,7 @@ def decide(state: State, plan: Plan, config: Config) -> Decision:
             because = f", because {reason}" if reason else ""
             return Decision(
                 "run",
-                f"{phase.title or phase.name}: {phase.epochs} epochs{because}.",
+                f"{phase.title or phase.name}: {epochs_in_words(phase.epochs)}{because}.",
                 phase.name,
                 phase.settings(config),
                 phase.epochs,
@@ -51,8 +51,9 @@ def decide(state: State, plan: Plan, config: Config) -> Decision:
 def _baseline(state: State, plan: Plan, config: Config) -> Decision:
     if state.resume:
         return Decision("run", f"Evaluate the checkpoint that the run starts from ({state.resume}).", BASELINE)
-    epochs = plan.baseline.epochs or config.training.epochs
-    return Decision("run", f"No checkpoint was given, so train a baseline: {epochs} epochs.", BASELINE, {}, epochs)
+    epochs = plan.baseline_epochs(config)
+    reason = f"No checkpoint was given, so train a baseline: {epochs_in_words(epochs)}."
+    return Decision("run", reason, BASELINE, {}, epochs)
 
 
 def _target_reached(state: State, target: Target) -> str | None:
