@@ -163,6 +163,8 @@ def _made(folder: Path) -> Path:
 
 
 def _spoil(path: Path, *, cut: bool) -> None:
+    if not path.is_file():
+        return  # the power went between two renames, and it is gone already
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4
     path.write_bytes(bytes(data[: len(data) // 3]) if cut else bytes(data))
