@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning.plugins.precision import Precision
 
 from smallsight.detectors.base import Losses
 from smallsight.errors import CheckpointError, ConfigError, Interrupted
 from smallsight.evaluation.detections_file import load_detections
-from smallsight.training import loader, sampling
+from smallsight.training import fit, loader, sampling
 from smallsight.training.checkpoint import load_checkpoint
 from smallsight.training.fit import run_attempt
 from smallsight.training.module import NotANumber, TrainingModule
@@ -284,3 +285,41 @@ def test_a_stop_changes_nothing_where_the_loss_feeds_the_order(
     assert traced == expected
     assert load_checkpoint(spec.checkpoint)["tiny_boost"] == load_checkpoint(whole.checkpoint)["tiny_boost"] == 4.0
     assert same_weights(spec.checkpoint, whole.checkpoint)
+
+
+class Scaling(Precision):
+    """A precision whose state moves with every step, as float16's loss scaling does; on a CPU there is no float16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+
+    def optimizer_step(self, *args: Any, **options: Any) -> Any:
+        self.steps += 1
+        return super().optimizer_step(*args, **options)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.steps = state_dict["steps"]
+
+
+def test_the_scaling_of_the_loss_goes_on_where_it_stood(
+    data: Path, tmp_path: Path, traced: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, scalings = fit._trainer, []
+
+    def trainer(state: Any) -> Any:
+        made = plain(state)
+        scalings.append(Scaling())
+        made.strategy.precision_plugin = scalings[-1]
+        return made
+
+    monkeypatch.setattr(fit, "_trainer", trainer)
+    spec = attempt_spec(tmp_path, tiny_settings(data))
+    with pytest.raises(Interrupted):
+        run_attempt(spec, Recorder(stop_after(traced, 4)))
+    assert load_checkpoint(spec.checkpoint)["scaling"] == {"steps": 4}
+    run_attempt(spec, Recorder())
+    assert [scaling.steps for scaling in scalings] == [4, 12]

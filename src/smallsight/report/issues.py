@@ -85,12 +85,14 @@ def _scale_issues(model: Mapping[str, Any], training: Mapping[str, Any]) -> list
 def _optimizer_issues(model: Mapping[str, Any], training: Mapping[str, Any]) -> list[Issue]:
     issues = []
     batch, steps = _number(training.get("batch_size")), _number(training.get("grad_accum_steps"))
-    if batch is not None and steps is not None and batch * steps < _FEWEST_IMAGES_PER_STEP:
+    devices = (_number(training.get("devices")) or 1) * (_number(training.get("num_nodes")) or 1)
+    if batch is not None and steps is not None and batch * steps * devices < _FEWEST_IMAGES_PER_STEP:
+        on = f" x {devices:g} devices" if devices > 1 else ""
         issues.append(
             Issue(
                 "medium",
                 "training.grad_accum_steps",
-                f"an optimizer step sees {batch * steps:g} images (batch {batch:g} x {steps:g}); below "
+                f"an optimizer step sees {batch * steps * devices:g} images (batch {batch:g} x {steps:g}{on}); below "
                 f"{_FEWEST_IMAGES_PER_STEP} its gradient is noisy, and the strategy's runs used 40",
                 "raise it until batch_size x grad_accum_steps is 16 or more; it costs no memory",
             )

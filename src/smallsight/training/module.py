@@ -112,6 +112,7 @@ class TrainingModule(pl.LightningModule):
         self.ema_updates = 0
         self.optimizer: torch.optim.Optimizer | None = None
         self.optimizer_state: dict[str, Any] | None = None
+        self.scaling_state: dict[str, Any] = {}
         self._batches = batches
         self._loader = loader
         self._processes = processes
@@ -135,6 +136,14 @@ class TrainingModule(pl.LightningModule):
         self._base_rates = [group["lr"] for group in optimizer.param_groups]
         self.optimizer = optimizer
         return optimizer
+
+    def on_fit_start(self) -> None:
+        if self.scaling_state:
+            self.trainer.precision_plugin.load_state_dict(self.scaling_state)
+
+    def scaling(self) -> dict[str, Any]:
+        """The state of float16's loss scaling; empty in other precisions."""
+        return self.scaling_state if self._trainer is None else self._trainer.precision_plugin.state_dict()
 
     @property
     def learning_rate(self) -> float:

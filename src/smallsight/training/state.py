@@ -149,6 +149,7 @@ class TrainingState:
         load_weights(self.module.ema, content["ema_model"], path)
         self.module.ema_updates = int(content.get("ema_updates", UPDATES_OF_A_LONG_TRAINING))
         self.module.optimizer_state = content.get("optimizer")
+        self.module.scaling_state = content.get("scaling", {})
         if content.get("run_id") == self.spec.run_id:
             self._refuse_lost_device(content)
             self.hard_xy = {int(key): value.numpy() for key, value in content["hard_xy"].items()}
@@ -183,6 +184,7 @@ class TrainingState:
             "attempt": self.spec.attempt,
             "device": self.device.type,
             "optimizer": module.optimizer.state_dict() if module.optimizer else module.optimizer_state,
+            "scaling": module.scaling(),
             "steps_done": module.steps_done,
             "next_epoch": self.epoch,
             "skip_batches": batches_done,
