@@ -1,23 +1,22 @@
-"""The configuration of a run: how a file and `key=value` overrides become one, and what the messages say."""
+"""The configuration of a run: how a file and `key=value` overrides become one."""
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import math
 import os
 import re
-import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from smallsight.errors import ConfigError
 from smallsight.overrides import parse_overrides, place, unwrap_train
 from smallsight.rfdetr_sizes import INSTALL, SIZES, is_installed, resolution_error
+from smallsight.schema_messages import raise_first
 from smallsight.sections import (
     Augmentation,
     Checkpoint,
@@ -106,112 +105,6 @@ def with_settings(config: Config, settings: Mapping[str, Any], source: str) -> C
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from error
     return build_config(content, source)
-
-
-def raise_first(
-    error: ValidationError, source: str, schema: type[BaseModel], overridden: Iterable[str] = ()
-) -> NoReturn:
-    """Turn pydantic's first complaint into one line that teaches.
-
-    Raises:
-        ConfigError: always.
-    """
-    item = error.errors()[0]
-    tree, loc = schema.model_json_schema(), [str(part) for part in item["loc"]]
-    unknown = item["type"] in ("extra_forbidden", "invalid_key")
-    names, node = _place(tree, loc[:-1] if unknown else loc)
-    dotted = ".".join([*names, loc[-1]] if unknown else names)
-    blamed = any(f"{dotted}.".startswith(f"{key}.") or key.startswith(f"{dotted}.") for key in overridden)
-    where = dotted if blamed else f"{source}: {dotted}" if dotted else source
-    if unknown:
-        known = sorted(_resolved(node, tree)["properties"])
-        hint = _nearest(loc[-1], known) or f"Known here: {', '.join(known)}."
-        raise ConfigError(f"{where}: unknown key. {hint}") from error
-    missing = item["type"] == "missing" and isinstance(item["input"], Mapping)
-    got = "nothing" if missing else _shown(item["input"])
-    if item["type"] == "value_error":  # our own words
-        message = item["msg"].removeprefix("Value error, ")
-        found = message if isinstance(item["input"], Mapping) else f"{message}; got {got}"
-    else:
-        found = f"got {got}, expected {_expected(node, tree)}"
-    hint = _nearest(str(item["input"]), _words(node)) or _example(node)
-    raise ConfigError(f"{where}: {found}. {hint}".rstrip()) from error
-
-
-_Node = Mapping[str, Any]
-"""A place in a JSON schema: what may stand there."""
-
-
-def _resolved(node: _Node, tree: _Node) -> _Node:
-    return tree["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
-
-
-def _place(tree: _Node, path: Sequence[str]) -> tuple[list[str], _Node]:
-    """The place that a path leads to, and the names up to there; what pydantic adds to tell types apart is left out."""
-    names: list[str] = []
-    node = tree
-    for name in path:
-        within = _resolved(node, tree)
-        inner = within.get("properties", {}).get(name) or within.get("items") or within.get("additionalProperties")
-        if not isinstance(inner, Mapping):
-            break
-        names.append(name)
-        node = inner
-    return names, node
-
-
-def _expected(node: _Node, tree: _Node) -> str:
-    """What may stand at a place, in words: its description, or its type with its limits."""
-    node = _resolved(node, tree)
-    if "description" in node:
-        return str(node["description"])
-    if "anyOf" in node:
-        return " or ".join(_expected(each, tree) for each in node["anyOf"] if each != {"type": "null"})
-    if words := _words(node):
-        return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-    if "prefixItems" in node:
-        return f"[low, high], each {_expected(node['prefixItems'][0], tree)}"
-    if node.get("type") == "array":
-        return f"a list of at most {node['maxItems']} entries" if "maxItems" in node else "a list"
-    if node.get("type") in _NUMBERS:
-        limits = (f"{word} {node[key]:.12g}" for key, word in _LIMITS.items() if key in node)
-        return " ".join([_NUMBERS[node["type"]], *limits])
-    return {"string": "a text", "boolean": "true or false"}.get(node.get("type", ""), "keys and values")
-
-
-_NUMBERS = {"integer": "a whole number", "number": "a number"}
-_LIMITS = {
-    "minimum": "from",
-    "exclusiveMinimum": "above",
-    "maximum": "up to",
-    "exclusiveMaximum": "to below",
-    "multipleOf": "in steps of",
-}
-
-
-def _words(node: _Node) -> list[str]:
-    """The words that may stand at a place."""
-    own = [node["const"]] if "const" in node else node.get("enum", [])
-    return [str(word) for word in own] + [word for each in node.get("anyOf", []) for word in _words(each)]
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]}?" if near else ""
-
-
-def _example(node: _Node) -> str:
-    """The default where it is a number, or a low and a high one."""
-    default = node.get("default")
-    is_number = isinstance(default, (int, float)) and not isinstance(default, bool)
-    return f"Use {default}, for example." if is_number or (default and isinstance(default, list)) else ""
-
-
-def _shown(value: Any) -> str:
-    """A value as its YAML would read, cut where it is long."""
-    if value is None:
-        return "nothing"
-    return str(value).lower() if isinstance(value, bool) else reprlib.repr(value)
 
 
 def refuse_unavailable(config: Config, source: str) -> None:

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from smallsight.config import Config, raise_first, resolution_step, with_settings
+from smallsight.config import Config, resolution_step, with_settings
 from smallsight.errors import ConfigError
+from smallsight.schema_messages import raise_first
 from smallsight.sections import Section
 from smallsight.unused_keys import in_vain
 from smallsight.yaml_files import read_yaml
