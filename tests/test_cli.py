@@ -392,6 +392,15 @@ def test_a_strategy_refuses_data_that_have_changed(project: Path, cli: Cli, spli
     assert "use another --output-dir" in outcome.err and content_of(project / "out") == before
 
 
+def test_a_strategy_refuses_images_that_were_replaced(project: Path, cli: Cli) -> None:
+    cli(*optimize())
+    image = project / "data" / "train" / "frame_000.jpg"
+    image.write_bytes(image.read_bytes() + b"\0")
+    outcome = cli(*optimize())
+    assert outcome.code == 2
+    assert outcome.err.startswith("Error: data/train: these are not the images that the run in out began with")
+
+
 def test_images_that_are_new_to_a_folder_are_looked_into(project: Path, cli: Cli) -> None:
     cli("train", "--config", "run.yaml", "--output-dir", "out")
     write_coco_folder(project / "data" / "train", 3, (64, 48), seed=9)

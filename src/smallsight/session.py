@@ -29,7 +29,7 @@ from smallsight.errors import ConfigError, DatasetError, Interrupted, RunFolderE
 from smallsight.evaluation.ap import metric_definitions
 from smallsight.evaluation.bootstrap import Resampled, Units, resample
 from smallsight.evaluation.verdict import judge
-from smallsight.files import sha256_of, write_text_atomically
+from smallsight.files import fingerprint_of, sha256_of, write_text_atomically
 from smallsight.records import Verdict
 from smallsight.report.analysis import analyse
 from smallsight.report.document import REPORT_FILE, to_document, write_report
@@ -176,10 +176,13 @@ def _check_sets(config: Config) -> None:
 def _annotations(
     folder: Path, state: State, train: Dataset, valid: Dataset
 ) -> tuple[dict[str, str], tuple[Dataset, ...]]:
-    """SHA-256 of both annotation files, and the datasets that are new to the run folder."""
+    """What tells both datasets from changed ones (annotations, images), and those that are new to the run folder."""
     datasets = {"train": train, "valid": valid}
     files = {split: dataset.root / ANNOTATION_FILE for split, dataset in datasets.items()}
     now = {split: sha256_of(file) for split, file in files.items()}
+    for split, dataset in datasets.items():
+        files[f"{split} images"] = dataset.root
+        now[f"{split} images"] = fingerprint_of([image.path for image in dataset.images])
     if state.created:
         refuse_other_annotations(folder, state, now, files)
     known = {sha256 for run in state.runs for sha256 in run.annotations.values()}
