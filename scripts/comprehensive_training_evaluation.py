@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 from smallsight.cli import errors_as_messages
+from smallsight.commands.inputs import run_folder
+from smallsight.commands.report import history_of, show_report
 from smallsight.config import load_config
 from smallsight.errors import HistoryError
 from smallsight.report.document import REPORT_FILE, write_report
-from smallsight.session import JOURNAL, history_of, run_folder, show_report
+from smallsight.status import JOURNAL
 
 
 def source(arguments: list[str]) -> Path:

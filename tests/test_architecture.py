@@ -64,7 +64,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("champion", (*GROUND, "config", "data", "evaluation", "strategy")),
     ("report_files", (*GROUND, "config", "champion", "strategy", "report")),
     (
-        "session",
+        "commands",
         (
             *GROUND,
             "config",
@@ -78,10 +78,11 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
             "strategy",
             "report",
             "terminal",
+            "commands",
         ),
     ),
     ("joining", (*GROUND, "training")),
-    ("cli", (*GROUND, "config", "data", "training", "strategy", "report", "terminal", "status", "joining", "session")),
+    ("cli", (*GROUND, "config", "data", "training", "strategy", "report", "terminal", "status", "joining", "commands")),
     ("__main__", ("cli",)),
 ]
 VENDORS = {
@@ -91,7 +92,7 @@ VENDORS = {
     "torch": ("training/*.py", "detectors/*.py"),
     "mlflow": ("training/loggers.py",),
     "typer": ("cli.py",),
-    "rich": ("terminal.py", "status.py", "cli.py", "session.py", "report/summary.py", "data/doctor/text.py"),
+    "rich": ("terminal.py", "status.py", "cli.py", "commands/*.py", "report/summary.py", "data/doctor/text.py"),
     "jinja2": ("data/doctor/page.py", "report/html.py"),
     "hotcoco": ("evaluation/*.py",),
     "pycocotools": (),
@@ -165,7 +166,10 @@ def python(code: str) -> None:
     ("modules", "absent"),
     [
         ("smallsight.strategy.runner, smallsight.report.summary", "torch pytorch_lightning cv2 hotcoco matplotlib"),
-        ("smallsight.session", "torch pytorch_lightning matplotlib rfdetr"),
+        (
+            "smallsight.commands.train, smallsight.commands.describe",
+            "torch pytorch_lightning matplotlib rfdetr",
+        ),
         ("smallsight.config", "torch numpy cv2 scipy rich typer"),
         ("smallsight.data.coco, smallsight.data.frames, smallsight.augment.pipeline", "torch pytorch_lightning scipy"),
         ("smallsight.evaluation.ap, smallsight.evaluation.verdict", "torch cv2"),

@@ -74,7 +74,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "file").write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NOT_SET", raising=False)
-    monkeypatch.setattr("smallsight.session.ChildTrainer", FakeChild)
+    monkeypatch.setattr("smallsight.commands.train.ChildTrainer", FakeChild)
     FakeChild.calls = 0
     return tmp_path
 
@@ -269,8 +269,8 @@ def test_a_dry_run_loads_no_torch(project: Path) -> None:
 def test_a_plan_says_what_the_baseline_begins_with(
     project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, settings: list[str], title: str
 ) -> None:
-    monkeypatch.setattr("smallsight.session._resumed_epoch", lambda *_: 7)
-    monkeypatch.setattr("smallsight.session.refuse_unavailable", lambda *_: None)
+    monkeypatch.setattr("smallsight.commands.inputs._resumed_epoch", lambda *_: 7)
+    monkeypatch.setattr("smallsight.commands.inputs.refuse_unavailable", lambda *_: None)
     outcome = cli(*optimize("--dry-run", *settings))
     assert (outcome.code, outcome.err) == (0, "") and title in outcome.out
 
@@ -283,7 +283,7 @@ def test_warnings_come_with_the_plan(project: Path, cli: Cli) -> None:
 
 
 def test_a_plan_as_json(project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smallsight.session._resumed_epoch", lambda *_: 7)
+    monkeypatch.setattr("smallsight.commands.inputs._resumed_epoch", lambda *_: 7)
     outcome = cli(*optimize("--dry-run", "--json", "--budget", "100s", "--resume", "any.pth"))
     rows = json.loads(outcome.out)["phases"]
     assert [(row["name"], row["epochs"], row["budget_s"]) for row in rows] == [
@@ -415,7 +415,7 @@ def test_a_full_disk_is_told_without_a_traceback(project: Path, cli: Cli, monkey
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "out/report")
 
-    monkeypatch.setattr("smallsight.session.write_report", full)
+    monkeypatch.setattr("smallsight.commands.train.write_report", full)
     outcome = cli(*optimize())
     assert (outcome.code, outcome.err) == (
         1,

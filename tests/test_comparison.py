@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smallsight import session
+from smallsight.commands import train
+from smallsight.commands.inputs import Inputs
+from smallsight.commands.train import comparison
 from smallsight.config import Config
 from smallsight.data.coco import ANNOTATION_FILE, read_coco
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.records import Detections
-from smallsight.session import Inputs, comparison
 from smallsight.strategy.folder import Origin
 from smallsight.strategy.plan import Plan
 from training.frames import write_discs
@@ -59,8 +60,8 @@ def test_a_phase_is_judged_by_clip_unless_told_otherwise(files: list[Path], how:
 
 def test_each_file_is_evaluated_once(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
-    real = session.detections_on
-    monkeypatch.setattr(session, "detections_on", lambda valid, path: (read.append(path), real(valid, path))[1])
+    real = train.detections_on
+    monkeypatch.setattr(train, "detections_on", lambda valid, path: (read.append(path), real(valid, path))[1])
     compare = comparison(inputs(files[0].parent))
     first = compare(files[:2], files[2:])
     assert compare(files[:2], files[2:]) == first and compare(files[2:], files[:2]).outcome == "regressed"

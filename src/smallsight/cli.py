@@ -173,7 +173,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Run a single phase: the configuration as it stands."""
-    from smallsight.session import train_one_phase
+    from smallsight.commands.train import train_one_phase
 
     _finish(train_one_phase(config, overrides or [], output_dir, resume, quiet=as_json), as_json)
 
@@ -192,11 +192,11 @@ def optimize(
     as_json: AsJson = False,
 ) -> None:
     """Run the whole strategy, up to a champion and a report. Every phase is judged; what helps is kept."""
-    from smallsight.session import optimize as run
+    from smallsight.commands.train import optimize as run
 
     seconds = None if budget is None else _seconds(budget)
     if dry_run:
-        from smallsight.session import describe_plan
+        from smallsight.commands.describe import describe_plan
 
         _say(describe_plan(config, strategy, overrides or [], output_dir, resume, seconds, as_json=as_json))
         return
@@ -258,7 +258,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Say what happened in a run and why, and what to do next. Its report.html is written anew."""
-    from smallsight.session import show_report
+    from smallsight.commands.report import show_report
 
     show_report(run, as_json=as_json, html=html)
 
@@ -270,7 +270,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Set two runs side by side. Champions, the difference with its interval, settings, phases."""
-    from smallsight.session import compare_runs
+    from smallsight.commands.report import compare_runs
 
     typer.echo(compare_runs(run_a, run_b, as_json=as_json))
 

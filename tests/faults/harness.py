@@ -19,7 +19,7 @@ import yaml
 from faults.kinds import KINDS, Fault, FaultPlan
 from faults.process import start
 from smallsight.errors import EXIT_DONE, EXIT_USAGE
-from smallsight.session import read_state
+from smallsight.status import read_state
 from smallsight.strategy.state import State
 from smallsight.training.checkpoint import load_checkpoint
 from training.frames import tiny_settings, write_data

@@ -92,7 +92,8 @@ class Forked:
 
 def load_everything() -> None:
     """So that forks have it."""
-    import smallsight.session
+    import smallsight.commands.report
+    import smallsight.commands.train
     import smallsight.training.fit
     import smallsight.training.worker  # noqa: F401
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from smallsight import session
 from smallsight.attempts import AttemptResult, AttemptSpec
+from smallsight.commands import train
 from smallsight.records import EpochRecord, epoch_record_from_json
-from smallsight.session import read_state
+from smallsight.status import read_state
 from smallsight.training import memory
 from smallsight.training.failures import classify
 from training.frames import tiny_settings, write_data
@@ -100,12 +100,12 @@ def test_a_budget_too_small_for_multi_scale_ends_in_the_fallback(
         return real() + (BUDGET_MB if spec.config["training"]["multi_scale"] and done else 0.0)
 
     monkeypatch.setattr(memory, "resident_mb", resident_mb)
-    monkeypatch.setattr(session, "ChildTrainer", InThisProcess)
+    monkeypatch.setattr(train, "ChildTrainer", InThisProcess)
     settings = tiny_settings(write_data(tmp_path / "data"), memory_budget_mb=BUDGET_MB)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
     (tmp_path / "strategy.yaml").write_text(yaml.safe_dump(mission(*tree)))
     run = tmp_path / "run"
-    session.optimize(tmp_path / "run.yaml", tmp_path / "strategy.yaml", [], run, None, None, quiet=True)
+    train.optimize(tmp_path / "run.yaml", tmp_path / "strategy.yaml", [], run, None, None, quiet=True)
 
     state = read_state(run)
     assert [phase.name for phase in state.runs] == expected

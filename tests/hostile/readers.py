@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 
 from builders import ANNOTATIONS, write_coco_folder
+from smallsight.commands.report import history_of
 from smallsight.config import Config, load_config, training_scales
 from smallsight.data.coco import ImageEntry, read_coco
 from smallsight.data.convert import convert
@@ -39,7 +40,6 @@ from smallsight.report.analysis import analyse
 from smallsight.report.document import to_document
 from smallsight.report.html import render as render_report
 from smallsight.report.summary import print_summary
-from smallsight.session import history_of
 from smallsight.status import JOURNAL, as_lines, read_state, status_of
 from smallsight.strategy.describe import plan_as_rows, plan_as_text
 from smallsight.strategy.journal import Journal

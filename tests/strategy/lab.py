@@ -13,8 +13,9 @@ from smallsight.config import Config
 from smallsight.records import Decision, EpochRecord, Estimate, Verdict, epoch_record_from_json, to_json
 from smallsight.strategy.folder import Origin, hold
 from smallsight.strategy.journal import Journal
+from smallsight.strategy.means import Means
 from smallsight.strategy.plan import Plan
-from smallsight.strategy.runner import Means, Run
+from smallsight.strategy.runner import Run
 from smallsight.strategy.state import State
 
 Script = Mapping[str, Sequence[Sequence[float | str]]]
@@ -156,7 +157,7 @@ class Lab:
         self.trainer = FakeTrainer(self.script, self.fuse, self.on_seconds)
 
     def optimize(self, budget_s: float | None = None) -> State:
-        """As `session.optimize`."""
+        """As `commands.train.optimize`."""
         return self._with_run(
             lambda run: (
                 run.begin(self.config, self.plan, "optimize", self._origin(self.resume, self.resumed_epoch)),
@@ -165,7 +166,7 @@ class Lab:
         )
 
     def train(self, name: str, config: Config, resume: str = "", resumed_epoch: int = 0) -> State:
-        """As `session.train_one_phase`."""
+        """As `commands.train.train_one_phase`."""
         return self._with_run(
             lambda run: (
                 run.begin(config, self.plan, "train", Origin()),

@@ -18,12 +18,12 @@ import yaml
 
 from builders import write_coco_folder
 from detectors.test_rfdetr_files import checkpoint_of_1_3, weights
-from smallsight import session
 from smallsight.attempts import AttemptResult, AttemptSpec
+from smallsight.commands import train
+from smallsight.commands.train import train_one_phase
 from smallsight.detectors.rfdetr import RFDetrDetector
 from smallsight.errors import EXIT_DONE, CheckpointError
 from smallsight.records import EpochRecord, epoch_record_from_json
-from smallsight.session import train_one_phase
 from smallsight.status import read_state
 from smallsight.training.checkpoint import load_checkpoint, save_checkpoint
 from smallsight.training.fit import run_attempt
@@ -87,7 +87,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.save(content, tmp_path / "models" / "checkpoint.pth")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SMALLSIGHT_DATA", "data")
-    monkeypatch.setattr(session, "ChildTrainer", InThisProcess)
+    monkeypatch.setattr(train, "ChildTrainer", InThisProcess)
     monkeypatch.setattr(socket.socket, "connect", _no_network)
     return tmp_path
 

@@ -6,12 +6,11 @@ It is started again after any interruption with the same call: the journal says 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from smallsight.attempts import BEST, LOG, AttemptResult, AttemptSpec
+from smallsight.attempts import BEST, LOG, AttemptSpec
 from smallsight.config import Config, with_settings
 from smallsight.errors import ConfigError, TrainingError
 from smallsight.files import copy_atomically, write_text_atomically
@@ -29,6 +28,7 @@ from smallsight.strategy.folder import (
     start_checkpoint,
 )
 from smallsight.strategy.journal import Journal
+from smallsight.strategy.means import Means
 from smallsight.strategy.plan import Plan, remaining_share
 from smallsight.strategy.relief import in_words, next_try, remembered
 from smallsight.strategy.state import Attempt, PhaseRun, State, fold
@@ -42,51 +42,6 @@ from smallsight.strategy.tree import (
     verdict_in_words,
 )
 from smallsight.yaml_files import to_yaml
-
-
-class Trainer(Protocol):
-    """Carries out an attempt in a child process."""
-
-    def __call__(
-        self,
-        spec: AttemptSpec,
-        on_epoch: Callable[[EpochRecord], bool],
-        on_fact: Callable[[str, Mapping[str, Any]], None],
-    ) -> AttemptResult:
-        """Train; `on_epoch` gets each finished epoch and answers whether to go on, `on_fact` what else is to be kept.
-
-        Raises:
-            Interrupted: the user or the system asked to stop; the state is saved.
-            InputError: the data or a checkpoint can't be used.
-        """
-
-
-class Watcher(Protocol):
-    """Is told what happens, for the terminal."""
-
-    def decided(self, decision: Decision) -> None:
-        """A decision was taken."""
-
-    def epoch(self, record: EpochRecord, best: float) -> None:
-        """An epoch is done; `best` is the champion's or the phase's best value before it."""
-
-    def note(self, text: str) -> None:
-        """One line about anything else."""
-
-
-Compare = Callable[[Sequence[Path], Sequence[Path]], Verdict]
-"""Judges a phase by its epochs' detections against those of the epochs that the champion was chosen from; the chosen
-one is the first of each."""
-
-
-@dataclass(frozen=True)
-class Means:
-    """What the runner acts through; handed in, so that the whole strategy can be tested without training."""
-
-    train: Trainer
-    compare: Compare
-    watcher: Watcher
-    publish: Callable[[State], None]
 
 
 class Run:

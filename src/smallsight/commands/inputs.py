@@ -1,0 +1,142 @@
+"""Everything a run needs, read and checked before its folder is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from smallsight.champion import detections_on
+from smallsight.config import Config, LoadedConfig, filled_path, load_config, refuse_unavailable, start_file
+from smallsight.data.coco import ANNOTATION_FILE, Dataset
+from smallsight.data.splits import read_splits
+from smallsight.errors import ConfigError, DatasetError, RunFolderError
+from smallsight.evaluation.ap import metric_definitions
+from smallsight.files import fingerprint_of, sha256_of
+from smallsight.status import JOURNAL, read_state
+from smallsight.strategy.folder import (
+    Origin,
+    champion_detections,
+    refuse_other_annotations,
+    refuse_other_settings,
+    refuse_other_start,
+)
+from smallsight.strategy.plan import Plan, check_plan, load_plan
+from smallsight.strategy.state import State
+from smallsight.unused_keys import keys_without_effect
+
+DEFAULT_STRATEGY = "small_objects"
+SMALL_PX2 = 32.0**2
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything a run needs, read and checked before its folder is touched; `unseen` data are new to the folder."""
+
+    config: Config
+    source: str
+    plan: Plan
+    valid: Dataset
+    folder: Path
+    origin: Origin
+    warnings: tuple[str, ...]
+    unseen: tuple[Dataset, ...]
+
+
+def read_plan(path: Path | None) -> Plan:
+    """The strategy in a file, or the shipped one of that name."""
+    name = f"{path or DEFAULT_STRATEGY}"
+    shipped = files("smallsight") / "strategies" / f"{name}.yaml"
+    if path is not None and (path.is_file() or not shipped.is_file()):
+        return load_plan(path)
+    with as_file(shipped) as file:
+        return load_plan(file)
+
+
+def strategy_inputs(
+    config_path: Path,
+    strategy_path: Path | None,
+    overrides: Sequence[str],
+    output_dir: Path | None,
+    resume: Path | None,
+) -> Inputs:
+    loaded, plan = load_config(config_path, overrides), read_plan(strategy_path)
+    warnings = check_plan(plan, loaded.config, str(strategy_path or DEFAULT_STRATEGY))
+    inputs = read_inputs(loaded, plan, output_dir, resume, "optimize")
+    return replace(inputs, warnings=(*inputs.warnings, *warnings))
+
+
+def read_inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resume: Path | None, kind: str) -> Inputs:
+    config, source = loaded.config, loaded.source
+    refuse_unavailable(config, source)
+    start = start_file(config, resume)
+    folder = output_dir or run_folder(loaded)
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(f"{folder}: is no folder. Give another --output-dir.")
+    state = read_state(folder) if (folder / JOURNAL).is_file() else State()
+    if state.created and kind == "optimize":
+        refuse_other_settings(folder, state, config, plan, kind)
+        refuse_other_start(folder, state, str(start or ""))
+    train, valid = _datasets(config, plan)
+    _check_sets(config)
+    annotations, unseen = _annotations(folder, state, train, valid)
+    if state.champion and not state.finished:
+        detections_on(valid, champion_detections(folder, state))  # its images must be today's, or nothing can be judged
+    resumed_epoch = 0
+    if start is not None and not (state.created and kind == "optimize"):
+        resumed_epoch = _resumed_epoch(start, train, config)
+    origin = Origin(str(start or ""), resumed_epoch, annotations)
+    warnings = tuple(keys_without_effect(loaded, len(train.class_names)))
+    return Inputs(config, source, plan, valid, folder, origin, warnings, unseen)
+
+
+def _check_sets(config: Config) -> None:
+    for name, where in config.evaluation.sets.items():
+        file = filled_path(f"evaluation.sets.{name}", where) / ANNOTATION_FILE
+        if not file.is_file():
+            raise ConfigError(f"evaluation.sets.{name}: no {ANNOTATION_FILE} in {file.parent}. Correct the path.")
+
+
+def _annotations(
+    folder: Path, state: State, train: Dataset, valid: Dataset
+) -> tuple[dict[str, str], tuple[Dataset, ...]]:
+    """What tells both datasets from changed ones (annotations, images), and those that are new to the run folder."""
+    datasets = {"train": train, "valid": valid}
+    files = {split: dataset.root / ANNOTATION_FILE for split, dataset in datasets.items()}
+    now = {split: sha256_of(file) for split, file in files.items()}
+    for split, dataset in datasets.items():
+        files[f"{split} images"] = dataset.root
+        now[f"{split} images"] = fingerprint_of([image.path for image in dataset.images])
+    if state.created:
+        refuse_other_annotations(folder, state, now, files)
+    known = {sha256 for run in state.runs for sha256 in run.annotations.values()}
+    return now, tuple(dataset for split, dataset in datasets.items() if now[split] not in known)
+
+
+def run_folder(loaded: LoadedConfig) -> Path:
+    """Where a configuration's run lies unless the command line says otherwise."""
+    config = loaded.config
+    return Path(config.output.output_dir or config.checkpoint.save_dir or f"runs/{Path(loaded.source).stem}")
+
+
+def _datasets(config: Config, plan: Plan) -> tuple[Dataset, Dataset]:
+    train, valid = read_splits(config)
+    for dataset in (train, valid):
+        if not any(len(truth) for truth in dataset.truths):
+            raise DatasetError(f"{dataset.root}: no object is annotated. Add annotations, or name another category.")
+    known = metric_definitions(config.evaluation.max_dets)
+    for metric in (plan.target.metric, plan.guard.metric):
+        if metric not in known:
+            raise ConfigError(f"strategy: unknown metric {metric!r}; known are {', '.join(known)}.")
+    if plan.target.metric == "map_small" and not any((truth.areas < SMALL_PX2).any() for truth in valid.truths):
+        raise DatasetError(
+            f"{valid.root}: no object is smaller than 32x32 px, so map_small is not defined. Set target.metric."
+        )
+    return train, valid
+
+
+def _resumed_epoch(path: Path, train: Dataset, config: Config) -> int:
+    from smallsight.training.start import epoch_of
+
+    return epoch_of(path, train, config)

@@ -1,0 +1,67 @@
+"""What `report` and `compare` do."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from smallsight.champion import examine
+from smallsight.errors import RunFolderError, visible
+from smallsight.report.analysis import analyse
+from smallsight.report.document import REPORT_FILE, to_document
+from smallsight.report.history import History, read_history
+from smallsight.report.story import tell
+from smallsight.report.summary import print_summary
+from smallsight.report_files import comparison_of, write_everything, write_page
+from smallsight.status import JOURNAL, read_state
+
+
+def history_of(path: Path) -> History:
+    """The history in a run folder or in a JSON file.
+
+    Raises:
+        HistoryError: the file can't be read.
+        RunFolderError: the folder holds no run.
+    """
+    if (path / JOURNAL).is_file():
+        return tell(path, read_state(path))
+    if path.is_dir() and not (path / REPORT_FILE).is_file():
+        raise RunFolderError(
+            f"{path}: neither {JOURNAL} nor {REPORT_FILE} is in it, so no run. Give a run folder or a JSON file."
+        )
+    return read_history(path / REPORT_FILE if path.is_dir() else path)
+
+
+def show_report(path: Path, *, as_json: bool, html: Path | None = None) -> None:
+    """Print the report on a run or a recorded history; a run's files are written anew.
+
+    Args:
+        html: write the page there, too.
+    """
+    state = read_state(path) if (path / JOURNAL).is_file() else None
+    history = history_of(path)
+    analysis = analyse(history)
+    evidence = examine(path, state) if state else None
+    if html is not None:
+        write_page(html, history, state, evidence)
+    if as_json:
+        print(json.dumps(to_document(history, analysis, evidence), indent=1))  # noqa: T201 - the command's output
+        return
+    own = write_everything(path, history, state, evidence) if state is not None and os.access(path, os.W_OK) else None
+    console = Console(highlight=False)
+    print_summary(console, history, analysis, own or html, evidence)
+    if own is not None and html is not None:
+        console.print(f"Report: {visible(str(html))}", markup=False, soft_wrap=True)
+
+
+def compare_runs(one: Path, other: Path, *, as_json: bool) -> str:
+    """Two runs, or recorded histories, side by side as text or JSON.
+
+    Raises:
+        HistoryError, RunFolderError: see `history_of`.
+    """
+    states = [read_state(path) if (path / JOURNAL).is_file() else None for path in (one, other)]
+    return comparison_of((history_of(one), states[0]), (history_of(other), states[1]), as_json=as_json)
