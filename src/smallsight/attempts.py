@@ -16,9 +16,9 @@ BEST = "best.pth"
 """In an attempt's folder: what its process printed, and the state after its best epoch."""
 
 
-def detections_file(attempt_folder: Path, epoch: int) -> Path:
-    """What was found on the validation set after one epoch."""
-    return attempt_folder / "detections" / f"valid_epoch_{epoch:03d}.npz"
+def detections_file(attempt_folder: Path, epoch: int, *, other: bool = False) -> Path:
+    """What was found on the validation set after one epoch, by the judged weights or by the other ones."""
+    return attempt_folder / "detections" / f"valid_epoch_{epoch:03d}{'_other' if other else ''}.npz"
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ class AttemptSpec:
         """Weights and metrics of one epoch."""
         return Path(self.run_folder) / "checkpoints" / f"checkpoint_epoch_{epoch}_lightweight.pth"
 
-    def detections(self, epoch: int) -> Path:
-        """What was found on the validation set after one epoch."""
-        return detections_file(Path(self.folder), epoch)
+    def detections(self, epoch: int, *, other: bool = False) -> Path:
+        """See `detections_file`."""
+        return detections_file(Path(self.folder), epoch, other=other)
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,9 @@ class Estimate:
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
+Weights = Literal["average", "raw"]
+
+
 @dataclass(frozen=True)
 class EpochRecord:
     """What one epoch of training reached.
@@ -115,6 +118,9 @@ class EpochRecord:
         images_per_second: in training.
         peak_memory_mb: of the training process (CPU) or of the device (CUDA).
         resolution: px, the detector's input size in this phase.
+        weights: whose figures `metrics` holds: the trained weights (raw) or their average, whichever had the better
+            target metric; validation loss and detections are theirs too.
+        other: figures of the other ones; empty where both were the same.
     """
 
     epoch: int
@@ -129,6 +135,8 @@ class EpochRecord:
     images_per_second: float = math.nan
     peak_memory_mb: float = math.nan
     resolution: int = 0
+    weights: Weights = "average"
+    other: Mapping[str, Estimate] = field(default_factory=dict)
 
     def value(self, metric: str) -> float:
         """The metric's value, NaN where it is not known."""
@@ -201,6 +209,11 @@ def estimate_from_json(value: Mapping[str, Any]) -> Estimate:
     return Estimate(_number(value["value"]), _number(value["low"]), _number(value["high"]), int(value["n"]))
 
 
+def estimates_from_json(value: Mapping[str, Any]) -> dict[str, Estimate]:
+    """Estimates by name."""
+    return {name: estimate_from_json(item) for name, item in value.items()}
+
+
 def epoch_record_from_json(value: Mapping[str, Any]) -> EpochRecord:
     """The inverse of `to_json` for an EpochRecord."""
     numbers = ("train_loss", "val_loss", "learning_rate", "seconds", "images_per_second", "peak_memory_mb")
@@ -208,9 +221,11 @@ def epoch_record_from_json(value: Mapping[str, Any]) -> EpochRecord:
         epoch=int(value["epoch"]),
         phase=str(value["phase"]),
         attempt=int(value["attempt"]),
-        metrics={name: estimate_from_json(item) for name, item in value["metrics"].items()},
+        metrics=estimates_from_json(value["metrics"]),
         loss_parts={name: _number(item) for name, item in value["loss_parts"].items()},
         resolution=int(value["resolution"]),
+        weights=value.get("weights", "average"),
+        other=estimates_from_json(value.get("other", {})),
         **{name: _number(value[name]) for name in numbers},
     )
 

@@ -201,7 +201,9 @@ class Training(Section):
     `devices` are those of one machine, one process each; `batch_size` images go to every device of every machine.
     `batch_size: auto` takes the largest batch that fits, and accumulates to `effective_batch` images per optimizer step
     (`EFFECTIVE_BATCH` where it is not given). `top_scale` caps the scales of multi-scale training, as a share of the
-    resolution. A training process that gives no sign of life for `hang_timeout_s` is killed and started again.
+    resolution. `warmup_steps` is the longest ramp of the learning rate. The average of the weights looks back over
+    `ema_epochs` epochs, but never keeps more than `ema_decay` of itself at a step. A training process that gives no
+    sign of life for `hang_timeout_s` is killed and started again.
     """
 
     batch_size: _Positive | Literal["auto"] = 16
@@ -226,6 +228,7 @@ class Training(Section):
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 50
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
+    ema_epochs: Annotated[float, Field(gt=0, le=1000)] = 1.0
     small_object_loss_weight: Annotated[float, Field(ge=1, le=100)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     threads: Annotated[int, Field(ge=0, le=1024)] = 0

@@ -124,7 +124,7 @@ def test_the_place_in_the_epoch(images: int, batch: int, accumulate: int, place:
     sums = {"loss": 2.0 * done}
     state = SimpleNamespace(
         supply=SimpleNamespace(samples=images, batches=images),
-        config=SimpleNamespace(training=SimpleNamespace(images_per_batch=1)),
+        config=SimpleNamespace(training=SimpleNamespace(images_per_batch=1, warmup_steps=0)),
         module=SimpleNamespace(meter=LossMeter(), steps_done=0),
     )
     content = {"records": [], "next_epoch": 3, "tiny_boost": 1.0, "seconds_before": 1.0, "steps_done": 7}
@@ -178,14 +178,14 @@ def test_weights_that_are_no_numbers_are_not_saved(
     data: Path, tmp_path: Path, steps: list[Step], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A finite loss may have a gradient that is not; to go on from there would be no use."""
-    average = TrainingModule._average
+    step = TrainingModule.optimizer_step
 
-    def spoiling(self: TrainingModule) -> None:
-        average(self)
+    def spoiling(self: TrainingModule, *arguments: Any, **more: Any) -> None:
+        step(self, *arguments, **more)
         if self.steps_done == 3:
             next(self.detector.parameters()).data[0] = float("nan")
 
-    monkeypatch.setattr(TrainingModule, "_average", spoiling)
+    monkeypatch.setattr(TrainingModule, "optimizer_step", spoiling)
     settings = tiny_settings(data)
     settings["checkpoint"] = {"every_steps": 1}
     spec = attempt_spec(tmp_path, settings)

@@ -231,6 +231,7 @@ def _record(path: Path, key: str, row: Any) -> EpochRecord:
         if _METRIC.fullmatch(name) and (value is not None or name in counts)
     }
     parts = _table(where, row, "loss_parts")
+    numbers: dict[str, Any] = {name: _number(where, name, row.get(name)) for name in _NUMBERS}
     return EpochRecord(
         epoch=int(key),
         phase=_text(where, row.get("phase", RECORDED_PHASE)),
@@ -238,7 +239,7 @@ def _record(path: Path, key: str, row: Any) -> EpochRecord:
         attempt=_count(where, "attempt", row.get("attempt", 1)),
         resolution=_count(where, "resolution", row.get("resolution", 0)),
         loss_parts={name: _number(where, f"loss_parts.{name}", value) for name, value in parts.items()},
-        **{name: _number(where, name, row.get(name)) for name in _NUMBERS},
+        **numbers,
     )
 
 

@@ -58,9 +58,13 @@ def champion_detections(run_folder: Path, state: State) -> Path:
 
 
 def contenders(folder: Path, chosen: EpochRecord, records: Iterable[EpochRecord]) -> list[Path]:
-    """What each epoch of an attempt found on the validation set, the chosen one first."""
-    others = (record.epoch for record in records if record.epoch != chosen.epoch)
-    return [detections_file(folder, epoch) for epoch in (chosen.epoch, *others)]
+    """What each epoch of an attempt found on the validation set, the chosen one first.
+
+    Of each epoch the raw and the averaged weights were candidates, so both are in the list.
+    """
+    epochs = [chosen, *(record for record in records if record.epoch != chosen.epoch)]
+    judged = [detections_file(folder, record.epoch) for record in epochs]
+    return [*judged, *(detections_file(folder, record.epoch, other=True) for record in epochs if record.other)]
 
 
 def champion_contenders(run_folder: Path, state: State) -> list[Path]:

@@ -10,16 +10,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from smallsight.config import Config
 from smallsight.data.coco import Dataset
 from smallsight.data.groups import groups_of
-from smallsight.evaluation.ap import evaluate
+from smallsight.detectors.base import Detector
+from smallsight.evaluation.ap import Evaluation, evaluate
 from smallsight.evaluation.bootstrap import Units, with_intervals
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.files import copy_atomically
-from smallsight.records import Detections, EpochRecord, Estimate, to_json
+from smallsight.records import Detections, EpochRecord, Estimate, Weights, to_json
 from smallsight.rng import keyed_generator
+from smallsight.training.averaging import are_equal
 from smallsight.training.checkpoint import previous_of, save_checkpoint
 from smallsight.training.memory import peak_mb
 from smallsight.training.module import LossMeter
@@ -46,23 +49,28 @@ def evaluate_start(state: TrainingState) -> None:
     _conclude(state, state.spec.first_epoch - 1, time.monotonic())
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    """One set of weights after an epoch, with what it found."""
+
+    weights: Weights
+    prediction: Prediction
+    evaluation: Evaluation
+
+    def value(self, metric: str) -> float:
+        """The metric's value; below all others where it is not known."""
+        value = self.evaluation.metrics[metric].value
+        return -math.inf if math.isnan(value) else value
+
+
 def _conclude(state: TrainingState, epoch: int, began: float) -> None:
-    config, spec = state.config, state.spec
     trained_s = time.monotonic() - began
     state.channel.tell({"event": "evaluating", "epoch": epoch})
     state.processes.even_buffers(state.module.detector, state.module.ema)
-    found = predict(
-        state.module.ema,
-        state.valid,
-        config.training.resolution,
-        batch_size=config.evaluation.batch_size,
-        with_losses=True,
-        stop_requested=state.channel.stop_requested,
-        processes=state.processes,
-    )
-    if spec.first_epoch <= epoch < spec.last_epoch:
-        _look_for_hard_negatives(state, epoch)
-    record = _record(state, epoch, found, began, trained_s) if state.processes.leads else None
+    judged, *others = _candidates(state)
+    if state.spec.first_epoch <= epoch < state.spec.last_epoch:
+        _look_for_hard_negatives(state, state.module.weights(judged.weights), epoch)
+    record = _record(state, epoch, judged, others, began, trained_s) if state.processes.leads else None
     record = state.processes.told(record)
     assert record is not None
     _keep(state, record)
@@ -71,37 +79,72 @@ def _conclude(state: TrainingState, epoch: int, began: float) -> None:
     state.channel.tell({"event": "epoch", "record": to_json(record)})
 
 
-def _record(state: TrainingState, epoch: int, found: Prediction, began: float, trained_s: float) -> EpochRecord:
-    """Keep the detections and judge them."""
+def _candidates(state: TrainingState) -> list[_Candidate]:
+    """The averaged and the raw weights, the better one by the target metric first; one where both are the same.
+
+    The average is ahead late in a training, the raw weights are ahead while much is learnt.
+    """
+    module, target = state.module, state.spec.target_metric
+    names: tuple[Weights, ...] = ("average",) if are_equal(module.ema, module.detector) else ("average", "raw")
+    found = [_candidate(state, name) for name in names]
+    return sorted(found, key=lambda each: each.value(target), reverse=True)  # stable: the average where they are equal
+
+
+def _candidate(state: TrainingState, weights: Weights) -> _Candidate:
+    config = state.config
+    found = predict(
+        state.module.weights(weights).eval(),
+        state.valid,
+        config.training.resolution,
+        batch_size=config.evaluation.batch_size,
+        with_losses=True,
+        stop_requested=state.channel.stop_requested,
+        processes=state.processes,
+    )
+    return _Candidate(weights, found, _evaluated(config, state.valid.dataset, found.detections))
+
+
+def _record(
+    state: TrainingState, epoch: int, judged: _Candidate, others: list[_Candidate], began: float, trained_s: float
+) -> EpochRecord:
+    """Keep the detections of all candidates; the figures are those of the judged one."""
     config, spec, means = state.config, state.spec, state.module.meter.means()
-    save_detections(spec.detections(epoch), found.detections, [image.id for image in state.valid.dataset.images])
+    ids = [image.id for image in state.valid.dataset.images]
+    for candidate in (judged, *others):
+        path = spec.detections(epoch, other=candidate is not judged)
+        save_detections(path, candidate.prediction.detections, ids)
     return EpochRecord(
         epoch=epoch,
         phase=spec.phase,
         attempt=spec.attempt,
-        metrics=_metrics(config, state.valid.dataset, found.detections),
+        metrics=_with_intervals(config, state.valid.dataset, judged.evaluation),
         train_loss=sum(means.values()) if means else math.nan,
-        val_loss=found.loss,
+        val_loss=judged.prediction.loss,
         loss_parts=means,
         learning_rate=state.module.learning_rate if means else math.nan,
         seconds=time.monotonic() - began,
         images_per_second=state.supply.samples / trained_s if means else math.nan,
         peak_memory_mb=peak_mb(state.device),
         resolution=config.training.resolution,
+        weights=judged.weights,
+        other=others[0].evaluation.metrics if others else {},
     )
 
 
-def _metrics(config: Config, dataset: Dataset, detections: list[Detections]) -> Mapping[str, Estimate]:
-    settings = config.evaluation
-    classes = len(dataset.class_names)
-    evaluation = evaluate(
+def _evaluated(config: Config, dataset: Dataset, detections: list[Detections]) -> Evaluation:
+    settings, classes = config.evaluation, len(dataset.class_names)
+    return evaluate(
         dataset.truths, detections, classes, max_dets=settings.max_dets, centre_hit_px=settings.centre_hit_px
     )
+
+
+def _with_intervals(config: Config, dataset: Dataset, evaluation: Evaluation) -> Mapping[str, Estimate]:
+    settings = config.evaluation
     units = Units.of(len(dataset), groups_of(dataset), settings.resample)
     return with_intervals(evaluation, groups=units.groups, replicates=settings.replicates)
 
 
-def _look_for_hard_negatives(state: TrainingState, epoch: int) -> None:
+def _look_for_hard_negatives(state: TrainingState, detector: Detector, epoch: int) -> None:
     """Remember the false alarms on a few training frames, chosen by the epoch."""
     sampling = state.config.sampling
     count = min(sampling.hard_negative_frames, len(state.train))
@@ -110,7 +153,7 @@ def _look_for_hard_negatives(state: TrainingState, epoch: int) -> None:
     generator = keyed_generator("hard", state.config.training.seed, epoch)
     chosen = [int(index) for index in generator.choice(len(state.train), size=count, replace=False)]
     mine = state.processes.share(chosen)
-    found = hard_points(state.module.ema, state.train, mine, state.config.training.resolution)
+    found = hard_points(detector, state.train, mine, state.config.training.resolution)
     state.hard_xy.update(state.processes.merged(found))
 
 

@@ -53,8 +53,24 @@ def _train(state: TrainingState) -> None:
     if waits_for_its_end and not finish_epoch(state, time.monotonic() - state.seconds_before):
         return
     if state.epoch <= spec.last_epoch:
+        _tell_settings(state)
         _probe(state)
         _trainer(state).fit(state.module)
+
+
+def _tell_settings(state: TrainingState) -> None:
+    """What was decided for this attempt: the horizon of the average, and the ramp of the learning rate."""
+    averaging = state.module.averaging
+    state.channel.tell(
+        {
+            "event": "averaging",
+            "steps_per_epoch": averaging.steps_per_epoch,
+            "horizon_steps": round(averaging.horizon_steps, 1),
+            "decay": round(averaging.decay, 6),
+        }
+    )
+    if state.ramp is not None:
+        state.channel.tell({"event": "ramp", "steps": state.ramp.steps, "reason": state.ramp.reason})
 
 
 def _probe(state: TrainingState) -> None:

@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 
 from smallsight.detectors.base import Detector, Losses
 from smallsight.errors import TrainingError
-from smallsight.records import Sample
+from smallsight.records import Sample, Weights
 from smallsight.sections import Training
+from smallsight.training.averaging import Averaging
 from smallsight.training.loader import Batch
 from smallsight.training.processes import Processes
 
@@ -61,9 +62,9 @@ class LossMeter:
         return self.tiny_sum / self.tiny_batches if self.tiny_batches else math.nan
 
 
-def rate_factor(step: int, total_steps: int, warmup_steps: int, schedule: str) -> float:
+def rate_factor(step: int, total_steps: int, ramp_steps: int, schedule: str) -> float:
     """Share of the configured learning rate at optimizer step `step` (from 0) of an attempt."""
-    ramp = min(1.0, (step + 1) / (warmup_steps + 1))
+    ramp = min(1.0, (step + 1) / (ramp_steps + 1))
     if schedule == "constant":
         return ramp
     return ramp * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, total_steps))))
@@ -109,13 +110,19 @@ class TrainingModule(pl.LightningModule):
         self.total_steps = total_steps
         self.meter = LossMeter()
         self.steps_done = 0
+        self.averaging = Averaging.of(settings, math.ceil(batches / settings.grad_accum_steps))
         self.ema_updates = 0
+        self.ramp_steps = 0
         self.optimizer: torch.optim.Optimizer | None = None
         self.optimizer_state: dict[str, Any] | None = None
         self.scaling_state: dict[str, Any] = {}
         self._batches = batches
         self._loader = loader
         self._processes = processes
+
+    def weights(self, name: Weights) -> Detector:
+        """The detector with the trained weights, or with their average."""
+        return self.ema if name == "average" else self.detector
 
     def train_dataloader(self) -> DataLoader[Sample]:
         return self._loader()
@@ -151,8 +158,7 @@ class TrainingModule(pl.LightningModule):
         return self.settings.learning_rate * self._factor()
 
     def _factor(self) -> float:
-        s = self.settings
-        return rate_factor(self.steps_done, self.total_steps, s.warmup_steps, s.schedule)
+        return rate_factor(self.steps_done, self.total_steps, self.ramp_steps, self.settings.schedule)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         assert self.optimizer is not None
@@ -172,15 +178,5 @@ class TrainingModule(pl.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
         self.steps_done += 1
-        self._average()
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Move the averaged weights and buffers towards the trained ones; faster at the start of the training."""
         self.ema_updates += 1
-        decay = min(self.settings.ema_decay, (1 + self.ema_updates) / (10 + self.ema_updates))
-        for averaged, trained in zip(self.ema.state_dict().values(), self.detector.state_dict().values(), strict=True):
-            if averaged.dtype.is_floating_point:
-                averaged.lerp_(trained.to(averaged.dtype), 1 - decay)
-            else:
-                averaged.copy_(trained)
+        self.averaging.move(self.ema, self.detector, self.ema_updates)

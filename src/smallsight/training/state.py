@@ -20,19 +20,19 @@ from smallsight.detectors.build import build_detector
 from smallsight.errors import ConfigError, Interrupted
 from smallsight.files import remove_leftovers
 from smallsight.records import EpochRecord, Sample, epoch_record_from_json, to_json
+from smallsight.training.averaging import MATURE
 from smallsight.training.checkpoint import load_weights, newest_whole, save_checkpoint
 from smallsight.training.device import precision_of, resolve_device
 from smallsight.training.loggers import EpochLog
 from smallsight.training.module import NotANumber, TrainingModule
 from smallsight.training.probing import with_batch_size
 from smallsight.training.processes import Channel, LeadersChannel, Processes
+from smallsight.training.ramp import Ramp, conditions, ramp_for
 from smallsight.training.start import own_checkpoint, read_start
 from smallsight.training.supply import Supply
 
 VALID_CACHE_SHARE = 0.3
 """Share of the memory for decoded frames that the validation set gets."""
-UPDATES_OF_A_LONG_TRAINING = 10_000
-"""Taken for the average (EMA) of a file that does not say how old it is, so that it moves at its full inertia."""
 
 
 class TrainingState:
@@ -45,6 +45,7 @@ class TrainingState:
         seconds_before: how long it took until then.
         boost: how much more often the epoch takes images with tiny objects.
         hard_xy: by training frame, centres (K, 2) px, image frame, of the detector's false alarms.
+        ramp: of the learning rate, decided when the attempt begins; None after a restart, which only goes on with it.
     """
 
     def __init__(self, spec: AttemptSpec, channel: Channel) -> None:
@@ -80,6 +81,7 @@ class TrainingState:
         self.epoch = spec.first_epoch
         self.skip_batches = 0
         self.seconds_before = 0.0
+        self.ramp: Ramp | None = None
         self.module = self._module()
         self._restore()
         if self.processes.leads:
@@ -125,11 +127,20 @@ class TrainingState:
         if saved and (saved.get("run_id"), saved.get("phase"), saved.get("attempt")) == own:
             self._load(saved, spec.checkpoint)
             self._take_up(saved)
-        elif spec.start == "warm":
+            return
+        content: Mapping[str, Any] = {}
+        if spec.start == "warm":
             content, notes = read_start(path, self.detector, self.train.dataset, self.config)
             for note in notes:
                 self._note(f"Given checkpoint: {note}.")
             self._load(content, path)
+        self.ramp = ramp_for(
+            self.config.training,
+            self.module.total_steps,
+            content.get("trained_with"),
+            has_optimizer_state=content.get("optimizer") is not None,
+        )
+        self.module.ramp_steps = self.ramp.steps
 
     def _take_up(self, content: Mapping[str, Any]) -> None:
         """Go on in the epoch where the checkpoint stands, also with another batch size than it was written with."""
@@ -143,11 +154,12 @@ class TrainingState:
         meter.sums = {name: value * per_batch for name, value in content["meter_sums"].items()}
         meter.tiny_sum, meter.tiny_batches = content["meter_tiny"]
         self.module.steps_done = content["steps_done"]
+        self.module.ramp_steps = content.get("ramp_steps", self.config.training.warmup_steps)
 
     def _load(self, content: Mapping[str, Any], path: Path) -> None:
         load_weights(self.module.detector, content["model"], path)
         load_weights(self.module.ema, content["ema_model"], path)
-        self.module.ema_updates = int(content.get("ema_updates", UPDATES_OF_A_LONG_TRAINING))
+        self.module.ema_updates = int(content.get("ema_updates", MATURE))
         self.module.optimizer_state = content.get("optimizer")
         self.module.scaling_state = content.get("scaling", {})
         if content.get("run_id") == self.spec.run_id:
@@ -186,6 +198,8 @@ class TrainingState:
             "optimizer": module.optimizer.state_dict() if module.optimizer else module.optimizer_state,
             "scaling": module.scaling(),
             "steps_done": module.steps_done,
+            "ramp_steps": module.ramp_steps,
+            "trained_with": conditions(self.config.training, module.learning_rate),
             "next_epoch": self.epoch,
             "skip_batches": batches_done,
             "batch_size": self.config.training.images_per_batch,
@@ -208,6 +222,7 @@ class TrainingState:
             "epoch": epoch,
             "model": self.module.detector.state_dict(),
             "ema_model": self.module.ema.state_dict(),
+            "judged": self.records[-1].weights if self.records else "average",
             "ema_updates": self.module.ema_updates,
             "metrics": {name: to_json(item) for name, item in metrics.items()},
         }

@@ -1,0 +1,61 @@
+"""The average of the weights (EMA): how far back it looks, and how it follows the trained weights.
+
+An average that looks back over more steps than a phase has never arrives: it still holds the weights that the phase
+started from, and the phase seems to bring nothing. So the horizon is counted in epochs, not in steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from smallsight.sections import Training
+
+MATURE = 10_000
+"""Updates of an average whose file does not say how old it is: it has left its first weights behind."""
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """How an average follows the trained weights.
+
+    Attributes:
+        steps_per_epoch: optimizer steps of an epoch.
+        decay: share of the average that stays at each step, once it is mature.
+    """
+
+    steps_per_epoch: int
+    decay: float
+
+    @staticmethod
+    def of(settings: Training, steps_per_epoch: int) -> Averaging:
+        """A horizon of `ema_epochs` epochs, as far as `ema_decay` allows."""
+        horizon = max(1.0, settings.ema_epochs * steps_per_epoch)
+        return Averaging(steps_per_epoch, min(settings.ema_decay, 1 - 1 / horizon))
+
+    @property
+    def horizon_steps(self) -> float:
+        """After so many steps, e^-1 of the older weights is left (about; exact for long horizons)."""
+        return 1 / (1 - self.decay)
+
+    def decay_at(self, update: int) -> float:
+        """The decay of one update, counted from 1; a young average forgets faster, so that it leaves random weights."""
+        return min(self.decay, (1 + update) / (10 + update))
+
+    @torch.no_grad()
+    def move(self, average: nn.Module, trained: nn.Module, update: int) -> None:
+        """Move averaged weights and buffers towards the trained ones, in place."""
+        share = 1 - self.decay_at(update)
+        for averaged, value in zip(average.state_dict().values(), trained.state_dict().values(), strict=True):
+            if averaged.dtype.is_floating_point:
+                averaged.lerp_(value.to(averaged.dtype), share)
+            else:
+                averaged.copy_(value)
+
+
+def are_equal(average: nn.Module, trained: nn.Module) -> bool:
+    """Whether both hold the same weights, as at a start from a file without an average."""
+    pairs = zip(average.state_dict().values(), trained.state_dict().values(), strict=True)
+    return all(torch.equal(averaged, value) for averaged, value in pairs)
