@@ -228,7 +228,7 @@ class Training(Section):
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 50
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
-    ema_epochs: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    ema_epochs: Annotated[float, Field(gt=0, le=1000)] = 2.0
     small_object_loss_weight: Annotated[float, Field(ge=1, le=100)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     threads: Annotated[int, Field(ge=0, le=1024)] = 0

@@ -88,5 +88,5 @@ def test_what_was_decided_for_the_attempt_is_told(stuck: tuple[AttemptSpec, list
     channel = Recorder()
     run_attempt(attempt_spec(Path(spec.run_folder).parent / "c", tiny_settings(data), last=2), channel)
     told = {event["event"]: event for event in channel.events}
-    assert told["averaging"] == {"event": "averaging", "steps_per_epoch": 6, "horizon_steps": 6.0, "decay": 0.833333}
+    assert told["averaging"] == {"event": "averaging", "steps_per_epoch": 6, "horizon_steps": 12.0, "decay": 0.916667}
     assert told["ramp"] == {"event": "ramp", "steps": 2, "reason": "the optimizer starts without its moments"}
