@@ -85,8 +85,7 @@ def averages_for(start: Detector, steps_per_epoch: int) -> dict[str, tuple[Avera
 def phase(
     start: tuple[Detector, Any], supply: Supply, training: Training, steps: int, sets: Mapping[str, Dataset]
 ) -> list[Any]:
-    """A phase of so many steps that goes on with the optimizer's moments; a row for each set of weights, half-way and at
-    the end."""
+    """A phase of so many steps that goes on with the optimizer's moments; each set of weights half-way and last."""
     detector, per_epoch = copy.deepcopy(start[0]), max(1, round(steps / EPOCHS))
     optimizer = optimizer_of(detector, training)
     optimizer.load_state_dict(copy.deepcopy(start[1]))
