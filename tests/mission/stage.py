@@ -1,4 +1,4 @@
-"""The author's situation in small: rendered frames, the document's configuration files, and an old checkpoint of epoch 39.
+"""The author's situation in small: rendered frames, the document's configurations, and an old checkpoint of epoch 39.
 
 RF-DETR can't learn on a CPU in minutes, so the embedded detector takes its place, wrapped in a file of the old layout:
 `model`, `ema_model`, `optimizer`, `lr_scheduler`, `epoch` (counted from 0) and `args` as a Namespace.
@@ -111,9 +111,9 @@ def write_config(stage: Stage, name: str, *, start_epoch: int, epochs: int, reso
     content = {
         "model": {"detector": "nano", "num_classes": 1},
         "training": {
-            "batch_size": 8,
+            "batch_size": 4,
             "grad_accum_steps": 2,
-            "learning_rate": 0.0005,
+            "learning_rate": 0.002,
             "weight_decay": 0.0001,
             "gradient_clip": 5.0,
             "epochs": epochs,
@@ -121,6 +121,7 @@ def write_config(stage: Stage, name: str, *, start_epoch: int, epochs: int, reso
             "multi_scale": multi_scale,
             "num_workers": 0,
         },
+        "sampling": {"crop_px": 128, "crops_per_image": 1},
         "dataset": {"coco_train_path": "data/train", "coco_val_path": "data/valid", "category_name": "ball"},
         "checkpoint": {"start_epoch": start_epoch},
         "output": {"output_dir": "models"},

@@ -133,8 +133,8 @@ def test_the_missions_chain_from_an_old_checkpoint(project: Path, capsys: pytest
 def test_raw_and_averaged_weights_carry_over_each_for_itself(project: Path) -> None:
     """Trained at a rate of nearly nothing, both are still what the old file held."""
     given = torch.load("models/checkpoint.pth", weights_only=False)
-    still = ("checkpoint.start_epoch=38", "training.epochs=39", "training.learning_rate=1.0e-9", "training.ema_epochs=1000")
-    go_on("resume_20_epochs_low_memory", "models/checkpoint.pth", *still)
+    still = ("training.epochs=39", "training.learning_rate=1.0e-9", "training.ema_epochs=1000")
+    go_on("resume_20_epochs_low_memory", "models/checkpoint.pth", "checkpoint.start_epoch=38", *still)
     found, key = load_checkpoint(lightweight(39)), "transformer.decoder.layers.0.linear1.weight"
     assert torch.allclose(found["model"][f"model.{key}"], given["model"][key], atol=1e-7)
     apart = found["ema_model"][f"model.{key}"] - found["model"][f"model.{key}"]
