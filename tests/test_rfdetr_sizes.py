@@ -17,7 +17,15 @@ from smallsight.rfdetr_sizes import SIZES, resolution_error
         ("large", 1120, None),
         ("large", 1280, None),
         ("large", 1288, "RF-DETR large needs a multiple of 32; got 1288. Use 1280 or 1312."),
-        ("base", 40, "RF-DETR base needs a multiple of 56; got 40. Use 56 or 112."),
+        ("base", 280, None),
+        (
+            "base",
+            224,
+            "RF-DETR base has 300 queries, each with a patch of its own; got 224, expected 280 or more. Use 280.",
+        ),
+        ("nano", 288, None),
+        ("tiny", 64, None),
+        ("tiny", 32, "RF-DETR tiny has 16 queries, each with a patch of its own; got 32, expected 64 or more. Use 64."),
     ],
 )
 def test_which_resolutions_a_size_takes(size: str, resolution: int, advice: str | None) -> None:
@@ -41,6 +49,12 @@ def test_every_scale_of_a_training_is_legal(size: str) -> None:
     made = build_config({"model": {"rfdetr_size": size}, "training": training}, "run.yaml")
     scales = training_scales(made, step)
     assert len(scales) > 5 and all(resolution_error(size, scale) is None for scale in scales)
+
+
+def test_multi_scale_training_goes_no_lower_than_the_queries_allow() -> None:
+    training = {"resolution": 336, "multi_scale": True, "expanded_scales": True}
+    made = build_config({"model": {"rfdetr_size": "base"}, "training": training}, "run.yaml")
+    assert training_scales(made, 56) == (280, 336, 392)
 
 
 def test_without_the_library_the_answer_is_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

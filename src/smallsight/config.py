@@ -143,6 +143,12 @@ def resolution_step(config: Config) -> int:
     return SIZES[model.rfdetr_size].step_px if model.detector == "rfdetr" else NANO_STEP_PX
 
 
+def _least_px(config: Config) -> int:
+    """The smallest resolution that the detector trains at, px."""
+    model = config.model
+    return SIZES[model.rfdetr_size].least_px if model.detector == "rfdetr" else NANO_STEP_PX
+
+
 def training_scales(config: Config, step: int) -> tuple[int, ...]:
     """The resolutions that training draws from, px: the resolution alone, or the multiples of `step` around it."""
     resolution = config.training.resolution
@@ -150,5 +156,6 @@ def training_scales(config: Config, step: int) -> tuple[int, ...]:
         return (resolution,)
     low, high = EXPANDED_SPAN if config.training.expanded_scales else MULTI_SCALE_SPAN
     high = min(high, config.training.top_scale or high)
-    first, last = math.ceil(resolution * low / step - 1e-6), math.floor(resolution * high / step + 1e-6)
+    low_px = max(resolution * low, _least_px(config))
+    first, last = math.ceil(low_px / step - 1e-6), math.floor(resolution * high / step + 1e-6)
     return tuple(range(first * step, last * step + 1, step)) or (resolution,)

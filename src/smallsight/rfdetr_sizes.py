@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from dataclasses import dataclass
 
 INSTALL = "pip install 'smallsight[rfdetr]'"
@@ -20,6 +21,7 @@ class RFDetrSize:
         positional_side: side of the learnt grid of positions, in patches. It stays as it is at every resolution, so
             weights, average and optimizer fit whatever the resolution; the network stretches it to the image.
         backbone_layers, decoder_layers: how many.
+        queries: how many objects it looks for; each starts at a patch of its own.
     """
 
     name: str
@@ -29,6 +31,17 @@ class RFDetrSize:
     positional_side: int
     backbone_layers: int
     decoder_layers: int
+    queries: int = 300
+
+    @property
+    def least_px(self) -> int:
+        """The smallest resolution that it trains at.
+
+        With fewer patches than queries, the library hands the places of one group of queries to the next one, and the
+        group that detects is trained on places that it never sees when it detects.
+        """
+        side = math.ceil(math.sqrt(self.queries))
+        return math.ceil(side * self.patch_px / self.step_px) * self.step_px
 
     @property
     def step_px(self) -> int:
@@ -37,7 +50,7 @@ class RFDetrSize:
 
 
 _ALL = (
-    RFDetrSize("tiny", "RFDETRNanoConfig", 16, 2, 6, 3, 2),
+    RFDetrSize("tiny", "RFDETRNanoConfig", 16, 2, 6, 3, 2, queries=16),
     RFDetrSize("nano", "RFDETRNanoConfig", 16, 2, 24, 12, 2),
     RFDetrSize("small", "RFDETRSmallConfig", 16, 2, 32, 12, 3),
     RFDetrSize("medium", "RFDETRMediumConfig", 16, 2, 36, 12, 4),
@@ -55,8 +68,14 @@ def is_installed() -> bool:
 
 def resolution_error(size_name: str, resolution: int) -> str | None:
     """What is wrong with a resolution, with the nearest ones that fit; None where nothing is."""
-    step = SIZES[size_name].step_px
+    size = SIZES[size_name]
+    step, least = size.step_px, size.least_px
+    if resolution < least:
+        return (
+            f"RF-DETR {size_name} has {size.queries} queries, each with a patch of its own; got {resolution}, expected "
+            f"{least} or more. Use {least}."
+        )
     if resolution % step == 0:
         return None
-    below = max(1, resolution // step) * step
+    below = resolution // step * step
     return f"RF-DETR {size_name} needs a multiple of {step}; got {resolution}. Use {below} or {below + step}."

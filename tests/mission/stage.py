@@ -31,11 +31,13 @@ class Size:
 
     Attributes:
         images: rendered, in all splits.
-        epochs: so many epochs stand for each ten of the document.
+        later_epochs: of each phase that the document gives no epochs for.
+        budget_s: for `optimize`.
     """
 
     images: int = 260
-    epochs: int = 10
+    later_epochs: int = 2
+    budget_s: float = 150
 
 
 @dataclass(frozen=True)

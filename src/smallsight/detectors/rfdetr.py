@@ -33,7 +33,7 @@ from smallsight.rfdetr_sizes import SIZES, RFDetrSize
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the images that the backbone was trained on, in units of white."""
-_TINY = {"hidden_dim": 32, "sa_nheads": 2, "ca_nheads": 4, "num_queries": 20, "num_select": 20, "group_detr": 2}
+_TINY = {"hidden_dim": 32, "sa_nheads": 2, "ca_nheads": 4, "group_detr": 2}
 _TINY_FEED_FORWARD, _TINY_FEATURES = 64, [1, 2, 3]
 _NOT_FETCHED = "weights/are_put_in_by_ours.pth"
 """Named to the library as the file that weights come from; without one it asks the network for the backbone's."""
@@ -156,7 +156,8 @@ def library_settings(
     changes: dict[str, Any] = {}
     defaults = ModelDefaults()
     if size.name == "tiny":
-        changes, defaults = dict(_TINY), ModelDefaults(dim_feedforward=_TINY_FEED_FORWARD)
+        changes = {**_TINY, "num_queries": size.queries, "num_select": size.queries}
+        defaults = ModelDefaults(dim_feedforward=_TINY_FEED_FORWARD)
         changes["out_feature_indexes"] = list(_TINY_FEATURES)
     model = getattr(library, size.library_config)(
         num_classes=classes,
