@@ -28,6 +28,7 @@ GROUND = (
     "sections",
     "evidence",
     "rfdetr_sizes",
+    "foreign_files",
 )
 LAYERS: list[tuple[str, tuple[str, ...]]] = [
     # module, what of ours it may import; the first row that fits counts
@@ -35,6 +36,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("errors", ()),
     ("rng", ()),
     ("files", ()),
+    ("foreign_files", ("files",)),
     ("boxes", ("errors",)),
     ("yaml_files", ("errors",)),
     ("records", ("boxes",)),

@@ -21,6 +21,7 @@ from smallsight.data.coco import read_coco
 from smallsight.errors import Interrupted
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.records import Detections, EpochRecord, Estimate
+from smallsight.strategy.given import GivenFile
 
 CONFIG = """\
 training: {epochs: 2, resolution: 96}
@@ -269,7 +270,7 @@ def test_a_dry_run_loads_no_torch(project: Path) -> None:
 def test_a_plan_says_what_the_baseline_begins_with(
     project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, settings: list[str], title: str
 ) -> None:
-    monkeypatch.setattr("smallsight.commands.inputs._resumed_epoch", lambda *_: 7)
+    monkeypatch.setattr("smallsight.commands.inputs.look_at", lambda path, *_: GivenFile(str(path), epoch=7))
     monkeypatch.setattr("smallsight.commands.inputs.refuse_unavailable", lambda *_: None)
     outcome = cli(*optimize("--dry-run", *settings))
     assert (outcome.code, outcome.err) == (0, "") and title in outcome.out
@@ -283,7 +284,7 @@ def test_warnings_come_with_the_plan(project: Path, cli: Cli) -> None:
 
 
 def test_a_plan_as_json(project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smallsight.commands.inputs._resumed_epoch", lambda *_: 7)
+    monkeypatch.setattr("smallsight.commands.inputs.look_at", lambda path, *_: GivenFile(str(path), epoch=7))
     outcome = cli(*optimize("--dry-run", "--json", "--budget", "100s", "--resume", "any.pth"))
     rows = json.loads(outcome.out)["phases"]
     assert [(row["name"], row["epochs"], row["budget_s"]) for row in rows] == [

@@ -10,16 +10,31 @@ from smallsight.champion import champions_apart, crops_of
 from smallsight.errors import ConfigError, DatasetError, RunFolderError
 from smallsight.evidence import Evidence
 from smallsight.files import write_text_atomically
+from smallsight.foreign_files import REPORT_FILE, keep_foreign
 from smallsight.records import Estimate
+from smallsight.report.before import take_over
 from smallsight.report.comparison import Comparison, metrics_to_compare, to_comparison_document, to_comparison_markdown
 from smallsight.report.document import write_report
 from smallsight.report.history import History
 from smallsight.report.html import render
 from smallsight.report.markdown import to_markdown
+from smallsight.report.story import first_epoch
 from smallsight.report.summary import comparison_in_words
 from smallsight.strategy.state import State
 
 PAGE_FILE, SHORT_FILE = "report.html", "report.md"
+
+
+def make_way(folder: Path, state: State) -> list[str]:
+    """Give files that are not ours other names, where a run writes its report; epochs in them are taken over.
+
+    Returns:
+        A line for each.
+    """
+    lines, taken = keep_foreign(folder), None
+    if state.records:
+        taken = take_over(folder / REPORT_FILE, folder, first_epoch(state), state.plan["target"]["metric"])
+    return [*lines, *([taken] if taken else [])]
 
 
 def write_everything(folder: Path, history: History, state: State, evidence: Evidence | None) -> Path:

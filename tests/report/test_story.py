@@ -44,7 +44,12 @@ def run_of(name: str, first: int, outcome: Outcome | None = None, **attempt: Any
         first + 1,
         **{"records": records, "status": "completed", "seconds": 60.0, **attempt},
     )
-    return PhaseRun(name, 1, Decision("run", f"{name} next", name), (told,), closed=True, verdict=verdict or None)
+    decision = Decision("run", f"{name} next", name, epochs=2)
+    return PhaseRun(name, 1, decision, (told,), closed=True, verdict=verdict or None)
+
+
+def numbered(*runs: PhaseRun) -> tuple[PhaseRun, ...]:
+    return tuple(replace(run, number=number) for number, run in enumerate(runs, start=1))
 
 
 def state_of(*runs: PhaseRun, finished: str = "") -> State:
@@ -55,7 +60,7 @@ def state_of(*runs: PhaseRun, finished: str = "") -> State:
         config=Config().to_dict(),
         plan=PLAN.to_dict(),
         kind="optimize",
-        runs=(baseline, *runs),
+        runs=numbered(baseline, *runs),
         champion=champion,
         baseline=champion.record,
         stops=stops,
@@ -169,7 +174,7 @@ def test_a_single_phase_has_no_others(tmp_path: Path) -> None:
     state = replace(state_of(), kind="train", plan=Plan().to_dict(), runs=(run_of("resume_20_epochs", 1),))
     told = tell(tmp_path, state).phases
     assert [(phase.name, phase.outcome, phase.reason) for phase in told] == [
-        ("resume_20_epochs", "baseline", "first phase of this folder; not compared.")
+        ("resume_20_epochs", "baseline", "First phase of this folder; not compared.")
     ]
 
 
@@ -231,8 +236,9 @@ def test_the_configuration_of_a_single_phase_is_no_list_of_changes(tmp_path: Pat
 def test_what_a_later_single_phase_changed_is_told(tmp_path: Path) -> None:
     settings = flatten(Config().to_dict())
     first, second = run_of("one", 1, settings=settings), run_of("two", 3, settings=settings | {"training.seed": 7})
-    history = tell(tmp_path, replace(state_of(), kind="train", plan=Plan().to_dict(), runs=(first, second)))
-    assert [dict(phase.settings) for phase in history.phases] == [{}, {"training.seed": 7}]
+    history = tell(tmp_path, replace(state_of(), kind="train", plan=Plan().to_dict(), runs=numbered(first, second)))
+    assert [dict(phase.settings) for phase in history.phases] == [{"training.seed": 0}, {}]
+    assert history.config and history.config["training"]["seed"] == 7, "the configuration that holds now"
 
 
 def test_a_single_phases_configuration_raises_its_issues(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 
 from smallsight.attempts import AttemptResult, AttemptSpec
 from smallsight.config import Config
+from smallsight.files import sha256_of
 from smallsight.records import Decision, EpochRecord, Estimate, Verdict, epoch_record_from_json, to_json
+from smallsight.strategy.by_hand import ByHand
 from smallsight.strategy.folder import Origin, hold
+from smallsight.strategy.given import Call, GivenFile, TrainedIn
 from smallsight.strategy.journal import Journal
 from smallsight.strategy.means import Means
 from smallsight.strategy.plan import Plan
@@ -22,6 +26,8 @@ Script = Mapping[str, Sequence[Sequence[float | str]]]
 """By phase, for each try: the target metric after each epoch, or a failure; the last try is repeated."""
 
 EVIDENCE = 0.005
+AS_IT_CAME = 0.4
+"""What a checkpoint that is only measured reaches, where the script does not say."""
 
 
 class Killed(BaseException):
@@ -76,7 +82,7 @@ class FakeTrainer:
         answers = [on_epoch(record) for record in records]
         if answers and not answers[-1]:
             return AttemptResult()
-        attempts = self.script[spec.phase]
+        attempts = self.script.get(spec.phase, [[AS_IT_CAME]])
         figures = attempts[min(spec.attempt + spec.setbacks, len(attempts)) - 1]
         epochs = range(spec.first_epoch, spec.last_epoch + 1) or [spec.first_epoch - 1]
         for epoch, figure in zip(epochs, figures, strict=False):
@@ -117,7 +123,10 @@ class FakeTrainer:
             spec.best.write_text(f"{spec.phase} {spec.attempt} epoch {last.epoch}")
         state = {"run_id": spec.run_id, "phase": spec.phase, "attempt": spec.attempt}
         state["records"] = [to_json(record) for record in records]
-        spec.checkpoint.write_text(json.dumps(state))
+        if last.epoch >= spec.first_epoch:  # what was only evaluated leaves the checkpoint alone
+            spec.checkpoint.write_text(json.dumps(state))
+            spec.lightweight(last.epoch).parent.mkdir(exist_ok=True)
+            spec.lightweight(last.epoch).write_text(f"{spec.phase} {spec.attempt} epoch {last.epoch}")
 
 
 @dataclass
@@ -149,6 +158,7 @@ class Lab:
     resume: str = ""
     resumed_epoch: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict)
+    call: Call | None = None
     watcher: Watcher = field(default_factory=Watcher)
     published: list[State] = field(default_factory=list)
     compared: list[tuple[list[str], list[str]]] = field(default_factory=list)
@@ -170,19 +180,35 @@ class Lab:
         return self._with_run(
             lambda run: (
                 run.begin(config, self.plan, "train", Origin()),
-                run.train_as_configured(name, config, self.plan, self._origin(resume, resumed_epoch)),
-            )[-1]
+                run.train_as_configured(name, config, self.plan, self._origin(resume, resumed_epoch), self.call),
+            )[-1],
+            ByHand,
         )
 
     def _origin(self, resume: str, resumed_epoch: int) -> Origin:
-        return Origin(resume, resumed_epoch, self.annotations)
+        return Origin(self._given(resume, resumed_epoch) if resume else None, self.annotations)
 
-    def _with_run(self, act: Callable[[Run], State]) -> State:
+    def _given(self, resume: str, epoch: int) -> GivenFile:
+        """What `commands.inputs.look_at` would find: files of the lab are texts, and ours name their attempt."""
+        path = Path(resume)
+        if not path.is_file():
+            return GivenFile(resume, epoch=epoch)
+        text, wrote = path.read_text(), None
+        if weights := re.fullmatch(r"(\w+) (\d+) epoch (\d+)", text):
+            with Journal(self.folder / "journal.sqlite", read_only=True) as journal:
+                run_id = journal.events()[0].content["run_id"]
+            wrote, epoch = TrainedIn(run_id, weights[1], int(weights[2])), int(weights[3])
+        elif text.startswith("{") and (found := json.loads(text)).get("records"):
+            wrote = TrainedIn(found["run_id"], found["phase"], found["attempt"])
+            epoch = max(record["epoch"] for record in found["records"])
+        return GivenFile(resume, sha256_of(path), epoch, trained_in=wrote)
+
+    def _with_run(self, act: Callable[[Any], State], kind: type[Run] = Run) -> State:
         with hold(self.folder), FragileJournal(self.folder / "journal.sqlite") as journal:
             for pragma in ("synchronous=off", "journal_mode=memory"):  # speed; no test here cuts the power for real
                 journal._connection.execute(f"pragma {pragma}")
             journal.fuse = self.fuse
-            return act(Run(self.folder, journal, Means(self.trainer, self.compare, self.watcher, self.publish)))
+            return act(kind(self.folder, journal, Means(self.trainer, self.compare, self.watcher, self.publish)))
 
     def compare(self, candidates: Sequence[Path], champions: Sequence[Path]) -> Verdict:
         """By the figures themselves."""

@@ -167,10 +167,13 @@ def test_a_start_that_the_run_overwrites_is_kept(tmp_path: Path) -> None:
     given.write_text('{"run_id": "of old", "phase": "", "attempt": 1}')
     _overwriting(lab)
     lab.train("one", config_of(41), str(given), 39)
-    assert len(lab.trainer.specs) == 2 and set(lab.trainer.started_from) == {
+    assert [spec.phase for spec in lab.trainer.specs] == ["start", "one", "one"] and set(lab.trainer.started_from) == {
         '{"run_id": "of old", "phase": "", "attempt": 1}'
     }
-    assert {spec.start_path for spec in lab.trainer.specs} == {str(lab.folder / "phases" / "01_one" / "start.pth")}
+    assert {spec.start_path for spec in lab.trainer.specs} == {str(lab.folder / "phases" / "01_start" / "start.pth")}
+    assert f"{given} is kept as {lab.trainer.specs[0].start_path}; the run's own checkpoint.pth takes its place." in (
+        lab.watcher.lines
+    )
 
 
 def _overwriting(lab: Lab) -> None:
@@ -187,7 +190,7 @@ def _overwriting(lab: Lab) -> None:
 
 def test_a_start_that_is_gone_is_told(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
-    with pytest.raises(RunFolderError, match=r"nowhere\.pth: no such file, but phase one starts from it"):
+    with pytest.raises(RunFolderError, match=r"nowhere\.pth: no such file, but phase 1 of the run starts from it"):
         lab.train("one", config_of(2), "nowhere.pth")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 from smallsight.champion import detections_on
 from smallsight.config import Config, LoadedConfig, filled_path, load_config, refuse_unavailable, start_file
@@ -22,11 +22,12 @@ from smallsight.strategy.folder import (
     refuse_other_settings,
     refuse_other_start,
 )
+from smallsight.strategy.given import GivenFile, TrainedIn
 from smallsight.strategy.plan import Plan, check_plan, load_plan
+from smallsight.strategy.shipped import DEFAULT_STRATEGY, is_shipped, shipped_plan
 from smallsight.strategy.state import State
 from smallsight.unused_keys import keys_without_effect
 
-DEFAULT_STRATEGY = "small_objects"
 SMALL_PX2 = 32.0**2
 
 
@@ -47,11 +48,9 @@ class Inputs:
 def read_plan(path: Path | None) -> Plan:
     """The strategy in a file, or the shipped one of that name."""
     name = f"{path or DEFAULT_STRATEGY}"
-    shipped = files("smallsight") / "strategies" / f"{name}.yaml"
-    if path is not None and (path.is_file() or not shipped.is_file()):
+    if path is not None and (path.is_file() or not is_shipped(name)):
         return load_plan(path)
-    with as_file(shipped) as file:
-        return load_plan(file)
+    return shipped_plan(name)
 
 
 def strategy_inputs(
@@ -83,10 +82,10 @@ def read_inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resum
     annotations, unseen = _annotations(folder, state, train, valid)
     if state.champion and not state.finished:
         detections_on(valid, champion_detections(folder, state))  # its images must be today's, or nothing can be judged
-    resumed_epoch = 0
+    given = GivenFile(str(start)) if start is not None else None
     if start is not None and not (state.created and kind == "optimize"):
-        resumed_epoch = _resumed_epoch(start, train, config)
-    origin = Origin(str(start or ""), resumed_epoch, annotations)
+        given = look_at(start, train, config)
+    origin = Origin(given, annotations)
     warnings = tuple(keys_without_effect(loaded, len(train.class_names)))
     return Inputs(config, source, plan, valid, folder, origin, warnings, unseen)
 
@@ -136,7 +135,23 @@ def _datasets(config: Config, plan: Plan) -> tuple[Dataset, Dataset]:
     return train, valid
 
 
-def _resumed_epoch(path: Path, train: Dataset, config: Config) -> int:
+def look_at(path: Path, train: Dataset, config: Config) -> GivenFile:
+    """What a checkpoint to start from says about itself.
+
+    Raises:
+        CheckpointError: it can't be read, or knows other classes.
+    """
+    from smallsight.training.checkpoint import is_ours, labels_of
     from smallsight.training.start import epoch_of
 
-    return epoch_of(path, train, config)
+    epoch = epoch_of(path, train, config)
+    labels = labels_of(path) if is_ours(path) else {}
+    wrote: list[Any] = [labels.get(name) for name in ("run_id", "phase", "attempt")]
+    return GivenFile(
+        path=str(path),
+        sha256=sha256_of(path),
+        epoch=epoch,
+        resolution=labels.get("resolution", 0),
+        trained_in=None if None in wrote else TrainedIn(*wrote),
+        in_mid_epoch=bool(labels.get("skip_batches")),
+    )

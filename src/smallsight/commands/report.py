@@ -15,8 +15,8 @@ from smallsight.report.document import REPORT_FILE, to_document
 from smallsight.report.history import History, read_history
 from smallsight.report.story import tell
 from smallsight.report.summary import print_summary
-from smallsight.report_files import comparison_of, write_everything, write_page
-from smallsight.status import JOURNAL, read_state
+from smallsight.report_files import comparison_of, make_way, write_everything, write_page
+from smallsight.status import JOURNAL, is_running, read_state
 
 
 def history_of(path: Path) -> History:
@@ -27,7 +27,7 @@ def history_of(path: Path) -> History:
         RunFolderError: the folder holds no run.
     """
     if (path / JOURNAL).is_file():
-        return tell(path, read_state(path))
+        return tell(path, read_state(path), running=is_running(path))
     if path.is_dir() and not (path / REPORT_FILE).is_file():
         raise RunFolderError(
             f"{path}: neither {JOURNAL} nor {REPORT_FILE} is in it, so no run. Give a run folder or a JSON file."
@@ -42,16 +42,21 @@ def show_report(path: Path, *, as_json: bool, html: Path | None = None) -> None:
         html: write the page there, too.
     """
     state = read_state(path) if (path / JOURNAL).is_file() else None
+    writes = state is not None and not as_json and os.access(path, os.W_OK)
+    lines = make_way(path, state) if state is not None and writes else []
     history = history_of(path)
     analysis = analyse(history)
     evidence = examine(path, state) if state else None
+    own = write_everything(path, history, state, evidence) if state is not None and writes else None
     if html is not None:
         write_page(html, history, state, evidence)
+    # Nothing is printed before all is written: whoever reads it may stop reading.
     if as_json:
         print(json.dumps(to_document(history, analysis, evidence), indent=1))  # noqa: T201 - the command's output
         return
-    own = write_everything(path, history, state, evidence) if state is not None and os.access(path, os.W_OK) else None
     console = Console(highlight=False)
+    for line in lines:
+        console.print(visible(line), markup=False, soft_wrap=True)
     print_summary(console, history, analysis, own or html, evidence)
     if own is not None and html is not None:
         console.print(f"Report: {visible(str(html))}", markup=False, soft_wrap=True)

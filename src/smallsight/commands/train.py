@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 
@@ -23,24 +24,27 @@ from smallsight.errors import Interrupted, SmallsightError, visible
 from smallsight.evaluation.bootstrap import Resampled, Units, resample
 from smallsight.evaluation.verdict import judge
 from smallsight.files import write_text_atomically
+from smallsight.foreign_files import keep_foreign
 from smallsight.records import Verdict
 from smallsight.report.analysis import analyse
 from smallsight.report.document import to_document, write_report
 from smallsight.report.story import tell
 from smallsight.report.summary import print_summary
-from smallsight.report_files import write_everything
+from smallsight.report_files import make_way, write_everything
 from smallsight.status import JOURNAL, going_on, live_writer, summary_of
-from smallsight.strategy.folder import (
-    Origin,
-    hold,
-)
+from smallsight.strategy.by_hand import ByHand
+from smallsight.strategy.folder import Origin, hold
+from smallsight.strategy.given import Call
 from smallsight.strategy.journal import Journal
+from smallsight.strategy.lineage import START
 from smallsight.strategy.means import Compare, Means
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.runner import Run
 from smallsight.strategy.state import State
 from smallsight.terminal import Terminal
 from smallsight.training.child import ChildTrainer
+
+AnyRun = TypeVar("AnyRun", bound=Run)
 
 
 def optimize(
@@ -59,7 +63,7 @@ def optimize(
         SmallsightError: see `errors`.
     """
     inputs = strategy_inputs(config_path, strategy_path, overrides, output_dir, resume)
-    with _session(inputs, quiet=quiet) as (run, console):
+    with _session(inputs, Run, quiet=quiet) as (run, console):
         run.begin(inputs.config, inputs.plan, "optimize", inputs.origin)
         if run.state.finished:
             console.print("Nothing is left to do in this run.", soft_wrap=True)
@@ -80,16 +84,25 @@ def train_one_phase(
     loaded, plan = load_config(config_path, overrides), Plan(name="as configured")
     inputs = read_inputs(loaded, plan, output_dir, resume, "train")
     name = "".join(c if c.isalnum() else "_" for c in config_path.stem.lower())
-    with _session(inputs, quiet=quiet) as (run, console):
+    with _session(inputs, ByHand, quiet=quiet) as (run, console):
         run.begin(inputs.config, plan, "train", Origin())
-        if run.state.open_run is not None and run.state.open_run.name == name:
+        if run.state.open_run is not None and run.state.open_run.name in (name, START):
             run.means.watcher.note(going_on(run.state))
-        state = run.train_as_configured(name, inputs.config, plan, inputs.origin)
+        call = Call(_program(), str(config_path), str(inputs.folder), tuple(overrides))
+        state = run.train_as_configured(name, inputs.config, plan, inputs.origin, call)
         return _conclude(inputs, state, console, quiet=quiet)
 
 
+def _program() -> tuple[str, ...]:
+    """How this command was called, as words: by its name, as a module, or by a script of its own."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return ("python", "-m", "smallsight", "train")
+    return ("python", str(called)) if called.suffix == ".py" else ("smallsight", "train")
+
+
 @contextlib.contextmanager
-def _session(inputs: Inputs, *, quiet: bool) -> Iterator[tuple[Run, Console]]:
+def _session(inputs: Inputs, kind: type[AnyRun], *, quiet: bool) -> Iterator[tuple[AnyRun, Console]]:
     """The run folder, held and journalled, with a terminal that follows it."""
     console = Console(stderr=quiet, highlight=False)
     show_warnings(inputs.warnings)
@@ -100,18 +113,20 @@ def _session(inputs: Inputs, *, quiet: bool) -> Iterator[tuple[Run, Console]]:
         Journal(inputs.folder / JOURNAL) as journal,
         Terminal(console, inputs.plan.target.metric) as terminal,
     ):
+        for line in keep_foreign(inputs.folder):
+            terminal.note(line)
         means = Means(
             train=ChildTrainer(live_writer(inputs.folder, terminal.progress)),
             compare=comparison(inputs),
             watcher=terminal,
-            publish=lambda state: publish(inputs.folder, state),
+            publish=lambda state: publish(inputs.folder, state, say=terminal.note),
         )
-        run = Run(inputs.folder, journal, means)
+        run = kind(inputs.folder, journal, means)
         try:
             yield run, console
         except Interrupted:
             run.write("interrupted")
-            publish(inputs.folder, run.state)
+            publish(inputs.folder, run.state, running=False, say=terminal.note)
             raise
 
 
@@ -162,15 +177,24 @@ def comparison(inputs: Inputs) -> Compare:
     return compare
 
 
-def publish(folder: Path, state: State) -> None:
+def publish(folder: Path, state: State, *, running: bool = True, say: Callable[[str], None]) -> None:
     """Bring `status.json`, `metrics.csv` and the report up to date with the journal.
 
     A fault in a sentence of the report ends no training of days: it is written down, and the journal has everything.
+
+    Args:
+        running: whether this process goes on with the run; where it does not, the page is written, too.
+        say: gets a line where a file that is not ours was in the way.
     """
     write_text_atomically(folder / "status.json", json.dumps(summary_of(state), indent=1))
     try:
         if state.records:
-            write_report(folder, tell(folder, state))
+            for line in make_way(folder, state):
+                say(line)
+            history = tell(folder, state, running=running)
+            write_report(folder, history)
+            if not running:
+                write_everything(folder, history, state, examine(folder, state))
     except (SmallsightError, OSError):
         raise
     except Exception:
@@ -179,7 +203,7 @@ def publish(folder: Path, state: State) -> None:
 
 def _conclude(inputs: Inputs, state: State, console: Console, *, quiet: bool) -> dict[str, Any]:
     folder = inputs.folder
-    history, evidence = tell(folder, state), examine(folder, state, inputs.config.evaluation.sets)
+    history, evidence = tell(folder, state, running=False), examine(folder, state, inputs.config.evaluation.sets)
     analysis, page = analyse(history), write_everything(folder, history, state, evidence)
     if not quiet:
         print_summary(console, history, analysis, page, evidence)

@@ -19,7 +19,7 @@ _VISIBLE = 0.0005
 def recommendations(history: History, analysis: Analysis) -> tuple[str, ...]:
     """What to do, in order: the next step, then what else stands in the way, then what to prepare."""
     first = _run_step(history, analysis) or _recorded_step(analysis)
-    rest = []
+    rest = list(history.start_doubts)
     if analysis.guard.kept is False:
         rest.append(
             f"Look at {analysis.guard.metric} first: {analysis.guard.value:.3f} is below its floor of "
@@ -60,6 +60,7 @@ def warnings(history: History, analysis: Analysis) -> tuple[str, ...]:
         )
     if 0 < analysis.recorded < _FEW_EPOCHS:
         found.append(f"{counted(analysis.recorded, 'recorded epoch')}: too few for a trend.")
+    found.extend(history.record_doubts)
     return tuple(found)
 
 
@@ -71,6 +72,8 @@ def _run_step(history: History, analysis: Analysis) -> str:
         ended_in = history.phases[-1]
     if ended_in is not None:
         why = _sentence(ended_in.reason)
+        if history.commands:
+            return f"Go on without phase {ended_in.name}, by a command below, or give it more memory: it {why}"
         return f"Mend what stopped phase {ended_in.name}, then run the same command again: it {why}"
     if history.stopped:
         return _continue(history, begun)
@@ -97,7 +100,7 @@ def _continue(history: History, begun: Sequence[PhaseStory]) -> str:
     last = begun[-1] if begun else None
     if last is None:
         place = "before its first phase"
-    elif last.outcome == "running":
+    elif last.outcome in ("running", "interrupted"):
         done = last.epochs != "none"
         place = f"in phase {last.name}, after epoch {last.end_epoch}" if done else f"at the start of phase {last.name}"
     else:

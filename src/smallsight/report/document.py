@@ -16,12 +16,14 @@ from typing import Any
 
 from smallsight.evidence import Evidence
 from smallsight.files import write_text_atomically
+from smallsight.foreign_files import REPORT_FILE
 from smallsight.records import EpochRecord, to_json
 from smallsight.report.analysis import analyse
 from smallsight.report.findings import Analysis, Mark
 from smallsight.report.history import History, latest_per_epoch
 
-REPORT_FILE = "training_evaluation_detailed.json"
+__all__ = ["REPORT_FILE", "TABLE_FILE", "csv_text", "to_document", "write_report"]
+
 TABLE_FILE = "metrics.csv"
 
 _METRICS = ("map_50_95", "map_50", "map_75", "map_small", "map_medium", "map_large")
@@ -48,12 +50,14 @@ def to_document(history: History, analysis: Analysis, evidence: Evidence | None 
     if history.baseline is not None:
         baseline = {"epoch": history.baseline.epoch, **_row(history.baseline)}
     document = {
+        "written_by": "smallsight",
         "source": history.source,
         "finished": history.finished,
         "target": to_json(history.target),
         "analysis": _analysis(analysis),
         "phases": to_json(history.phases),
         "decisions": to_json(history.decisions),
+        "commands": to_json(history.commands),
         "baseline": baseline,
         "champion": champion,
         "evidence": to_json(evidence),

@@ -20,10 +20,11 @@ from smallsight.errors import HistoryError
 from smallsight.records import Decision, EpochRecord, Estimate, Verdict
 from smallsight.strategy.plan import PlateauRule
 
-PhaseOutcome = Literal[
-    "baseline", "improved", "no_evidence", "regressed", "failed", "halted", "running", "pending", "skipped"
-]
-Stopped = Literal["", "interrupted", "out of budget"]
+PhaseOutcome = (
+    Literal["baseline", "measured", "improved", "no_evidence", "regressed"]
+    | Literal["failed", "halted", "interrupted", "running", "pending", "skipped"]
+)
+Stopped = Literal["", "interrupted", "failed", "out of budget"]
 
 RECORDED_PHASE = "recorded"
 
@@ -79,12 +80,13 @@ class PhaseStory:
         name, title: its key in the strategy, and its words.
         start_epoch, end_epoch: first and last epoch trained in it; both 0 where it was not begun, the last before the
             first where none is done.
-        outcome: the verdict's, or why there is none: `baseline` is what later phases are compared with, `halted` is to
-            be tried again by whoever starts the run again, `pending` may still be run, `skipped` was not before the run
-            ended.
+        outcome: the verdict's, or why there is none: `baseline` is what later phases are compared with, `measured` a
+            checkpoint that a phase by hand starts from, `halted` is to be tried again by whoever starts the run again,
+            `interrupted` has not ended and nobody works on it, `pending` may still be run, `skipped` was not before the
+            run ended.
         expected_gain: lowest and highest gain of the target metric that the strategy expects.
-        verdict: against the champion on the same images.
-        reason: one sentence.
+        verdict: against the champion on the same images; of a phase by hand, against what it started from.
+        reason: one sentence or more.
         seconds: wall time, NaN where not known.
         settings: dotted keys in effect that differ from the run's configuration.
         memory: what it took.
@@ -120,6 +122,14 @@ class PhaseStory:
 
 
 @dataclass(frozen=True)
+class NextCommand:
+    """A command that can be pasted into a shell, and what it does."""
+
+    title: str
+    line: str
+
+
+@dataclass(frozen=True)
 class History:
     """All that a report is made from.
 
@@ -133,6 +143,9 @@ class History:
         champion_path: the champion's checkpoint file.
         finished: whether the strategy has come to its end.
         stopped: why nobody works on a run that is not finished; empty where somebody does.
+        commands: to go on with, where the next step is a command that is known.
+        start_doubts: what seems wrong with the checkpoint that the run started from.
+        record_doubts: why epochs recorded before the run can't be compared with its own.
     """
 
     source: str
@@ -147,6 +160,9 @@ class History:
     champion_path: str = ""
     finished: bool = False
     stopped: Stopped = ""
+    commands: tuple[NextCommand, ...] = ()
+    start_doubts: tuple[str, ...] = ()
+    record_doubts: tuple[str, ...] = ()
 
 
 def latest_per_epoch(records: Iterable[EpochRecord]) -> tuple[EpochRecord, ...]:

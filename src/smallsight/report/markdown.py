@@ -21,6 +21,7 @@ def to_markdown(history: History, evidence: Evidence | None = None) -> str:
     first, *others = analysis.recommendations or ("",)
     parts = [
         [f"**Next:** {plain(first)}"],
+        *([plain(f"{command.title}:"), "```bash", visible(command.line), "```"] for command in history.commands),
         _bullets(others),
         table(("", analysis.metric, "n"), _reached(history, analysis, evidence)),
         table(("phase", "epochs", "expected", "measured", "outcome"), _phases(history, analysis)),

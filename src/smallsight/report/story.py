@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from smallsight.config import build_config, with_settings
-from smallsight.records import Decision
+from smallsight.config import Config, build_config, with_settings
+from smallsight.records import Decision, EpochRecord, Estimate
+from smallsight.report.before import recorded_before
+from smallsight.report.by_hand import known_phase, latest_config, names_of, next_commands, title_of
 from smallsight.report.history import History, Memory, PhaseOutcome, PhaseStory, Stopped, Target
+from smallsight.strategy.folder import CHAMPION
+from smallsight.strategy.outcomes import outcome_in_words
 from smallsight.strategy.plan import Plan, build_plan, flatten
 from smallsight.strategy.relief import in_words
 from smallsight.strategy.state import Attempt, PhaseRun, State
@@ -23,7 +27,8 @@ def tell(folder: Path, state: State, *, running: bool = True) -> History:
     Args:
         running: whether a process works on it, which the journal can't know.
     """
-    plan = build_plan(state.plan, "journal")
+    plan, names, config = build_plan(state.plan, "journal"), names_of(state), latest_config(state)
+    before = recorded_before(folder, first_epoch(state), plan.target.metric)
     guarded = state.baseline.value(plan.guard.metric) - plan.guard.max_drop if state.baseline else math.nan
     target = Target(
         metric=plan.target.metric,
@@ -36,18 +41,51 @@ def tell(folder: Path, state: State, *, running: bool = True) -> History:
     )
     return History(
         source=str(folder),
-        records=state.records,
-        phases=(*(_story(run, plan, state) for run in state.runs), *_not_run(state, plan)),
-        decisions=tuple(_decision(run, state) for run in state.runs) + state.stops,
-        baseline=state.baseline,
+        records=(*before, *_records(state, names)),
+        phases=(*(_story(run, plan, state, names, config, running) for run in state.runs), *_not_run(state, plan)),
+        decisions=tuple(_decision(run, state, names) for run in state.runs) + state.stops,
+        baseline=_baseline(state, before),
         champion=state.champion.record if state.champion else None,
-        config=build_config(state.config, "journal").to_dict(),
+        config=config.to_dict(),
         target=target,
         plateau=plan.plateau,
-        champion_path=str(folder / "checkpoint_best.pth") if state.champion else "",
+        champion_path=str(folder / CHAMPION) if state.champion else "",
         finished=state.done,
         stopped=_stopped(state, running=running),
+        commands=next_commands(folder, state, running=running),
+        start_doubts=tuple(dict.fromkeys(str(f["text"]) for run in state.runs for f in _facts(run, "warning"))),
+        record_doubts=tuple(_doubts_about_records(state, before, plan.target.metric)),
     )
+
+
+def first_epoch(state: State) -> int:
+    """The first epoch that any phase was to train; 0 before one was begun."""
+    firsts = (attempt.first_epoch for run in state.runs if run.trains for attempt in run.attempts)
+    return min(firsts, default=0)
+
+
+def _records(state: State, names: Mapping[int, str]) -> tuple[EpochRecord, ...]:
+    """The epochs of a run, each under the name that its phase has here."""
+    phases = {id(record): names[run.number] for run in state.runs for record in run.records}
+    return tuple(replace(record, phase=phases[id(record)]) for record in state.records)
+
+
+def _baseline(state: State, before: Sequence[EpochRecord]) -> EpochRecord | None:
+    """What the run began with: the latest epoch recorded before it where its own start was not measured."""
+    measured = state.baseline is not None and state.baseline.epoch < first_epoch(state)
+    return before[-1] if before and not measured else state.baseline
+
+
+def _doubts_about_records(state: State, before: Sequence[EpochRecord], metric: str) -> Iterator[str]:
+    """Whether the epochs before the run can be compared with its own: the same one, recorded and measured."""
+    for then in before:
+        now = next((r for run in state.runs if not run.trains for r in run.records if r.epoch == then.epoch), None)
+        found = now.metrics.get(metric, Estimate(math.nan)) if now else Estimate(math.nan)
+        if found.known and (then.value(metric) < found.low or then.value(metric) > found.high):
+            yield (
+                f"Epoch {then.epoch} was recorded with {metric} {then.value(metric):.3f} before this run, which finds "
+                f"{found:.3f}: on other images, or with other settings. Don't compare the epochs before with its own."
+            )
 
 
 def _stopped(state: State, *, running: bool) -> Stopped:
@@ -58,36 +96,42 @@ def _stopped(state: State, *, running: bool) -> Stopped:
         left = state.budget_s - state.elapsed_s
         if left <= 0 or left < epoch_seconds(state.records):
             return "out of budget"
-    return "" if running else "interrupted"
+    if running:
+        return ""
+    bad = ("failed", "halted") if state.kind == "train" else ("halted",)
+    return "failed" if state.runs and _outcome(state.runs[-1], state, running=False) in bad else "interrupted"
 
 
-def _decision(run: PhaseRun, state: State) -> Decision:
-    """A phase's decision; a single phase's settings are its whole configuration, no change that was decided on."""
-    return replace(run.decision, settings={}) if state.kind == "train" else run.decision
+def _decision(run: PhaseRun, state: State, names: Mapping[int, str]) -> Decision:
+    """A phase's decision; the settings of one by hand are its whole configuration, no change that was decided on."""
+    by_hand = state.kind == "train"
+    return replace(run.decision, phase=names[run.number], settings={}) if by_hand else run.decision
 
 
-def _story(run: PhaseRun, plan: Plan, state: State) -> PhaseStory:
-    phase = next((p for p in plan.phases if p.name == run.name), None)
-    attempt = run.current
+def _story(
+    run: PhaseRun, plan: Plan, state: State, names: Mapping[int, str], config: Config, running: bool
+) -> PhaseStory:
+    planned = next((p for p in plan.phases if p.name == run.name), None)
+    phase, name, attempt = planned or known_phase(state, run), names[run.number], run.current
     return PhaseStory(
-        name=run.name,
-        title=phase.title if phase and phase.title else run.name,
+        name=name,
+        title=planned.title if planned and planned.title else title_of(state, run, name),
         start_epoch=run.records[0].epoch if run.records else (attempt.first_epoch if attempt else 0),
         end_epoch=run.records[-1].epoch if run.records else attempt.first_epoch - 1 if attempt else -1,
-        outcome=_outcome(run),
+        outcome=_outcome(run, state, running=running),
         expected_gain=phase.expected_gain if phase else None,
-        verdict=run.verdict,
-        reason=_reason(run, state),
+        verdict=run.over_start or run.verdict,
+        reason=_reason(run, state, running=running),
         seconds=run.seconds,
-        settings=_changed(attempt, state) if attempt else {},
+        settings=_changed(attempt, config) if attempt else {},
         memory=_memory(run),
         notes=tuple(dict.fromkeys(str(fact["text"]) for fact in _facts(run, "note"))),
     )
 
 
-def _changed(attempt: Attempt, state: State) -> Mapping[str, Any]:
-    """What differs from the run's configuration; a single phase's settings are its whole configuration."""
-    configured = flatten(build_config(state.config, "journal").to_dict())
+def _changed(attempt: Attempt, config: Config) -> Mapping[str, Any]:
+    """What differs from the configuration that the report shows."""
+    configured = flatten(config.to_dict())
     return {key: value for key, value in attempt.settings.items() if configured.get(key) != value}
 
 
@@ -104,20 +148,25 @@ def _memory(run: PhaseRun) -> Memory:
     return Memory(peak, max(peaks, default=math.nan), limit)
 
 
-def _outcome(run: PhaseRun) -> PhaseOutcome:
+def _outcome(run: PhaseRun, state: State, *, running: bool) -> PhaseOutcome:
+    if run.interrupted:
+        return "interrupted"
     if run.status == "failed":
         return "failed"
     if run.status != "completed":
         given_up = run.current is not None and run.current.status == "failed" and run.forgiven == len(run.failures)
-        return "halted" if given_up else "running"
-    return run.verdict.outcome if run.verdict else "baseline"
+        return "halted" if given_up else "running" if running or run != state.runs[-1] else "interrupted"
+    if state.kind == "train" and not run.trains and run.verdict is not None:
+        return "measured"
+    verdict = run.over_start or run.verdict
+    return verdict.outcome if verdict else "baseline"
 
 
-def _reason(run: PhaseRun, state: State) -> str:
+def _reason(run: PhaseRun, state: State, *, running: bool) -> str:
     attempt = run.current
     if attempt is None:
         return "begun"
-    return _outcome_in_words(run, attempt, state) + "".join(_setbacks(attempt))
+    return _outcome_in_words(run, attempt, state, running=running) + "".join(_setbacks(attempt))
 
 
 def _setbacks(attempt: Attempt) -> Iterator[str]:
@@ -127,17 +176,26 @@ def _setbacks(attempt: Attempt) -> Iterator[str]:
         yield f" It had failed ({setback.failure}: {setback.message}) and went on {in_words(setback.settings, after)}."
 
 
-def _outcome_in_words(run: PhaseRun, attempt: Attempt, state: State) -> str:
+def _outcome_in_words(run: PhaseRun, attempt: Attempt, state: State, *, running: bool) -> str:
+    if run.interrupted:
+        return f"Interrupted {_after(attempt)}, and another phase was begun. {outcome_in_words(state, run)}"
     if run.status == "failed":
         return f"failed ({attempt.failure}): {attempt.message}"
     if attempt.status == "failed":
         return f"failed ({attempt.failure}): {attempt.message}; it is to be tried again"
     early = f" It ended early: {attempt.ended_early}." if attempt.ended_early else ""
+    if run.closed and state.kind == "train":
+        return outcome_in_words(state, run) + early
     if run.verdict:
         words = verdict_in_words(run.verdict)
         return (words if words.endswith(".") else f"{words}.") + early
-    first = "first phase of this folder; not compared" if state.kind == "train" else "the start of the run"
-    return (first if run.closed else "not judged yet") + "." + early
+    if run.closed:
+        return f"the start of the run.{early}"
+    return ("not judged yet." if running else f"interrupted {_after(attempt)}; not judged yet.") + early
+
+
+def _after(attempt: Attempt) -> str:
+    return f"after epoch {attempt.records[-1].epoch}" if attempt.records else "before its first epoch was done"
 
 
 def _not_run(state: State, plan: Plan) -> list[PhaseStory]:

@@ -26,7 +26,14 @@ from smallsight.report.words import counted, setting, visible, written
 
 _TABLE_WIDTH = 80
 """Below, a table of phases would break words."""
-_OUTCOME_STYLES = {"improved": "green", "regressed": "red", "failed": "red", "halted": "red", "running": "cyan"}
+_OUTCOME_STYLES = {
+    "improved": "green",
+    "regressed": "red",
+    "failed": "red",
+    "halted": "red",
+    "running": "cyan",
+    "interrupted": "yellow",
+}
 _SEVERITY_STYLES = {"high": "bold red", "medium": "yellow", "low": "dim"}
 
 
@@ -46,6 +53,9 @@ def print_summary(
     """
     first, *others = analysis.recommendations or ("",)
     console.print(_text(f"Next: {first}", "bold"))
+    for command in history.commands:
+        console.print(_heading(command.title))
+        console.print(_text(command.line), soft_wrap=True)
     _print_list(console, "Then", others)
     _print_reached(console, history, analysis)
     rows = tuple(_phase_rows(history.phases, analysis.phases))

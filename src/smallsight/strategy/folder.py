@@ -14,7 +14,9 @@ from smallsight.attempts import BEST, detections_file
 from smallsight.config import Config, build_config
 from smallsight.errors import ConfigError, RunFolderError
 from smallsight.files import copy_atomically, sha256_of
+from smallsight.foreign_files import keep
 from smallsight.records import EpochRecord
+from smallsight.strategy.given import GivenFile
 from smallsight.strategy.plan import Plan, build_plan, flatten
 from smallsight.strategy.state import PhaseRun, State
 
@@ -24,21 +26,32 @@ NOT_COMPARED = (
     *("training.memory_budget_mb", "evaluation.sets"),
 )
 """Configuration that may differ between two starts of the same run."""
+CHAMPION = "checkpoint_best.pth"
+OWN_CHECKPOINTS = ("checkpoint.pth", "checkpoint_previous.pth", CHAMPION)
+"""Checkpoints that a run writes into its folder again and again."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run, or a single phase, starts from.
+    """What a run, or a phase by hand, starts from.
 
     Attributes:
-        resume: the checkpoint that the user gave; empty for none.
-        resumed_epoch: the epoch that it comes from.
+        given: the checkpoint that the user gave; None for none.
         annotations: SHA-256 of the annotation files, by split (`train`, `valid`).
     """
 
-    resume: str = ""
-    resumed_epoch: int = 0
+    given: GivenFile | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def resume(self) -> str:
+        """Path of the given checkpoint; empty for none."""
+        return self.given.path if self.given else ""
+
+    @property
+    def resumed_epoch(self) -> int:
+        """The epoch that it comes from."""
+        return self.given.epoch if self.given else 0
 
 
 def phase_folder(run_folder: Path, run: PhaseRun) -> Path:
@@ -89,7 +102,7 @@ def champion_checkpoint(run_folder: Path, state: State) -> Path:
         RunFolderError: it is gone or damaged, and so is the file that it was copied from.
     """
     assert state.champion is not None
-    path = run_folder / "checkpoint_best.pth"
+    path = run_folder / CHAMPION
     origin = _champion_attempt(run_folder, state) / BEST
     for candidate in (path, origin):
         if candidate.is_file() and sha256_of(candidate) == state.champion.sha256:
@@ -103,18 +116,34 @@ def champion_checkpoint(run_folder: Path, state: State) -> Path:
     )
 
 
-def start_checkpoint(run_folder: Path, run: PhaseRun, given: Path) -> Path:
+def copy_of_start(run_folder: Path, run: PhaseRun) -> Path:
+    """Where a phase keeps a copy of the checkpoint that it was given."""
+    return phase_folder(run_folder, run) / "start.pth"
+
+
+def kept_start(run_folder: Path, state: State, run: PhaseRun) -> Path | None:
+    """The copy of the checkpoint that a phase by hand starts from, its own or that of a phase from the same file."""
+    if run.given is None:
+        return None
+    same = [other for other in state.runs if other.given and other.given.sha256 == run.given.sha256 != ""]
+    return next((copy for other in (run, *same) if (copy := copy_of_start(run_folder, other)).is_file()), None)
+
+
+def start_checkpoint(run_folder: Path, run: PhaseRun, given: Path) -> tuple[Path, bool]:
     """The phase's own copy of the checkpoint that it starts from; the given one may be overwritten by the run itself.
 
+    Returns:
+        The copy, and whether it was made just now.
     Raises:
         RunFolderError: there is no copy yet, and the given file is gone.
     """
-    copy = phase_folder(run_folder, run) / "start.pth"
-    if not copy.is_file():
-        if not given.is_file():
-            raise RunFolderError(f"{given}: no such file, but phase {run.name} starts from it. Put it back.")
-        copy_atomically(given, copy)
-    return copy
+    copy = copy_of_start(run_folder, run)
+    if copy.is_file():
+        return copy, False
+    if not given.is_file():
+        raise RunFolderError(f"{given}: no such file, but phase {run.number} of the run starts from it. Put it back.")
+    copy_atomically(given, copy)
+    return copy, True
 
 
 def refuse_lost_journal(folder: Path) -> None:
@@ -128,6 +157,28 @@ def refuse_lost_journal(folder: Path) -> None:
             f"{folder}: holds phases of a run, but journal.sqlite is gone or empty. Put it back, or use another "
             f"--output-dir, with --resume {folder / 'checkpoint_best.pth'} to build on what was reached."
         )
+
+
+def set_foreign_aside(folder: Path, texts: Mapping[str, str], resume: str) -> list[str]:
+    """Make room for a run that begins: what lies in its folder under the names of its files gets other names.
+
+    `checkpoint.pth` stays: a run that would overwrite it refuses to begin, unless it starts from it.
+
+    Args:
+        folder: whose journal tells of no run.
+        texts: by name, what is to be written at once; a file that says just that stays, too.
+        resume: the checkpoint to start from, which stays because it is copied.
+    Returns:
+        A line for each.
+    """
+    lines = []
+    for name in (*texts, "checkpoint_previous.pth", CHAMPION):
+        path = folder / name
+        if not path.exists() or (resume and path.resolve() == Path(resume).resolve()):
+            continue
+        if name not in texts or not path.is_file() or path.read_bytes() != texts[name].encode():
+            lines.append(keep(path, "not of this run"))
+    return lines
 
 
 @contextmanager

@@ -12,19 +12,21 @@ from typing import Any
 
 from smallsight.attempts import BEST, LOG, AttemptSpec
 from smallsight.config import Config, with_settings
-from smallsight.errors import ConfigError, TrainingError
+from smallsight.errors import TrainingError
 from smallsight.files import copy_atomically, write_text_atomically
-from smallsight.records import Decision, EpochRecord, Verdict, to_json
+from smallsight.records import EpochRecord, Verdict, to_json
 from smallsight.strategy.folder import (
+    CHAMPION,
+    OWN_CHECKPOINTS,
     Origin,
     attempt_folder,
     champion_checkpoint,
     champion_contenders,
     contenders,
-    phase_settings,
     refuse_lost_journal,
     refuse_other_settings,
     refuse_other_start,
+    set_foreign_aside,
     start_checkpoint,
 )
 from smallsight.strategy.journal import Journal
@@ -67,8 +69,11 @@ class Run:
                 refuse_other_start(self.folder, self.state, origin.resume)
             return
         refuse_lost_journal(self.folder)
-        write_text_atomically(self.folder / "config.yaml", to_yaml(config.to_dict()))
-        write_text_atomically(self.folder / "strategy.yaml", to_yaml(plan.to_dict()))
+        texts = {"config.yaml": to_yaml(config.to_dict()), "strategy.yaml": to_yaml(plan.to_dict())}
+        for line in set_foreign_aside(self.folder, texts, origin.resume):
+            self.means.watcher.note(line)
+        for name, text in texts.items():
+            write_text_atomically(self.folder / name, text)
         self.write(
             "created",
             config=config.to_dict(),
@@ -111,38 +116,6 @@ class Run:
         if self.state.champion is None:
             too_small = f"The budget of {budget_s or 0:.0f} s ended before anything could be judged. Raise --budget."
             raise TrainingError(self.state.finished or too_small)
-        return self.state
-
-    def train_as_configured(self, name: str, config: Config, plan: Plan, origin: Origin) -> State:
-        """Run one phase as `config` says, or go on with it; its epochs follow those of the checkpoint it starts from.
-
-        It is the same phase where name, settings, start and data are. One that failed is tried anew; one that was
-        interrupted and then passed over for another one, too.
-
-        Raises:
-            ConfigError: no epoch is left to train.
-            TrainingError: the phase failed.
-            Interrupted: see `Trainer`.
-        """
-        settings, data = phase_settings(config, origin.resume), dict(origin.annotations)
-        asked = (name, settings, data)
-        same = [run for run in self.state.runs if (run.name, run.decision.settings, run.annotations) == asked]
-        if same and same[-1].status == "completed":
-            self.means.watcher.note(f"{name}: these epochs are done already.")
-            self.means.publish(self.state)
-            return self.state
-        if not same or same[-1].status == "failed":
-            decision = _as_configured(name, config, settings, origin)
-            if self.state.open_run is not None:
-                self._pass_over(self.state.open_run, plan)
-            self.write("decided", decision=to_json(decision), annotations=data)
-            self.means.watcher.note(f"Next: {decision.reason}")
-        while (run := self.state.open_run) is not None:
-            self._carry_out(run, config, plan)
-            self.means.publish(self.state)
-        last = self.state.runs[-1]
-        if last.status == "failed" and last.current is not None:
-            raise TrainingError(f"{name} failed ({last.current.failure}): {self._told(last)}")
         return self.state
 
     def _champion_config(self, config: Config) -> Config:
@@ -203,25 +176,15 @@ class Run:
     def _inherited(self) -> Mapping[str, Any]:
         """What a phase begins with: the champion's settings, and the rungs that memory asked for since."""
         settings = self.state.champion.settings if self.state.champion else {}
-        return {**settings, **remembered(self.state)} if self.state.kind == "optimize" else settings
+        return {**settings, **remembered(self.state)}
 
-    def _pass_over(self, run: PhaseRun, plan: Plan) -> None:
-        """Close a phase that was interrupted and gives way to another one."""
-        if run.awaits_verdict:
-            self._judge(run, plan)
-            return
-        if run.current is not None and run.current.status == "running":
-            message = "it was interrupted, and another phase was begun"
-            self.write("attempt_ended", status="failed", failure="interrupted", message=message)
-        self._close(run, None)
+    def _first_epoch(self, run: PhaseRun, config: Config) -> int:
+        """The number of a phase's first epoch."""
+        begins = len(self.state.runs) == 1
+        return first_epoch(config, self.state.resumed_epoch) if begins else self.state.last_epoch + 1
 
     def _start_attempt(self, run: PhaseRun, settings: Mapping[str, Any], config: Config) -> Attempt:
-        if self.state.kind == "train":
-            first = config.training.epochs - run.decision.epochs + 1
-        elif len(self.state.runs) == 1:
-            first = first_epoch(config, self.state.resumed_epoch)
-        else:
-            first = self.state.last_epoch + 1
+        first = self._first_epoch(run, config)
         # Over all phases of this name, because a checkpoint of the same phase and attempt is continued.
         number = 1 + sum(len(r.attempts) for r in self.state.runs if r.name == run.name)
         last = first + run.decision.epochs - 1
@@ -258,10 +221,18 @@ class Run:
 
     def _start_path(self, run: PhaseRun, config: Config) -> Path | None:
         """The checkpoint that an attempt starts from: the champion, or a copy of what the user gave."""
-        if self.state.kind == "optimize" and self.state.champion is not None:
+        if self.state.champion is not None:
             return champion_checkpoint(self.folder, self.state)
-        given = self.state.resume or (config.checkpoint.resume_from if self.state.kind == "train" else None)
-        return start_checkpoint(self.folder, run, Path(given)) if given else None
+        return self._copy_of_start(run, Path(self.state.resume)) if self.state.resume else None
+
+    def _copy_of_start(self, run: PhaseRun, given: Path) -> Path:
+        """The phase's own copy of a file that the user gave; said where the run will overwrite the file itself."""
+        copy, is_new = start_checkpoint(self.folder, run, given)
+        wrote = run.given.trained_in if run.given else None
+        taken = given.name in OWN_CHECKPOINTS and given.resolve().parent == self.folder.resolve()
+        if is_new and taken and (wrote is None or wrote.run_id != self.state.run_id):
+            self.means.watcher.note(f"{given} is kept as {copy}; the run's own {given.name} takes its place.")
+        return copy
 
     def _deadline(self, run: PhaseRun, attempt: Attempt, plan: Plan) -> float | None:
         """When this phase's share of the budget ends, on the journal's clock; a restart does not move it."""
@@ -300,8 +271,9 @@ class Run:
         """Write down what the training told, once per attempt; a note is shown the first time only."""
         attempt = self.state.runs[-1].current
         assert attempt is not None
-        if kind == "note" and not any((kind, content) in a.facts for run in self.state.runs for a in run.attempts):
-            self.means.watcher.note(str(content["text"]))
+        new = not any((kind, content) in a.facts for run in self.state.runs for a in run.attempts)
+        if kind in ("note", "warning") and new:
+            self.means.watcher.note(f"{'WARNING: ' if kind == 'warning' else ''}{content['text']}")
         if (kind, content) not in attempt.facts:
             self.write("fact", fact=kind, content=dict(content))
 
@@ -322,29 +294,29 @@ class Run:
             verdict = against_erosion(verdict, best, self.state.baseline, plan)
         crowned = None
         if verdict is None or verdict.outcome == "improved":
-            sha256 = copy_atomically(folder / BEST, self.folder / "checkpoint_best.pth")
+            sha256 = copy_atomically(folder / BEST, self.folder / CHAMPION)
             crowned = {"epoch": best.epoch, "sha256": sha256}
         self._close(run, verdict, crowned)
-        if verdict is not None:
-            self.means.watcher.note(f"Phase {run.name}: {verdict_in_words(verdict)}")
+        self._tell_outcome()
+
+    def _tell_outcome(self) -> None:
+        """Say what the latest phase brought."""
+        run = self.state.runs[-1]
+        if run.verdict is not None:
+            self.means.watcher.note(f"Phase {run.name}: {verdict_in_words(run.verdict)}")
 
     def _close(self, run: PhaseRun, verdict: Verdict | None, crowned: Mapping[str, Any] | None = None) -> None:
-        self.write("phase_closed", phase=run.name, verdict=to_json(verdict) if verdict else None, crowned=crowned)
+        over_start = to_json(self._over_start(run))
+        self.write("phase_closed", phase=run.name, verdict=to_json(verdict), crowned=crowned, over_start=over_start)
+
+    def _over_start(self, run: PhaseRun) -> Verdict | None:
+        """The verdict against what the phase started from, where that need not be the champion."""
+        return None
 
 
 def _has_something(run: PhaseRun) -> bool:
     """Whether an open phase has epochs to judge: it then ends at once, and does so also when the time is over."""
     return run.awaits_verdict or (run.current is not None and run.current.status == "running" and bool(run.records))
-
-
-def _as_configured(name: str, config: Config, settings: Mapping[str, Any], origin: Origin) -> Decision:
-    first, last = first_epoch(config, origin.resumed_epoch), config.training.epochs
-    if last < first:
-        raise ConfigError(
-            f"training.epochs: the last epoch is {last}, but {first - 1} are done already. Raise training.epochs."
-        )
-    start = f"from {origin.resume}" if origin.resume else "from scratch"
-    return Decision("run", f"{name}: epochs {first} to {last}, {start}.", name, settings, last - first + 1)
 
 
 def first_epoch(config: Config, resumed_epoch: int) -> int:

@@ -16,8 +16,8 @@ from smallsight.records import (
     epoch_record_from_json,
     verdict_from_json,
 )
+from smallsight.strategy.given import Call, GivenFile, Place, call_from_json, given_from_json, place_from_json
 from smallsight.strategy.journal import Event
-from smallsight.strategy.plan import BASELINE
 
 Status = Literal["running", "completed", "failed"]
 
@@ -71,8 +71,14 @@ class PhaseRun:
         decision: why it was begun, and with which settings.
         attempts: in order.
         forgiven: so many failures came before a person was called, and don't count as tries.
-        closed: whether it has ended; `verdict` is what it was found to bring, None where nothing was compared.
+        closed: whether it has ended.
+        verdict: against the champion before it; None where nothing was compared.
+        crowned: the epoch that became the champion, None where none did.
         annotations: SHA-256 of the annotation files that it trains and is evaluated on, by split.
+        given: of a phase by hand, the checkpoint that the user gave; None for none.
+        start: of a phase by hand, the epoch of this run that it starts from, or where its start was measured.
+        over_start: of a phase by hand, the verdict against `start`.
+        call: of a phase by hand, the command.
     """
 
     name: str
@@ -83,6 +89,21 @@ class PhaseRun:
     verdict: Verdict | None = None
     forgiven: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict)
+    crowned: int | None = None
+    given: GivenFile | None = None
+    start: Place | None = None
+    over_start: Verdict | None = None
+    call: Call | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is to train; one of no epochs only measures the checkpoint that it starts from."""
+        return self.decision.epochs > 0
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was interrupted and another phase was begun."""
+        return self.closed and self.current is not None and self.current.failure == "interrupted"
 
     @property
     def current(self) -> Attempt | None:
@@ -173,8 +194,12 @@ class State:
 
     @property
     def records(self) -> tuple[EpochRecord, ...]:
-        """All epochs in order: of each phase its latest attempt's; the later phase's where two did the same one."""
-        by_epoch = {record.epoch: record for run in self.runs for record in run.records}
+        """All epochs in order: of each phase its latest attempt's; the later phase's where two did the same one.
+
+        What was trained here goes before what was only measured.
+        """
+        runs = sorted(self.runs, key=lambda run: run.trains)
+        by_epoch = {record.epoch: record for run in runs for record in run.records}
         return tuple(by_epoch[epoch] for epoch in sorted(by_epoch))
 
     @property
@@ -190,9 +215,18 @@ class State:
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to do: the strategy has come to its end, or the single phase has."""
-        single = self.kind == "train" and bool(self.runs) and self.runs[-1].status == "completed"
+        """Whether nothing is left to do: the strategy has come to its end, or the phase by hand has."""
+        last = self.runs[-1] if self.runs else None
+        single = self.kind == "train" and last is not None and last.trains and last.status == "completed"
         return bool(self.finished) or single
+
+    def record_at(self, place: Place | None) -> EpochRecord | None:
+        """The figures at that place; None where it is none or has no record."""
+        if place is None or place.phase_number > len(self.runs):
+            return None
+        attempts = self.runs[place.phase_number - 1].attempts
+        records = (r for attempt in attempts if attempt.number == place.attempt for r in attempt.records)
+        return next((record for record in records if record.epoch == place.epoch), None)
 
     def run(self, name: str) -> PhaseRun | None:
         """The phase of that name, if it was begun."""
@@ -254,7 +288,15 @@ def _decided(state: State, content: Mapping[str, Any]) -> State:
     if decision.action == "stop":
         return replace(state, finished=decision.reason, stops=(*state.stops, decision))
     annotations = content.get("annotations", state.annotations)
-    run = PhaseRun(decision.phase, len(state.runs) + 1, decision, annotations=annotations)
+    run = PhaseRun(
+        decision.phase,
+        len(state.runs) + 1,
+        decision,
+        annotations=annotations,
+        given=given_from_json(content.get("given")),
+        start=place_from_json(content.get("start")),
+        call=call_from_json(content.get("call")),
+    )
     return replace(state, runs=(*state.runs, run), finished="")
 
 
@@ -319,8 +361,9 @@ def _fact(state: State, content: Mapping[str, Any]) -> State:
 
 def _phase_closed(state: State, content: Mapping[str, Any]) -> State:
     """End a phase, and crown it where it is the better one: a single event, so that no crash falls between the two."""
-    verdict = verdict_from_json(content["verdict"]) if content["verdict"] else None
-    state = _with_run(state, closed=True, verdict=verdict)
+    verdict, over_start = (verdict_from_json(v) if v else None for v in (content["verdict"], content.get("over_start")))
+    crowned = content["crowned"]["epoch"] if content["crowned"] else None
+    state = _with_run(state, closed=True, verdict=verdict, over_start=over_start, crowned=crowned)
     return _crowned(state, **content["crowned"]) if content["crowned"] else state
 
 
@@ -329,8 +372,7 @@ def _crowned(state: State, epoch: int, sha256: str) -> State:
     attempt = run.attempts[-1]
     record = next(r for r in attempt.records if r.epoch == epoch)
     champion = Champion(run.name, run.number, attempt.number, record, attempt.settings, sha256)
-    baseline = record if run.name == BASELINE or state.baseline is None else state.baseline
-    return replace(state, champion=champion, baseline=baseline)
+    return replace(state, champion=champion, baseline=state.baseline or record)
 
 
 _CHANGES = {

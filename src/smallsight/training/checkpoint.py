@@ -133,6 +133,32 @@ def is_ours(path: Path) -> bool:
         return False
 
 
+def labels_of(path: Path) -> dict[str, Any]:
+    """What a checkpoint of ours says about itself beside its weights, which stay on the disk.
+
+    Returns:
+        `resolution`; `run_id`, `phase` and `attempt` of the attempt that wrote it, where it says so; and
+        `skip_batches`, how much of the next epoch is in it.
+    Raises:
+        CheckpointError: it can't be read.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        wrote = content.get("trained_in") or {key: content.get(key) for key in ("run_id", "phase", "attempt")}
+        return {**wrote, "resolution": content["resolution"], "skip_batches": content.get("skip_batches", 0)}
+    except (*UNREADABLE, pickle.UnpicklingError) as error:
+        raise Damaged(f"{path}: can't be read as a checkpoint ({why(error)}). Is the file whole?") from error
+
+
+def is_of_run(path: Path, run_id: str) -> bool:
+    """Whether a file says that this run of smallsight wrote it."""
+    try:
+        labels = labels_of(path) if is_ours(path) else {}
+    except CheckpointError:
+        return False
+    return labels.get("run_id") == run_id
+
+
 def load_weights(detector: Detector, weights: Mapping[str, Tensor], path: Path) -> None:
     """Put saved weights into a detector.
 

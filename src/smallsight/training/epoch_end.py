@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from smallsight.config import Config
 from smallsight.data.coco import Dataset
@@ -20,10 +21,12 @@ from smallsight.evaluation.ap import Evaluation, evaluate
 from smallsight.evaluation.bootstrap import Units, with_intervals
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.files import copy_atomically
+from smallsight.foreign_files import keep
 from smallsight.records import Detections, EpochRecord, Estimate, Weights, to_json
 from smallsight.rng import keyed_generator
 from smallsight.training.averaging import are_equal
-from smallsight.training.checkpoint import previous_of, save_checkpoint
+from smallsight.training.checkpoint import is_of_run, previous_of, save_checkpoint
+from smallsight.training.doubt import doubt_about_start
 from smallsight.training.memory import peak_mb
 from smallsight.training.module import LossMeter
 from smallsight.training.predict import Prediction, hard_points, predict
@@ -45,8 +48,11 @@ def finish_epoch(state: TrainingState, began: float) -> bool:
 
 
 def evaluate_start(state: TrainingState) -> None:
-    """Evaluate the weights as they came, as the epoch before the first."""
+    """Evaluate the weights as they came, as the epoch before the first, and say so where that gives next to nothing."""
     _conclude(state, state.spec.first_epoch - 1, time.monotonic())
+    doubt = doubt_about_start(state.records[-1], state.start, state.config, state.detector.class_names)
+    if doubt is not None:
+        state.channel.tell({"event": "warning", "text": doubt})
 
 
 @dataclass(frozen=True)
@@ -168,9 +174,19 @@ def _keep(state: TrainingState, record: EpochRecord) -> None:
     state.module.meter = LossMeter()
     if not state.processes.leads:
         return
+    if record.epoch < spec.first_epoch:  # nothing was trained: the file that was given stays what it is
+        state.save(spec.best)
+        return
+    _make_way(state, spec.lightweight(record.epoch))
     save_checkpoint(spec.lightweight(record.epoch), state.weights(record.epoch))
     if is_best:
         state.save(spec.best)
         copy_atomically(spec.best, spec.checkpoint, previous_of(spec.checkpoint))
     else:
         state.save(spec.checkpoint)
+
+
+def _make_way(state: TrainingState, path: Path) -> None:
+    """Keep a file that this run did not write under another name."""
+    if path.exists() and not is_of_run(path, state.spec.run_id):
+        state.channel.tell({"event": "note", "text": keep(path, "not of this run")})

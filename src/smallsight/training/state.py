@@ -46,6 +46,7 @@ class TrainingState:
         boost: how much more often the epoch takes images with tiny objects.
         hard_xy: by training frame, centres (K, 2) px, image frame, of the detector's false alarms.
         ramp: of the learning rate, decided when the attempt begins; None after a restart, which only goes on with it.
+        start: what the file that it starts from says of itself: `metrics`, `resolution`; empty where it is not read.
     """
 
     def __init__(self, spec: AttemptSpec, channel: Channel) -> None:
@@ -82,6 +83,7 @@ class TrainingState:
         self.skip_batches = 0
         self.seconds_before = 0.0
         self.ramp: Ramp | None = None
+        self.start: Mapping[str, Any] = {}
         self.module = self._module()
         self._restore()
         if self.processes.leads:
@@ -134,6 +136,7 @@ class TrainingState:
             for note in notes:
                 self._note(f"Given checkpoint: {note}.")
             self._load(content, path)
+            self.start = {key: content[key] for key in ("metrics", "resolution") if key in content}
         self.ramp = ramp_for(
             self.config.training,
             self.module.total_steps,
@@ -224,6 +227,7 @@ class TrainingState:
             "ema_model": self.module.ema.state_dict(),
             "judged": self.records[-1].weights if self.records else "average",
             "ema_updates": self.module.ema_updates,
+            "trained_in": {"run_id": self.spec.run_id, "phase": self.spec.phase, "attempt": self.spec.attempt},
             "metrics": {name: to_json(item) for name, item in metrics.items()},
         }
 
