@@ -316,7 +316,7 @@ def test_a_finished_run_is_told_and_not_trained(project: Path, cli: Cli) -> None
 def test_status_and_report_in_words(project: Path, cli: Cli) -> None:
     cli("train", "--config", "run.yaml", "--output-dir", "out")
     status = cli("status", "out").out
-    assert "run                 finished\n" in status and "phase               run, epoch 2 of 2 done\n" in status
+    assert "run                 finished\n" in status and "phase               run, ended with epoch 2\n" in status
     assert "champion map_small  0.500, epoch 1\n" in status
     told = cli("report", "out").out
     assert "map_small" in told and "baseline" in told and "Resume" not in told

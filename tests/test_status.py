@@ -97,7 +97,7 @@ def test_watching_ends_when_nobody_works_on_the_run_any_more(run: Path) -> None:
     (run / LIVE_FILE).write_text(json.dumps({**STEP, "at": time.time()}))
     shown = io.StringIO()
     watch(run, Console(file=shown, width=60), 0.01)
-    assert "stopped; the same command goes on" in shown.getvalue() and "batch" not in shown.getvalue()
+    assert "interrupted; the same command goes on" in shown.getvalue() and "batch" not in shown.getvalue()
 
 
 def test_a_start_is_told_from_a_silence(held: Path) -> None:
@@ -110,7 +110,8 @@ def test_a_start_is_told_from_a_silence(held: Path) -> None:
 
 def test_a_run_in_words() -> None:
     content = {
-        **{"state": "unfinished", "phase": "multi_scale", "epoch": 6, "last_epoch": 8, "metric": "map_small"},
+        **{"state": "unfinished", "phase": "multi_scale", "phase_state": "running", "ended_early": None},
+        **{"epoch": 6, "phase_epoch": 6, "last_epoch": 8, "failure": None, "metric": "map_small"},
         **{"baseline": 0.4118, "champion": None, "champion_epoch": None, "elapsed_s": 4000.0, "reason": "Try it."},
         **{"running": True, "live": None},
     }
@@ -133,7 +134,7 @@ def test_a_time_in_words(run: Path, seconds: float, words: str) -> None:
 
 
 def test_where_an_interrupted_run_goes_on() -> None:
-    decision = Decision("run", "because", "multi_scale")
+    decision = Decision("run", "because", "multi_scale", epochs=4)
     records = tuple(EpochRecord(epoch, "multi_scale", 1, {"map_small": Estimate(0.466)}) for epoch in (5, 6))
     attempt = Attempt(1, {}, 5, 8, records)
     going = PhaseRun("multi_scale", 2, decision, (attempt,))

@@ -17,7 +17,8 @@ from rich.text import Text
 from smallsight.errors import visible
 from smallsight.files import write_text_atomically
 from smallsight.strategy.journal import Journal
-from smallsight.strategy.state import State, fold
+from smallsight.strategy.outcomes import has_failed
+from smallsight.strategy.state import PhaseRun, State, fold
 
 JOURNAL = "journal.sqlite"
 LIVE_FILE = "live.json"
@@ -38,14 +39,24 @@ def read_state(folder: Path) -> State:
 
 
 def summary_of(state: State) -> dict[str, Any]:
-    """Where a run stands, in a few plain values; `last_epoch` is that of the phase."""
+    """Where a run stands, in a few plain values.
+
+    `epoch` is the last one that was done in any phase. `phase_epoch` (None where none is done), `last_epoch` (as
+    planned) and `ended_early` (why) are the latest phase's, and `phase_state` says how it stands: running, completed,
+    failed, interrupted (for another one), measuring or measured (a checkpoint, without training).
+    """
     metric = state.plan.get("target", {}).get("metric", "map_small")
     run = state.runs[-1] if state.runs else None
+    attempt = run.current if run else None
     return {
-        "state": "finished" if state.done else "unfinished",
+        "state": "finished" if state.done else "failed" if has_failed(state) else "unfinished",
         "phase": run.name if run else None,
+        "phase_state": _phase_state(run) if run else None,
+        "phase_epoch": run.records[-1].epoch if run and run.records else None,
         "epoch": state.last_epoch,
-        "last_epoch": run.current.last_epoch if run and run.current else None,
+        "last_epoch": attempt.last_epoch if attempt else None,
+        "ended_early": attempt.ended_early or None if attempt else None,
+        "failure": attempt.failure or None if attempt else None,
         "metric": metric,
         "baseline": _value(state.baseline.value(metric)) if state.baseline else None,
         "champion": _value(state.target_value(metric)),
@@ -55,11 +66,19 @@ def summary_of(state: State) -> dict[str, Any]:
     }
 
 
+def _phase_state(run: PhaseRun) -> str:
+    if run.interrupted or run.status == "failed":
+        return "interrupted" if run.interrupted else "failed"
+    if not run.trains:
+        return "measured" if run.records else "measuring"
+    return run.status
+
+
 def going_on(state: State) -> str:
     """Where a run that was interrupted goes on, in a line."""
     run, champion = state.open_run, summary_of(state)["champion"]
-    place = "the next phase" if run is None else run.name
-    if run is not None and run.current is not None and run.current.status == "running":
+    place = "the next phase" if run is None else run.name if run.trains else "measuring the start"
+    if run is not None and run.trains and run.current is not None and run.current.status == "running":
         done, last = len(run.records), run.current.last_epoch
         place += f", epoch {min(run.current.first_epoch + done, last)} of {last}"
     return f"Going on: {place}" + ("" if champion is None else f", champion {champion:.3f}")
@@ -144,11 +163,12 @@ def _table(content: Mapping[str, Any]) -> Table:
 
 def as_lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     """`status_of` as pairs of words."""
-    stopped = "stopped; the same command goes on"
-    phase, last, champion = content["phase"], content["last_epoch"], content["champion_epoch"]
+    states = {"finished": "finished", "failed": "failed; the same command tries again"}
+    going = "running" if content["running"] else "interrupted; the same command goes on"
+    champion = content["champion_epoch"]
     lines = {
-        "run": "finished" if content["state"] == "finished" else "running" if content["running"] else stopped,
-        "phase": phase and phase + ("" if last is None else f", epoch {content['epoch']} of {last} done"),
+        "run": going if content["running"] else states.get(content["state"], going),
+        "phase": content["phase"] and f"{content['phase']}{_phase_in_words(content)}",
         f"baseline {content['metric']}": _shown(content["baseline"]),
         f"champion {content['metric']}": _shown(content["champion"]) + (f", epoch {champion}" if champion else ""),
         "time taken": _duration(content["elapsed_s"]),
@@ -156,6 +176,23 @@ def as_lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         "now": _now(content["live"]) if content["running"] else None,
     }
     return [(name, value) for name, value in lines.items() if value]
+
+
+def _phase_in_words(content: Mapping[str, Any]) -> str:
+    """How far the latest phase came."""
+    done, last, state = content["phase_epoch"], content["last_epoch"], content["phase_state"]
+    if last is None:
+        return ""
+    if state in ("measuring", "measured"):
+        return ", measuring a checkpoint" if done is None else f", epoch {done} measured without training"
+    if state in ("failed", "interrupted"):
+        how = f"failed ({content['failure']})" if state == "failed" else state
+        return f", {how} {'before its first epoch was done' if done is None else f'after epoch {done} of {last}'}"
+    if done is None:
+        return f", no epoch done yet, {last} is to be the last"
+    if state == "completed" and content["ended_early"]:
+        return f", ended early after epoch {done} of {last}: {content['ended_early']}"
+    return f", ended with epoch {done}" if state == "completed" else f", epoch {done} of {last} done"
 
 
 def _now(step: Mapping[str, Any] | None) -> str:

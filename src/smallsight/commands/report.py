@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -35,22 +36,32 @@ def history_of(path: Path) -> History:
     return read_history(path / REPORT_FILE if path.is_dir() else path)
 
 
-def show_report(path: Path, *, as_json: bool, html: Path | None = None) -> None:
-    """Print the report on a run or a recorded history; a run's files are written anew.
+def show_report(
+    path: Path,
+    *,
+    as_json: bool,
+    html: Path | None = None,
+    lines: Sequence[str] = (),
+    written: Callable[[], None] | None = None,
+) -> None:
+    """Print the report on a run or a recorded history; a run's files are written anew, before anything is printed.
 
     Args:
         html: write the page there, too.
+        lines: to be said first.
+        written: called once all is written.
     """
     state = read_state(path) if (path / JOURNAL).is_file() else None
     writes = state is not None and not as_json and os.access(path, os.W_OK)
-    lines = make_way(path, state) if state is not None and writes else []
+    lines = [*lines, *(make_way(path, state) if state is not None and writes else [])]
     history = history_of(path)
     analysis = analyse(history)
     evidence = examine(path, state) if state else None
     own = write_everything(path, history, state, evidence) if state is not None and writes else None
     if html is not None:
         write_page(html, history, state, evidence)
-    # Nothing is printed before all is written: whoever reads it may stop reading.
+    if written is not None:
+        written()
     if as_json:
         print(json.dumps(to_document(history, analysis, evidence), indent=1))  # noqa: T201 - the command's output
         return

@@ -14,7 +14,7 @@ from smallsight.report.before import recorded_before
 from smallsight.report.by_hand import known_phase, latest_config, names_of, next_commands, title_of
 from smallsight.report.history import History, Memory, PhaseOutcome, PhaseStory, Stopped, Target
 from smallsight.strategy.folder import CHAMPION
-from smallsight.strategy.outcomes import outcome_in_words
+from smallsight.strategy.outcomes import has_failed, outcome_in_words
 from smallsight.strategy.plan import Plan, build_plan, flatten
 from smallsight.strategy.relief import in_words
 from smallsight.strategy.state import Attempt, PhaseRun, State
@@ -98,8 +98,7 @@ def _stopped(state: State, *, running: bool) -> Stopped:
             return "out of budget"
     if running:
         return ""
-    bad = ("failed", "halted") if state.kind == "train" else ("halted",)
-    return "failed" if state.runs and _outcome(state.runs[-1], state, running=False) in bad else "interrupted"
+    return "failed" if has_failed(state) else "interrupted"
 
 
 def _decision(run: PhaseRun, state: State, names: Mapping[int, str]) -> Decision:

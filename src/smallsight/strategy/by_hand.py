@@ -22,7 +22,7 @@ from smallsight.strategy.folder import (
     phase_settings,
 )
 from smallsight.strategy.given import Call, GivenFile, Place
-from smallsight.strategy.lineage import START, attempt_at, judged_against, measured, place_of, run_at, wrote
+from smallsight.strategy.lineage import START, attempt_at, judged_against, measured, place_of, record_at, run_at, wrote
 from smallsight.strategy.outcomes import outcome_in_words
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.runner import Run, first_epoch
@@ -150,7 +150,7 @@ class ByHand(Run):
     def _over_start(self, run: PhaseRun) -> Verdict | None:
         """The verdict on a phase's best epoch against the epoch that the phase started from."""
         start, attempt = run.start, run.current
-        known = self.state.record_at(start)
+        known = record_at(self.state, start)
         best = best_epoch(run.records, self.state.plan["target"]["metric"])
         if start is None or known is None or attempt is None or best is None:
             return None
@@ -163,7 +163,7 @@ class ByHand(Run):
         """What a start found, and what the epochs found that it was the best of: so it may have been chosen as that."""
         metric = self.state.plan["target"]["metric"]
         run, attempt = run_at(self.state, start), attempt_at(self.state, start)
-        record = self.state.record_at(start)
+        record = record_at(self.state, start)
         assert record is not None
         chosen = best_epoch(attempt.records, metric) == record
         folder = attempt_folder(self.folder, run, attempt.number)

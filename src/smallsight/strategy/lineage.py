@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from smallsight.records import EpochRecord
 from smallsight.strategy.given import GivenFile, Place
 from smallsight.strategy.state import Attempt, PhaseRun, State
 
@@ -31,7 +32,7 @@ def place_of(state: State, given: GivenFile) -> Place | None:
         return None
     for run in state.runs:
         place = Place(run.number, wrote.attempt, given.epoch)
-        if run.name == wrote.phase and state.record_at(place) is not None:
+        if run.name == wrote.phase and record_at(state, place) is not None:
             return place
     return None
 
@@ -66,6 +67,15 @@ def _fits(state: State, place: Place, settings: Mapping[str, Any], annotations: 
     return same_images and alike(attempt.settings, settings)
 
 
+def record_at(state: State, place: Place | None) -> EpochRecord | None:
+    """The figures at a place; None where it is none or has no record."""
+    if place is None or place.phase_number > len(state.runs):
+        return None
+    attempts = state.runs[place.phase_number - 1].attempts
+    records = (r for attempt in attempts if attempt.number == place.attempt for r in attempt.records)
+    return next((record for record in records if record.epoch == place.epoch), None)
+
+
 def run_at(state: State, place: Place) -> PhaseRun:
     """The phase of a place that has a record."""
     return state.runs[place.phase_number - 1]
@@ -88,7 +98,7 @@ def judged_against(state: State, place: Place) -> Place:
 
 def settings_before(state: State, run: PhaseRun) -> Mapping[str, Any] | None:
     """The settings that the start of a phase by hand was trained with; None where it was not trained in this run."""
-    if run.start is None or state.record_at(run.start) is None or not run_at(state, run.start).trains:
+    if run.start is None or record_at(state, run.start) is None or not run_at(state, run.start).trains:
         return None
     return attempt_at(state, run.start).settings
 

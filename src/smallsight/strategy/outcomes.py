@@ -1,4 +1,4 @@
-"""What came of a phase by hand, in words: against its start, and against the champion of the folder."""
+"""What came of a phase by hand, in words, and whether a run has failed."""
 
 from __future__ import annotations
 
@@ -47,6 +47,14 @@ def _champion(state: State, run: PhaseRun) -> str:
         return f"Its epoch {run.crowned} became the champion (checkpoint_best.pth)"
     before = champion_before(state, run)
     return f"The champion stays {_of(before)}" if before else ""
+
+
+def has_failed(state: State) -> bool:
+    """Whether nothing goes on before a person has looked: a phase by hand failed, or a strategy was halted."""
+    run = state.runs[-1] if state.runs else None
+    if run is None or run.current is None or run.current.status != "failed" or run.interrupted:
+        return False
+    return state.kind == "train" if run.closed else run.forgiven == len(run.failures)
 
 
 def champion_before(state: State, run: PhaseRun) -> tuple[PhaseRun, int] | None:

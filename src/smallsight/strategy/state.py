@@ -220,14 +220,6 @@ class State:
         single = self.kind == "train" and last is not None and last.trains and last.status == "completed"
         return bool(self.finished) or single
 
-    def record_at(self, place: Place | None) -> EpochRecord | None:
-        """The figures at that place; None where it is none or has no record."""
-        if place is None or place.phase_number > len(self.runs):
-            return None
-        attempts = self.runs[place.phase_number - 1].attempts
-        records = (r for attempt in attempts if attempt.number == place.attempt for r in attempt.records)
-        return next((record for record in records if record.epoch == place.epoch), None)
-
     def run(self, name: str) -> PhaseRun | None:
         """The phase of that name, if it was begun."""
         return next((run for run in self.runs if run.name == name), None)

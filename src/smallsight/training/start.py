@@ -16,8 +16,11 @@ from smallsight.training.checkpoint import check_classes, is_ours, load_checkpoi
 
 
 def own_checkpoint(path: Path, start: Path | None) -> dict[str, Any] | None:
-    """What runs of ours have saved at `path`; None where nothing is yet, or just the file that training starts from.
+    """What runs of ours have saved at `path`; None where nothing is yet, or a file that the run has a copy of.
 
+    Args:
+        path: `checkpoint.pth` of the run.
+        start: the file that training starts from.
     Raises:
         CheckpointError: something else lies there.
     """
@@ -25,7 +28,8 @@ def own_checkpoint(path: Path, start: Path | None) -> dict[str, Any] | None:
         return None
     if is_ours(path):
         return load_checkpoint(path)
-    if start is not None and filecmp.cmp(path, start, shallow=False):
+    copies = [*([start] if start is not None else []), *path.parent.glob("phases/*/start.pth")]
+    if any(filecmp.cmp(path, copy, shallow=False) for copy in copies):
         return None
     raise CheckpointError(
         f"{path}: not written by smallsight, or damaged, and the run would overwrite it. "

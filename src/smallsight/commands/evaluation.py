@@ -1,0 +1,96 @@
+"""What `scripts/comprehensive_training_evaluation.py` does: report on what is there, in the working directory."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from smallsight.commands.inputs import run_folder
+from smallsight.commands.report import history_of, show_report
+from smallsight.config import LoadedConfig, load_config
+from smallsight.errors import HistoryError, visible
+from smallsight.foreign_files import REPORT_FILE, is_foreign, keep
+from smallsight.report.analysis import analyse
+from smallsight.report.before import take_over
+from smallsight.report.document import write_report
+from smallsight.report.history import History
+from smallsight.report.story import first_epoch
+from smallsight.report.summary import print_summary
+from smallsight.status import JOURNAL, read_state
+
+HERE = Path(REPORT_FILE)
+
+
+def evaluate_training(given: Path | None) -> None:
+    """Report on a run, on recorded epochs, or on a configuration before any run.
+
+    Args:
+        given: a configuration, a run folder or a recorded file; None for the run in `models` or here, or else the
+            recorded file here.
+    Raises:
+        HistoryError: nothing is there.
+        ConfigError, RunFolderError: it can't be read.
+    """
+    loaded = load_config(given) if given is not None and given.suffix in (".yaml", ".yml") else None
+    folder = _folder(given, loaded)
+    if folder is not None and (folder / JOURNAL).is_file():
+        _of_run(folder)
+    elif given is not None and loaded is None:
+        _of_recorded(given)
+    elif loaded is not None:
+        _before_any_run(loaded)
+    elif HERE.is_file():
+        show_report(HERE, as_json=False)
+    else:
+        raise HistoryError(f"models: no run there, and no {HERE} here. Give a configuration, a run or a history.")
+
+
+def _folder(given: Path | None, loaded: LoadedConfig | None) -> Path | None:
+    """Where a run may be; None where a recorded file was given."""
+    if loaded is not None:
+        return run_folder(loaded)
+    if given is not None:
+        return given if given.is_dir() else None
+    return next((folder for folder in (Path("models"), Path()) if (folder / JOURNAL).is_file()), None)
+
+
+def _of_run(folder: Path) -> None:
+    """The report on a run. All files are written before a word is said: whoever reads it may stop reading."""
+    state, lines = read_state(folder), []
+    in_place = (folder / REPORT_FILE).resolve() == HERE.resolve()
+    if not in_place and state.records:
+        taken = take_over(HERE, folder, first_epoch(state), state.plan["target"]["metric"])
+        lines += [taken] if taken else []
+
+    def leave_here() -> None:
+        if not in_place and (folder / REPORT_FILE).is_file():
+            shutil.copyfile(folder / REPORT_FILE, HERE)
+
+    show_report(folder, as_json=False, lines=lines, written=leave_here)
+
+
+def _of_recorded(path: Path) -> None:
+    """The report on recorded epochs."""
+    lines = []
+    source = path / REPORT_FILE if path.is_dir() else path
+    if source.resolve() != HERE.resolve():
+        lines += [keep(HERE)] if is_foreign(HERE) else []
+        write_report(Path(), history_of(path))
+    show_report(path, as_json=False, lines=lines)
+
+
+def _before_any_run(loaded: LoadedConfig) -> None:
+    """What a configuration and the recorded epochs here say; nothing is written."""
+    console, config = Console(highlight=False), loaded.config.to_dict()
+    recorded = history_of(HERE) if HERE.is_file() else History(loaded.source, ())
+    history = replace(recorded, config=config)
+    epochs = f"the epochs in {HERE}" if history.records else f"no recorded epochs ({HERE} is not here)"
+    console.print(
+        visible(f"No run in {run_folder(loaded)} yet: this is said of {loaded.source} and of {epochs}."),
+        markup=False,
+        soft_wrap=not console.is_terminal,
+    )
+    print_summary(console, history, analyse(history))
