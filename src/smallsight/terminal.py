@@ -61,6 +61,11 @@ class Terminal:
         """A line about anything else."""
         self._line(text)
 
+    def command(self, title: str, line: str) -> None:
+        """A command that can be pasted: it stays in one line, however narrow the terminal is."""
+        self._line((f"{title}:", "bold"))
+        self.console.print(Text(visible(line)), soft_wrap=True)
+
     def epoch(self, record: EpochRecord, best: float) -> None:
         """A line per epoch, with the change against the best so far."""
         self._progress.update(self._task, visible=False)

@@ -20,13 +20,14 @@ from smallsight.config import load_config
 from smallsight.data.coco import Dataset
 from smallsight.data.frames import decode
 from smallsight.data.groups import groups_of
-from smallsight.errors import Interrupted, SmallsightError, visible
+from smallsight.errors import Interrupted, SmallsightError, TrainingError, visible
 from smallsight.evaluation.bootstrap import Resampled, Units, resample
 from smallsight.evaluation.verdict import judge
 from smallsight.files import write_text_atomically
 from smallsight.foreign_files import keep_foreign
 from smallsight.records import Verdict
 from smallsight.report.analysis import analyse
+from smallsight.report.by_hand import next_commands
 from smallsight.report.document import to_document, write_report
 from smallsight.report.story import tell
 from smallsight.report.summary import print_summary
@@ -127,6 +128,11 @@ def _session(inputs: Inputs, kind: type[AnyRun], *, quiet: bool) -> Iterator[tup
         except Interrupted:
             run.write("interrupted")
             publish(inputs.folder, run.state, running=False, say=terminal.note)
+            raise
+        except TrainingError:
+            publish(inputs.folder, run.state, running=False, say=terminal.note)
+            for command in next_commands(inputs.folder, run.state, running=False):
+                terminal.command(command.title, command.line)
             raise
 
 

@@ -20,12 +20,12 @@ from smallsight.strategy.state import PhaseRun, State
 
 
 def names_of(state: State) -> Mapping[int, str]:
-    """A name for each phase by its number; one that was begun again gets a count: `continue (2)`."""
+    """A name for each phase by its number; one that was begun again gets a count: `continue #2`."""
     seen: Counter[str] = Counter()
     names = {}
     for run in state.runs:
         seen[run.name] += 1
-        names[run.number] = run.name if seen[run.name] == 1 else f"{run.name} ({seen[run.name]})"
+        names[run.number] = run.name if seen[run.name] == 1 else f"{run.name} #{seen[run.name]}"
     return names
 
 

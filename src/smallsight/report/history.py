@@ -91,6 +91,7 @@ class PhaseStory:
         settings: dotted keys in effect that differ from the run's configuration.
         memory: what it took.
         notes: what the training had to say beside its epochs.
+        only_measures: whether it trains nothing and measures the checkpoint that a phase by hand starts from.
     """
 
     name: str
@@ -105,6 +106,7 @@ class PhaseStory:
     settings: Mapping[str, Any] = field(default_factory=dict)
     memory: Memory = field(default_factory=Memory)
     notes: tuple[str, ...] = ()
+    only_measures: bool = False
 
     @property
     def begun(self) -> bool:
@@ -146,6 +148,7 @@ class History:
         commands: to go on with, where the next step is a command that is known.
         start_doubts: what seems wrong with the checkpoint that the run started from.
         record_doubts: why epochs recorded before the run can't be compared with its own.
+        by_hand: whether its phases are by hand; each is then compared with what it started from.
     """
 
     source: str
@@ -163,6 +166,7 @@ class History:
     commands: tuple[NextCommand, ...] = ()
     start_doubts: tuple[str, ...] = ()
     record_doubts: tuple[str, ...] = ()
+    by_hand: bool = False
 
 
 def latest_per_epoch(records: Iterable[EpochRecord]) -> tuple[EpochRecord, ...]:

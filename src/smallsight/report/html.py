@@ -150,7 +150,7 @@ def _moved(box: Box, window: Box) -> Box:
 def _settings(history: History) -> list[tuple[str, Any, dict[str, Any]]]:
     """Keys that any phase changed: the configured value, and the value in effect in each phase that ran."""
     configured = flatten(history.config or {})
-    ran = [phase for phase in history.phases if phase.begun]
+    ran = [phase for phase in history.phases if phase.begun and not phase.only_measures]
     keys = sorted({key for phase in ran for key in phase.settings})
     return [
         (key, configured.get(key, ""), {p.name: p.settings.get(key, configured.get(key, "")) for p in ran})

@@ -53,8 +53,9 @@ def tell(folder: Path, state: State, *, running: bool = True) -> History:
         finished=state.done,
         stopped=_stopped(state, running=running),
         commands=next_commands(folder, state, running=running),
-        start_doubts=tuple(dict.fromkeys(str(f["text"]) for run in state.runs for f in _facts(run, "warning"))),
+        start_doubts=tuple(_doubts_about_start(state)),
         record_doubts=tuple(_doubts_about_records(state, before, plan.target.metric)),
+        by_hand=state.kind == "train",
     )
 
 
@@ -74,6 +75,13 @@ def _baseline(state: State, before: Sequence[EpochRecord]) -> EpochRecord | None
     """What the run began with: the latest epoch recorded before it where its own start was not measured."""
     measured = state.baseline is not None and state.baseline.epoch < first_epoch(state)
     return before[-1] if before and not measured else state.baseline
+
+
+def _doubts_about_start(state: State) -> Iterator[str]:
+    """What was seen when the checkpoint was measured that the run, or its latest phase by hand, started from."""
+    for run in state.runs:
+        if not run.trains and (state.kind == "optimize" or run.given == state.runs[-1].given):
+            yield from (str(fact["text"]) for fact in _facts(run, "warning"))
 
 
 def _doubts_about_records(state: State, before: Sequence[EpochRecord], metric: str) -> Iterator[str]:
@@ -125,6 +133,7 @@ def _story(
         settings=_changed(attempt, config) if attempt else {},
         memory=_memory(run),
         notes=tuple(dict.fromkeys(str(fact["text"]) for fact in _facts(run, "note"))),
+        only_measures=state.kind == "train" and not run.trains,
     )
 
 
@@ -165,7 +174,8 @@ def _reason(run: PhaseRun, state: State, *, running: bool) -> str:
     attempt = run.current
     if attempt is None:
         return "begun"
-    return _outcome_in_words(run, attempt, state, running=running) + "".join(_setbacks(attempt))
+    words, setbacks = _outcome_in_words(run, attempt, state, running=running), "".join(_setbacks(attempt))
+    return f"{words.removesuffix('.')}.{setbacks}" if setbacks else words
 
 
 def _setbacks(attempt: Attempt) -> Iterator[str]:

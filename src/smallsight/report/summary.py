@@ -144,7 +144,7 @@ def _phase_rows(phases: tuple[PhaseStory, ...], reviews: tuple[PhaseReview, ...]
 def _phase_table(rows: Iterable[tuple[str, ...]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("phase", "epochs", "expected", "actual", "outcome"):
-        table.add_column(name, header_style="dim")
+        table.add_column(name, header_style="dim", overflow="fold")
     for *cells, outcome in rows:
         table.add_row(*map(_text, cells), _text(outcome, _OUTCOME_STYLES.get(outcome, "")))
     return table
@@ -197,8 +197,8 @@ def _decision(decision: Decision) -> str:
     if decision.action == "stop":
         return f"stop: {decision.reason}"
     settings = ", ".join(f"{key}={setting(value)}" for key, value in decision.settings.items())
-    epochs = counted(decision.epochs, "epoch")
-    return f"run {decision.phase}, {epochs}{f' ({settings})' if settings else ''}: {decision.reason}"
+    epochs = f", {counted(decision.epochs, 'epoch')}" if decision.epochs else ""
+    return f"run {decision.phase}{epochs}{f' ({settings})' if settings else ''}: {decision.reason}"
 
 
 def _of_record(record: EpochRecord | None, metric: str) -> str:

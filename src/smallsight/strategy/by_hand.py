@@ -177,7 +177,7 @@ class ByHand(Run):
     def _tell_outcome(self) -> None:
         run = self.state.runs[-1]
         if run.trains or run.verdict is not None:
-            self.means.watcher.note(f"Phase {run.name}: {outcome_in_words(self.state, run)}")
+            self.means.watcher.note(f"{'Phase ' if run.trains else ''}{run.name}: {outcome_in_words(self.state, run)}")
 
 
 def _as_configured(name: str, config: Config, settings: Mapping[str, Any], origin: Origin) -> Decision:

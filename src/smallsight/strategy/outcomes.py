@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smallsight.records import EpochRecord
-from smallsight.strategy.lineage import followers
+from smallsight.strategy.lineage import followers, record_at
 from smallsight.strategy.state import PhaseRun, State
 
 
@@ -16,10 +16,18 @@ def outcome_in_words(state: State, run: PhaseRun) -> str:
     """
     sentences = [_comparison(state, run), _champion(state, run)]
     if run.trains and run.crowned is None and (run.verdict or run.over_start):
-        sentences.append("By hand nothing is rolled back: the next phase starts from what --resume names")
-    for other, epoch in followers(state, run):
-        sentences.append(f"Phase {other.name} (epochs {_epochs(other)}) starts from its epoch {epoch}")
+        sentences.append(f"By hand nothing is rolled back: {_goes_on(state, run)}")
     return " ".join(f"{sentence.removesuffix('.')}." for sentence in sentences if sentence)
+
+
+def _goes_on(state: State, run: PhaseRun) -> str:
+    """What starts from a phase that did not give the champion."""
+    went_on = [
+        f"{other.name} (epochs {other.records[0].epoch} to {other.records[-1].epoch}) starts from its epoch {epoch}"
+        for other, epoch in followers(state, run)
+        if other.records
+    ]
+    return " and ".join(went_on) or "the next phase starts from what --resume names"
 
 
 def _comparison(state: State, run: PhaseRun) -> str:
@@ -27,12 +35,17 @@ def _comparison(state: State, run: PhaseRun) -> str:
     before = champion_before(state, run)
     if run.over_start is None or run.start is None:
         return f"Against the champion, {_of(before)}: {run.verdict.reason}" if run.verdict else _first(state, run)
-    again = f" at {run.records[-1].resolution} px" if not run.trains else ""
-    found = f"Against epoch {run.start.epoch}, from which it starts{again}: {run.over_start.reason}"
+    start = record_at(state, run.start)
+    what = f"Against epoch {run.start.epoch}, from which it starts"
+    if not run.trains and run.records and start is not None:
+        now, then = run.records[-1].resolution, start.resolution
+        what = f"Epoch {run.start.epoch} at {now} px, before any training, against the same epoch at {then} px"
+    found = f"{what}: {run.over_start.reason}"
     is_champion = before is not None and (before[0].number, before[1]) == (run.start.phase_number, run.start.epoch)
     if run.verdict is None or is_champion:
         return found
-    return f"{found}. Against the champion, {_of(before)}: {run.verdict.reason}"
+    metric = state.plan["target"]["metric"]
+    return f"{found}. Against the champion, {_of(before)}: {metric} {run.verdict.difference:+.3f}"
 
 
 def _first(state: State, run: PhaseRun) -> str:
@@ -65,12 +78,6 @@ def champion_before(state: State, run: PhaseRun) -> tuple[PhaseRun, int] | None:
 
 def _of(champion: tuple[PhaseRun, int] | None) -> str:
     return "unknown" if champion is None else f"epoch {champion[1]} of {champion[0].name}"
-
-
-def _epochs(run: PhaseRun) -> str:
-    if run.records:
-        return f"{run.records[0].epoch} to {run.records[-1].epoch}"
-    return f"from {run.current.first_epoch} on" if run.current else "not begun"
 
 
 def _figure(record: EpochRecord, metric: str) -> str:

@@ -51,11 +51,10 @@ def _recorded(start: Mapping[str, Any]) -> float:
 
 def _causes(start: Mapping[str, Any], config: Config, class_names: Sequence[str]) -> list[str]:
     causes = []
-    if config.model.detector == "rfdetr":
-        causes.append("the wrong class outputs of its head were taken (model.class_outputs names them)")
-    causes.append(f"it was trained on other classes than {', '.join(class_names[:5])}, or on classes in another order")
     before, now = start.get("resolution"), config.training.resolution
     if before and before != now:
         causes.append(f"it was trained at {before} px and is measured at {now} px")
-    causes.append("it was trained on other images")
-    return causes
+    if config.model.detector == "rfdetr":
+        causes.append("the wrong class outputs of its head were taken (model.class_outputs names them)")
+    causes.append(f"it was trained on other classes than {', '.join(class_names[:5])}, or on classes in another order")
+    return [*causes, "it was trained on other images"]

@@ -50,8 +50,9 @@ def finish_epoch(state: TrainingState, began: float) -> bool:
 def evaluate_start(state: TrainingState) -> None:
     """Evaluate the weights as they came, as the epoch before the first, and say so where that gives next to nothing."""
     _conclude(state, state.spec.first_epoch - 1, time.monotonic())
+    own = state.start.get("trained_in", {}).get("run_id") == state.spec.run_id  # then its classes and images are known
     doubt = doubt_about_start(state.records[-1], state.start, state.config, state.detector.class_names)
-    if doubt is not None:
+    if doubt is not None and not own:
         state.channel.tell({"event": "warning", "text": doubt})
 
 

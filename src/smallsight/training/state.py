@@ -46,7 +46,8 @@ class TrainingState:
         boost: how much more often the epoch takes images with tiny objects.
         hard_xy: by training frame, centres (K, 2) px, image frame, of the detector's false alarms.
         ramp: of the learning rate, decided when the attempt begins; None after a restart, which only goes on with it.
-        start: what the file that it starts from says of itself: `metrics`, `resolution`; empty where it is not read.
+        start: what the file that it starts from says of itself (`metrics`, `resolution`, `trained_in`); empty where it
+            was not read.
     """
 
     def __init__(self, spec: AttemptSpec, channel: Channel) -> None:
@@ -136,7 +137,7 @@ class TrainingState:
             for note in notes:
                 self._note(f"Given checkpoint: {note}.")
             self._load(content, path)
-            self.start = {key: content[key] for key in ("metrics", "resolution") if key in content}
+            self.start = {key: content[key] for key in ("metrics", "resolution", "trained_in") if key in content}
         self.ramp = ramp_for(
             self.config.training,
             self.module.total_steps,
