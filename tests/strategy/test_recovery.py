@@ -59,7 +59,23 @@ def single_phases(folder: Path, fuse: Fuse) -> tuple[Lab, Callable[[], State]]:
     return lab, act
 
 
-RUNS = (strategy, evaluated_start, single_phases)
+def old_checkpoint(folder: Path, fuse: Fuse) -> tuple[Lab, Callable[[], State]]:
+    """The mission's own calls: `--resume models/checkpoint.pth --output-dir models`, then a larger resolution."""
+    script: Script = {"start": [[0.5], [0.58]], "one": [[0.55, "crashed"], [0.55, 0.6]], "two": [[0.55, 0.65]]}
+    lab = Lab(folder, script, Plan(), fuse=fuse)
+    folder.mkdir()
+    given = folder / "checkpoint.pth"
+    given.write_text('{"run_id": "", "phase": "", "attempt": 0}')
+
+    def act() -> State:
+        lab.train("one", Config.model_validate({"training": {"epochs": 41}}), str(given), 39)
+        larger = Config.model_validate({"training": {"epochs": 43, "resolution": 736}})
+        return lab.train("two", larger, str(folder / "checkpoints" / "checkpoint_epoch_41_lightweight.pth"), 41)
+
+    return lab, act
+
+
+RUNS = (strategy, evaluated_start, single_phases, old_checkpoint)
 
 
 def interrupted(act: Callable[[], State], lab: Lab, cuts: tuple[int, ...]) -> State:

@@ -106,7 +106,9 @@ class ByHand(Run):
             if self.state.open_run is not None:
                 self._pass_over(self.state.open_run, plan)
             reason = f"Measure the checkpoint that the phase starts from ({given.path}) at {_px(config)}."
-            self._decide(Decision("run", reason, START, settings), origin, place_of(self.state, given), call)
+            known = place_of(self.state, given)
+            before = known if known is not None and self._detections(known).is_file() else None
+            self._decide(Decision("run", reason, START, settings), origin, before, call)
         run = self._work_off(config, plan)
         if run.status == "failed" or run.current is None or not run.records:
             failure = run.current.failure if run.current else ""
@@ -152,7 +154,7 @@ class ByHand(Run):
         start, attempt = run.start, run.current
         known = record_at(self.state, start)
         best = best_epoch(run.records, self.state.plan["target"]["metric"])
-        if start is None or known is None or attempt is None or best is None:
+        if start is None or known is None or attempt is None or best is None or not self._detections(start).is_file():
             return None
         return self.means.compare(
             contenders(attempt_folder(self.folder, run, attempt.number), best, attempt.records),

@@ -1,0 +1,100 @@
+"""What came of a phase by hand, in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from smallsight.strategy.outcomes import has_failed, outcome_in_words
+from smallsight.strategy.state import State
+from strategy.states import OLD, failed, from_epoch, measured, own, state_of, trained, verdict
+
+START = replace(measured(OLD, 39), crowned=39)
+LIGHT = own("models/checkpoints/checkpoint_epoch_41_lightweight.pth", "one", 41)
+
+
+def test_a_start() -> None:
+    state = state_of(START)
+    assert outcome_in_words(state, state.runs[0]) == (
+        "models/checkpoint.pth as it came: map_small 0.500. Its epoch 39 became the champion (checkpoint_best.pth)."
+    )
+
+
+def test_a_phase_that_beat_its_start() -> None:
+    better = verdict("improved", 0.03)
+    one = replace(from_epoch(trained("one", 40, 42, OLD), 1, 39), verdict=better, over_start=better, crowned=41)
+    state = state_of(START, one)
+    assert outcome_in_words(state, state.runs[1]) == (
+        "Against epoch 39, from which it starts: map_small changed by +0.030. "
+        "Its epoch 41 became the champion (checkpoint_best.pth)."
+    )
+
+
+def test_what_is_no_champion_may_still_be_gone_on_from() -> None:
+    """By hand nothing is rolled back, so nothing is said to be."""
+    flat = verdict("no_evidence", 0.001)
+    one = replace(from_epoch(trained("one", 40, 42, OLD), 1, 39), verdict=flat, over_start=flat)
+    two = replace(
+        from_epoch(trained("two", 43, 44, LIGHT), 2, 42),
+        verdict=verdict("no_evidence", 0.01),
+        over_start=verdict("improved", 0.02),
+    )
+    none = from_epoch(failed(trained("none", 43, 44, LIGHT), "crashed"), 2, 42)
+    said = [outcome_in_words(state, state.runs[1]) for state in (state_of(START, one), state_of(START, one, none, two))]
+    begin = (
+        "Against epoch 39, from which it starts: map_small changed by +0.001. The champion stays epoch 39 of start. "
+    )
+    assert said == [
+        begin + "By hand nothing is rolled back: the next phase starts from what --resume names.",
+        begin + "By hand nothing is rolled back: two (epochs 43 to 44) starts from its epoch 42.",
+    ]
+    state = state_of(START, one, two)
+    assert outcome_in_words(state, state.runs[2]).startswith(
+        "Against epoch 42, from which it starts: map_small changed by +0.020. "
+        "Against the champion, epoch 39 of start: map_small +0.010. The champion stays epoch 39 of start."
+    )
+
+
+def test_an_epoch_that_was_measured_again() -> None:
+    one = replace(trained("one", 40, 42), crowned=41)
+    worse = verdict("regressed", -0.02)
+    again = from_epoch(measured(LIGHT, 41, training__resolution=736), 1, 41)
+    state = state_of(one, replace(again, verdict=worse, over_start=worse))
+    assert outcome_in_words(state, state.runs[1]) == (
+        "Epoch 41 at 736 px, before any training, against the same epoch at 640 px: map_small changed by -0.020. "
+        "The champion stays epoch 41 of one."
+    )
+
+
+def test_a_second_file_that_was_measured() -> None:
+    state = state_of(START, replace(measured(replace(OLD, sha256="c"), 20), verdict=verdict("regressed", -0.1)))
+    assert outcome_in_words(state, state.runs[1]) == (
+        "Against the champion, epoch 39 of start: map_small changed by -0.100. The champion stays epoch 39 of start."
+    )
+
+
+def test_the_first_phase_from_scratch() -> None:
+    state = state_of(replace(trained("one", 1, 2), crowned=2))
+    assert outcome_in_words(state, state.runs[0]) == (
+        "First phase of this folder; not compared. Its epoch 2 became the champion (checkpoint_best.pth)."
+    )
+
+
+ONE = trained("one", 40, 42)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (State(), False),
+        (state_of(ONE), False),
+        (state_of(failed(ONE, "crashed")), True),
+        (state_of(failed(ONE, "interrupted")), False),
+        (replace(state_of(failed(ONE, "crashed")), kind="optimize"), False),
+        (replace(state_of(replace(failed(ONE, "crashed"), closed=False, forgiven=1)), kind="optimize"), True),
+        (replace(state_of(replace(failed(ONE, "crashed"), closed=False)), kind="optimize"), False),
+    ],
+)
+def test_whether_a_person_has_to_look(state: State, expected: bool) -> None:
+    assert has_failed(state) is expected
