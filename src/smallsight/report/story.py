@@ -60,8 +60,8 @@ def tell(folder: Path, state: State, *, running: bool = True) -> History:
 
 
 def first_epoch(state: State) -> int:
-    """The first epoch that any phase was to train; 0 before one was begun."""
-    firsts = (attempt.first_epoch for run in state.runs if run.trains for attempt in run.attempts)
+    """The first epoch that is to be trained; 0 before a phase was begun."""
+    firsts = (attempt.first_epoch for run in state.runs for attempt in run.attempts)
     return min(firsts, default=0)
 
 
