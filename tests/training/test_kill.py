@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,6 +101,59 @@ def test_killed_at_random_moments(command: list[str], undisturbed: Path, tmp_pat
         kill_tree(process)
     assert finish(command, run) == EXIT_DONE
     assert_same_end(run, undisturbed)
+
+
+def by_hand(folder: Path) -> list[str]:
+    """The mission's own command, in `folder`: it goes on from a checkpoint that it overwrites."""
+    settings = tiny_settings(write_data(folder / "data"), epochs=3)
+    settings["sampling"]["crops_per_image"] = 6
+    (folder / "run.yaml").write_text(yaml.safe_dump(settings))
+    options = ["--config", str(folder / "run.yaml"), "--json"]
+    command = [sys.executable, "-m", "smallsight", "train", *options]
+    assert finish([*command, "training.epochs=1", "--output-dir"], folder / "before") == EXIT_DONE
+    for run in ("killed", "undisturbed"):
+        (folder / run).mkdir()
+        shutil.copyfile(folder / "before" / "checkpoint.pth", folder / run / "checkpoint.pth")
+    return command
+
+
+@pytest.mark.slow
+def test_a_phase_by_hand_killed_while_its_start_is_measured_and_later(tmp_path: Path) -> None:
+    command, killed = by_hand(tmp_path), tmp_path / "killed"
+
+    def with_start(run: Path) -> list[str]:
+        return [*command, "--resume", str(run / "checkpoint.pth"), "--output-dir"]
+
+    given = (killed / "checkpoint.pth").read_bytes()
+    moments = (
+        killed / "phases" / "01_start" / "start.pth",
+        killed / "phases" / "01_start" / "attempt_1" / "best.pth",
+        killed / "phases" / "02_run" / "attempt_1" / "attempt.json",
+        killed / "checkpoints" / "checkpoint_epoch_2_lightweight.pth",
+    )
+    for moment in moments:
+        process = start(with_start(killed), killed)
+        deadline = time.monotonic() + 120
+        while not moment.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert process.poll() is None and moment.exists()
+        kill_tree(process)
+        if "02_run" not in str(moment) and "checkpoints" not in str(moment):
+            assert (killed / "checkpoint.pth").read_bytes() == given, "what is only measured leaves it alone"
+    assert (killed / "phases" / "01_start" / "start.pth").read_bytes() == given
+    assert finish(with_start(killed), killed) == EXIT_DONE
+    undisturbed = tmp_path / "undisturbed"
+    assert finish(with_start(undisturbed), undisturbed) == EXIT_DONE
+    state = read_state(killed)
+    assert [(run.name, [r.epoch for r in run.records]) for run in state.runs] == [("start", [1]), ("run", [2, 3])]
+    assert repr([run.over_start for run in state.runs]) == repr(
+        [run.over_start for run in read_state(undisturbed).runs]
+    )
+    expected = dataclasses.replace(read_state(undisturbed), runs=())
+    assert state.champion and expected.champion and state.champion.record.epoch == expected.champion.record.epoch
+    for name in ("checkpoint.pth", "checkpoint_best.pth"):
+        left, right = load_checkpoint(killed / name), load_checkpoint(undisturbed / name)
+        assert all(torch.equal(left["ema_model"][key], right["ema_model"][key]) for key in left["ema_model"])
 
 
 @pytest.mark.slow

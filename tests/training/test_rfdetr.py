@@ -62,7 +62,7 @@ class _Direct:
     def tell(self, event: Mapping[str, Any]) -> None:
         if event["event"] == "epoch":
             self._go_on = self._on_epoch(epoch_record_from_json(event["record"]))
-        elif event["event"] in ("note", "memory"):
+        elif event["event"] in ("note", "warning", "memory"):
             self._on_fact(event["event"], {key: value for key, value in event.items() if key != "event"})
 
     def ask_to_go_on(self) -> bool:
@@ -110,23 +110,36 @@ def test_the_missions_chain_from_an_old_checkpoint(project: Path, capsys: pytest
     """Phase 1 in two steps, phase 2 and phase 3A, with the shipped files, a smaller network and shorter phases."""
     first = ("checkpoint.start_epoch=38", "training.epochs=40")
     records = go_on("resume_20_epochs_low_memory", "models/checkpoint.pth", *first)
-    assert [record.epoch for record in records] == [39, 40]
+    assert [(record.epoch, record.phase) for record in records] == [
+        (38, "start"),
+        (39, "resume_20_epochs_low_memory"),
+        (40, "resume_20_epochs_low_memory"),
+    ]
     shown = capsys.readouterr().out
+    assert "WARNING: The checkpoint has AP50 0.000 on the validation images before any training; its file does not" in (
+        " ".join(shown.split())
+    )
     for said in ("the optimizer's state", "the schedule of the learning rate", "ball is output 1", "in float32 on cpu"):
         assert shown.count(said) == 1
     facts = read_state(Path("models")).runs[0].attempts[0].facts
     notes = [content["text"] for kind, content in facts if kind == "note"]
     assert len(notes) == 4 and all(note in shown.replace("\n", " ") for note in notes)
+    assert Path("models/phases/01_start/start.pth").is_file()
 
     go_on("resume_20_epochs_low_memory", "models/checkpoint.pth", "training.epochs=41")
     assert "Given checkpoint" not in (shown := capsys.readouterr().out) and "in float32" not in shown
     go_on("resume_with_multiscale", str(lightweight(41)), "checkpoint.start_epoch=41", "training.epochs=42")
     larger = ("checkpoint.start_epoch=42", "training.epochs=43", "training.resolution=96")
     records = go_on("resume_with_higher_resolution", str(lightweight(42)), *larger)
-    assert {record.epoch: record.resolution for record in records} == {39: 64, 40: 64, 41: 64, 42: 64, 43: 96}
-    assert all(lightweight(record.epoch).is_file() for record in records)
-    with_scales = [run.attempts[0].settings["training.multi_scale"] for run in read_state(Path("models")).runs]
-    assert with_scales == [False, False, True, True]
+    resolutions = {38: 64, 39: 64, 40: 64, 41: 64, 42: 64, 43: 96}
+    assert {record.epoch: record.resolution for record in records} == resolutions
+    assert [epoch for epoch in resolutions if not lightweight(epoch).is_file()] == [38], "nothing was trained then"
+    runs = read_state(Path("models")).runs
+    again = [(run.start.epoch, run.records[0].resolution) for run in runs if run.start and not run.trains]
+    assert again == [(42, 96)], "the only start whose figures were not known: at another resolution"
+    assert [run.start.epoch for run in runs if run.start and run.trains] == [38, 40, 41, 42]
+    assert all(run.over_start is not None for run in runs if run.trains)
+    assert [run.decision.settings["training.multi_scale"] for run in runs if run.trains] == [False, False, True, True]
     assert load_checkpoint(lightweight(43))["resolution"] == 96
 
 
