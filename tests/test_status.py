@@ -151,3 +151,9 @@ def test_where_an_interrupted_run_goes_on() -> None:
 def test_without_a_run_there_is_nothing_to_watch(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="no journal"):
         watch(tmp_path, Console(file=io.StringIO()), 0.01)
+
+
+def test_a_run_whose_budget_is_used_up_says_so(run: Path) -> None:
+    content = {**status_of(run), "state": "out of budget"}
+    assert dict(as_lines(content))["run"] == "out of budget; the same command with a larger --budget goes on"
+    assert dict(as_lines({**content, "running": True}))["run"] == "running"

@@ -18,7 +18,7 @@ _OURS = {
         rb'\A\{\s*"written_by": "smallsight"'
         rb'|\A\{\n  "source": .*\n  "finished": (?:true|false),\n  "target": \{'  # before 0.2
     ),
-    "status.json": rb'\A\{\n "state": "(?:finished|unfinished|failed)",\n "phase": ',
+    "status.json": rb'\A\{\n "state": "(?:finished|unfinished|failed|out of budget)",\n "phase": ',
     "live.json": rb'\A\{"event": "(?:step|evaluating)"',
     "metrics.csv": rb"\Aepoch,phase,attempt,",
     "report.html": rb"<span>smallsight report</span>",

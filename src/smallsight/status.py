@@ -17,7 +17,7 @@ from rich.text import Text
 from smallsight.errors import visible
 from smallsight.files import write_text_atomically
 from smallsight.strategy.journal import Journal
-from smallsight.strategy.outcomes import has_failed
+from smallsight.strategy.outcomes import has_failed, out_of_budget
 from smallsight.strategy.state import PhaseRun, State, fold
 
 JOURNAL = "journal.sqlite"
@@ -41,15 +41,16 @@ def read_state(folder: Path) -> State:
 def summary_of(state: State) -> dict[str, Any]:
     """Where a run stands, in a few plain values.
 
-    `epoch` is the last one that was done in any phase. `phase_epoch` (None where none is done), `last_epoch` (as
-    planned) and `ended_early` (why) are the latest phase's, and `phase_state` says how it stands: running, completed,
-    failed, interrupted (for another one), measuring or measured (a checkpoint, without training).
+    `state` is finished, failed (a person has to look), out of budget or unfinished. `epoch` is the last one that was
+    done in any phase. `phase_epoch` (None where none is done), `last_epoch` (as planned) and `ended_early` (why) are
+    the latest phase's, and `phase_state` says how it stands: running, completed, failed, interrupted (for another one),
+    measuring or measured (a checkpoint, without training).
     """
     metric = state.plan.get("target", {}).get("metric", "map_small")
     run = state.runs[-1] if state.runs else None
     attempt = run.current if run else None
     return {
-        "state": "finished" if state.done else "failed" if has_failed(state) else "unfinished",
+        "state": _state(state),
         "phase": run.name if run else None,
         "phase_state": _phase_state(run) if run else None,
         "phase_epoch": run.records[-1].epoch if run and run.records else None,
@@ -64,6 +65,13 @@ def summary_of(state: State) -> dict[str, Any]:
         "elapsed_s": round(state.elapsed_s, 1),
         "reason": state.finished or (run.decision.reason if run else None),
     }
+
+
+def _state(state: State) -> str:
+    """In a word, as far as the journal knows: whether a process works on the run stands elsewhere."""
+    if state.done:
+        return "finished"
+    return "failed" if has_failed(state) else "out of budget" if out_of_budget(state) else "unfinished"
 
 
 def _phase_state(run: PhaseRun) -> str:
@@ -163,7 +171,11 @@ def _table(content: Mapping[str, Any]) -> Table:
 
 def as_lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     """`status_of` as pairs of words."""
-    states = {"finished": "finished", "failed": "failed; the same command tries again"}
+    states = {
+        "finished": "finished",
+        "failed": "failed; the same command tries again",
+        "out of budget": "out of budget; the same command with a larger --budget goes on",
+    }
     going = "running" if content["running"] else "interrupted; the same command goes on"
     champion = content["champion_epoch"]
     lines = {

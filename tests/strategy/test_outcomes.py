@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from smallsight.strategy.outcomes import has_failed, outcome_in_words
+from smallsight.strategy.outcomes import has_failed, out_of_budget, outcome_in_words
 from smallsight.strategy.state import State
 from strategy.states import OLD, failed, from_epoch, measured, own, state_of, trained, verdict
 
@@ -98,3 +98,16 @@ ONE = trained("one", 40, 42)
 )
 def test_whether_a_person_has_to_look(state: State, expected: bool) -> None:
     assert has_failed(state) is expected
+
+
+@pytest.mark.parametrize(("elapsed_s", "expected"), [(50.0, False), (96.0, True), (110.0, True)])
+def test_a_run_whose_time_is_over(elapsed_s: float, expected: bool) -> None:
+    """Also where some is left, but not enough for another epoch, of 5 s here."""
+    records = tuple(replace(record, seconds=5.0) for record in ONE.records)
+    run = replace(ONE, attempts=(replace(ONE.attempts[0], records=records),))
+    state = replace(state_of(run, elapsed_s=elapsed_s), kind="optimize")
+    assert not out_of_budget(state), "there is no budget"
+    assert out_of_budget(replace(state, budget_s=100.0)) is expected
+    assert not out_of_budget(replace(state, budget_s=100.0, finished="Target reached."))
+    going_on = replace(run, closed=False, attempts=(replace(run.attempts[0], status="running"),))
+    assert not out_of_budget(replace(state, budget_s=100.0, runs=(going_on,))), "what it has is judged first"

@@ -14,11 +14,11 @@ from smallsight.report.before import recorded_before
 from smallsight.report.by_hand import known_phase, latest_config, names_of, next_commands, title_of
 from smallsight.report.history import History, Memory, PhaseOutcome, PhaseStory, Stopped, Target
 from smallsight.strategy.folder import CHAMPION
-from smallsight.strategy.outcomes import has_failed, outcome_in_words
+from smallsight.strategy.outcomes import has_failed, out_of_budget, outcome_in_words
 from smallsight.strategy.plan import Plan, build_plan, flatten
 from smallsight.strategy.relief import in_words
 from smallsight.strategy.state import Attempt, PhaseRun, State
-from smallsight.strategy.tree import epoch_seconds, skipped, verdict_in_words
+from smallsight.strategy.tree import skipped, verdict_in_words
 
 
 def tell(folder: Path, state: State, *, running: bool = True) -> History:
@@ -99,11 +99,8 @@ def _doubts_about_records(state: State, before: Sequence[EpochRecord], metric: s
 def _stopped(state: State, *, running: bool) -> Stopped:
     if state.done or not state.created:
         return ""
-    open_run = state.open_run
-    if state.budget_s is not None and (open_run is None or not open_run.records):
-        left = state.budget_s - state.elapsed_s
-        if left <= 0 or left < epoch_seconds(state.records):
-            return "out of budget"
+    if out_of_budget(state):
+        return "out of budget"
     if running:
         return ""
     return "failed" if has_failed(state) else "interrupted"

@@ -1,10 +1,11 @@
-"""What came of a phase by hand, in words, and whether a run has failed."""
+"""What came of a phase by hand, in words, and why a run goes on no further."""
 
 from __future__ import annotations
 
 from smallsight.records import EpochRecord
 from smallsight.strategy.lineage import followers, record_at
 from smallsight.strategy.state import PhaseRun, State
+from smallsight.strategy.tree import epoch_seconds
 
 
 def outcome_in_words(state: State, run: PhaseRun) -> str:
@@ -68,6 +69,15 @@ def has_failed(state: State) -> bool:
     if run is None or run.current is None or run.current.status != "failed" or run.interrupted:
         return False
     return state.kind == "train" if run.closed else run.forgiven == len(run.failures)
+
+
+def out_of_budget(state: State) -> bool:
+    """Whether a run that is not done stopped because no other epoch fits into its time."""
+    run = state.open_run
+    if state.done or state.budget_s is None or (run is not None and run.records):
+        return False
+    left = state.budget_s - state.elapsed_s
+    return left <= 0 or left < epoch_seconds(state.records)
 
 
 def champion_before(state: State, run: PhaseRun) -> tuple[PhaseRun, int] | None:
