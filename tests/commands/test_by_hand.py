@@ -119,6 +119,17 @@ def test_files_of_another_tool_in_the_run_folder_are_kept(project: Path, capsys:
     assert not list((project / "models").glob("*_before_2*"))
 
 
+@pytest.mark.parametrize("name", ["checkpoint_best.pth", "checkpoint_previous.pth"])
+def test_a_start_under_the_name_of_a_file_of_ours_is_copied(
+    project: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "models" / "checkpoint.pth").rename(project / "models" / name)
+    train_one_phase(Path("one.yaml"), [], None, Path("models") / name)
+    assert f"models/{name} is kept as models/phases/01_start/start.pth" in capsys.readouterr().out
+    assert (project / "models" / "phases" / "01_start" / "start.pth").read_text() == "old"
+    assert not list((project / "models").glob("*_before*"))
+
+
 def test_a_configuration_in_the_run_folder_goes_on_working(project: Path) -> None:
     """Its place is taken by the whole configuration, which says the same."""
     config = project / "models" / "config.yaml"

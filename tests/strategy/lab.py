@@ -179,7 +179,7 @@ class Lab:
         """As `commands.train.train_one_phase`."""
         return self._with_run(
             lambda run: (
-                run.begin(config, self.plan, "train", Origin()),
+                run.begin(config, self.plan, "train", Origin(), resume),
                 run.train_as_configured(name, config, self.plan, self._origin(resume, resumed_epoch), self.call),
             )[-1],
             ByHand,

@@ -86,7 +86,7 @@ def train_one_phase(
     inputs = read_inputs(loaded, plan, output_dir, resume, "train")
     name = "".join(c if c.isalnum() else "_" for c in config_path.stem.lower())
     with _session(inputs, ByHand, quiet=quiet) as (run, console):
-        run.begin(inputs.config, plan, "train", Origin())
+        run.begin(inputs.config, plan, "train", Origin(), inputs.origin.resume)
         if run.state.open_run is not None and run.state.open_run.name in (name, START):
             run.means.watcher.note(going_on(run.state))
         call = Call(_program(), str(config_path), str(inputs.folder), tuple(overrides))

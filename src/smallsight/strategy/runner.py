@@ -57,9 +57,11 @@ class Run:
         """Append to the journal and bring the state up to date."""
         self.state = fold([self.journal.append(kind, **content)], self.state)
 
-    def begin(self, config: Config, plan: Plan, run_kind: str, origin: Origin) -> None:
+    def begin(self, config: Config, plan: Plan, run_kind: str, origin: Origin, resume: str = "") -> None:
         """Write down what this run is, or make sure that it still is what it was.
 
+        Args:
+            resume: what the first phase starts from, where the run as a whole has no origin.
         Raises:
             RunFolderError: the folder holds a run with other settings, or one whose journal is lost.
         """
@@ -70,7 +72,7 @@ class Run:
             return
         refuse_lost_journal(self.folder)
         texts = {"config.yaml": to_yaml(config.to_dict()), "strategy.yaml": to_yaml(plan.to_dict())}
-        for line in set_foreign_aside(self.folder, texts, origin.resume):
+        for line in set_foreign_aside(self.folder, texts, origin.resume or resume):
             self.means.watcher.note(line)
         for name, text in texts.items():
             write_text_atomically(self.folder / name, text)
