@@ -91,11 +91,17 @@ class Estimate:
 
     def __format__(self, spec: str) -> str:
         spec = spec or ".3f"
-        if not self.known:
-            return "n/a"
-        if math.isnan(self.low):
-            return format(self.value, spec)
-        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+        if not self.known or math.isnan(self.low):
+            return shown(self.value, spec)
+        return f"{shown(self.value, spec)} [{shown(self.low, spec)}, {shown(self.high, spec)}]"
+
+
+def shown(value: float, spec: str = ".3f") -> str:
+    """A number for people: `n/a` where it is NaN, and what rounds to zero has no minus."""
+    if math.isnan(value):
+        return "n/a"
+    text = format(value, spec)
+    return format(0.0, spec) if float(text) == 0 else text
 
 
 Weights = Literal["average", "raw"]

@@ -12,7 +12,7 @@ from rich.table import Column
 from rich.text import Text
 
 from smallsight.errors import visible
-from smallsight.records import Decision, EpochRecord
+from smallsight.records import Decision, EpochRecord, shown
 
 _WIDE = 80
 """From so many columns on, there is room for losses beside the bar."""
@@ -64,9 +64,9 @@ class Terminal:
     def epoch(self, record: EpochRecord, best: float) -> None:
         """A line per epoch, with the change against the best so far."""
         self._progress.update(self._task, visible=False)
-        figures = "  ".join(f"{name} {_number(record.value(key))}" for name, key in _SHOWN)
+        figures = "  ".join(f"{name} {shown(record.value(key))}" for name, key in _SHOWN)
         change = record.value(self.metric) - best
-        tail = "" if math.isnan(change) else f"  ({change:+.3f} to best)"
+        tail = "" if math.isnan(change) else f"  ({shown(change, '+.3f')} to best)"
         loss = "" if math.isnan(record.train_loss) else f"  loss {record.train_loss:.3f} / {record.val_loss:.3f}"
         self._line(
             (f"{record.phase} epoch {record.epoch}", "bold"),
@@ -97,6 +97,3 @@ class Terminal:
                 figures=f"{losses}  lr {event['learning_rate']:.1e}  {event['memory_mb'] / 1000:.1f} GB",
             )
 
-
-def _number(value: float) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.3f}"
