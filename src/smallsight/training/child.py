@@ -203,21 +203,22 @@ class Workers:
                     self.hung = True
                     _kill(self._workers)
                     return
-                for worker in [talking[pipe] for pipe in ready]:
-                    events = self._heard(worker)
+                received = [(talking[pipe], os.read(pipe, 1 << 16)) for pipe in ready]
+                # The silent end of one comes before what others say: they lost their connection to it.
+                for worker, words in sorted(received, key=lambda item: bool(item[1])):
+                    events = self._heard(worker, words)
                     if events is None:
                         del talking[worker.events]
                     elif worker is leader:
                         yield from events
                         heard = time.monotonic()
 
-    def _heard(self, worker: _Worker) -> list[dict[str, Any]] | None:
-        """What a worker has written since; None once it has closed its pipe.
+    def _heard(self, worker: _Worker, received: bytes) -> list[dict[str, Any]] | None:
+        """The events in what a worker has written since; None once it has closed its pipe.
 
         The first to fail is the culprit; the others fail because of it, or would wait for it. One that stops leaves
         them time to save.
         """
-        received = os.read(worker.events, 1 << 16)
         events = worker.said(received) if received else None
         failed = bool(worker.failure)
         if events is None and len(self._workers) > 1 and worker.exit_code() not in (EXIT_DONE, EXIT_INTERRUPTED):
