@@ -40,6 +40,7 @@ GROUND = (
     "sections",
     "evidence",
     "rfdetr_sizes",
+    "signals",
 )
 LAYERS: list[tuple[str, tuple[str, ...]]] = [
     # module, what of ours it may import; the first row that fits counts
@@ -47,6 +48,10 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("errors", ()),
     ("rng", ()),
     ("files", ()),
+    ("signals", ()),
+    ("streams", ("errors",)),
+    ("run_log", ("errors",)),
+    ("background", ("errors", "streams")),
     ("boxes", ("errors",)),
     ("yaml_files", ("errors",)),
     ("records", ("boxes",)),
@@ -71,8 +76,8 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ),
     ("strategy", (*GROUND, "config", "schema_messages", "unused_keys", "strategy")),
     ("report", (*GROUND, "config", "strategy", "report")),
-    ("terminal", (*GROUND, "config", "strategy", "report")),
-    ("status", (*GROUND, "strategy")),
+    ("terminal", (*GROUND, "config", "strategy", "report", "run_log")),
+    ("status", (*GROUND, "strategy", "streams")),
     ("champion", (*GROUND, "config", "data", "evaluation", "strategy")),
     ("report_files", (*GROUND, "config", "champion", "strategy", "report")),
     (
@@ -90,11 +95,20 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
             "strategy",
             "report",
             "terminal",
+            "run_log",
+            "background",
+            "streams",
             "commands",
         ),
     ),
     ("joining", (*GROUND, "training")),
-    ("cli", (*GROUND, "config", "data", "training", "strategy", "report", "terminal", "status", "joining", "commands")),
+    (
+        "cli",
+        (
+            *(*GROUND, "config", "data", "training", "strategy", "report", "terminal", "status", "joining", "commands"),
+            *("run_log", "background", "streams", "cli"),
+        ),
+    ),
     ("__main__", ("cli",)),
 ]
 VENDORS = {
@@ -103,8 +117,8 @@ VENDORS = {
     "pytorch_lightning": ("training/*.py",),
     "torch": ("training/*.py", "detectors/*.py"),
     "mlflow": ("training/loggers.py",),
-    "typer": ("cli.py",),
-    "rich": ("terminal.py", "status.py", "cli.py", "commands/*.py", "report/summary.py", "data/doctor/text.py"),
+    "typer": ("cli/*.py",),
+    "rich": ("terminal.py", "status.py", "cli/*.py", "commands/*.py", "report/summary.py", "data/doctor/text.py"),
     "jinja2": ("data/doctor/page.py", "report/html.py"),
     "hotcoco": ("evaluation/*.py",),
     "pycocotools": (),

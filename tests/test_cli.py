@@ -216,7 +216,7 @@ def test_a_terminal_breaks_lines_between_words(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     whole = cli("optimize", "--config", "nowhere.yaml").err
-    monkeypatch.setattr("smallsight.cli._width", lambda stream: 40)
+    monkeypatch.setattr("smallsight.cli.messages._width", lambda stream: 40)
     broken = cli("optimize", "--config", "nowhere.yaml").err
     assert broken == "Error: nowhere.yaml: no such file. Give\n    the path of a YAML file.\n"
     assert whole == " ".join(broken.split()) + "\n"

@@ -18,6 +18,7 @@ from smallsight.errors import visible
 from smallsight.files import write_text_atomically
 from smallsight.strategy.journal import Journal
 from smallsight.strategy.state import State, fold
+from smallsight.streams import reader_left
 
 JOURNAL = "journal.sqlite"
 LIVE_FILE = "live.json"
@@ -121,7 +122,7 @@ def is_running(folder: Path) -> bool:
 
 
 def watch(folder: Path, console: Console, every_s: float) -> None:
-    """Show the status until nobody works on the run.
+    """Show the status until nobody works on the run, or nobody reads it.
 
     Raises:
         RunFolderError: see `read_state`.
@@ -130,7 +131,7 @@ def watch(folder: Path, console: Console, every_s: float) -> None:
         while True:
             content = status_of(folder)
             shown.update(_table(content), refresh=True)
-            if not is_running(folder):
+            if reader_left() or not is_running(folder):
                 return
             time.sleep(every_s)
 

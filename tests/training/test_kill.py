@@ -31,15 +31,15 @@ STRATEGY = {
         {"name": "multi_scale", "epochs": 2, "set": {"training.multi_scale": True}},
     ],
 }
-EPOCHS, BATCHES = 6, 18
-"""Of each of them: 12 images, 6 crops of each, 4 in a batch."""
+EPOCHS, BATCHES = 6, 9
+"""Of each of them: 12 images, 3 crops of each, 4 in a batch."""
 
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("kill")
     settings = tiny_settings(write_data(folder / "data"))
-    settings["sampling"]["crops_per_image"] = 6
+    settings["sampling"]["crops_per_image"] = 3
     settings["checkpoint"] = {"every_steps": 1}
     (folder / "run.yaml").write_text(yaml.safe_dump(settings))
     (folder / "strategy.yaml").write_text(yaml.safe_dump(STRATEGY))

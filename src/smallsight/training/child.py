@@ -23,6 +23,7 @@ from typing import Any
 from smallsight.attempts import AttemptResult, AttemptSpec
 from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, DatasetError, InputError, Interrupted
 from smallsight.records import EpochRecord, epoch_record_from_json
+from smallsight.signals import handle_stops
 from smallsight.training.failures import classify
 from smallsight.training.rendezvous import Rendezvous
 
@@ -120,7 +121,7 @@ class _Worker:
                 stderr=output,
                 pass_fds=(events_write, answers_read),
                 start_new_session=True,
-                env=environment,
+                env={**environment, "PYTHONIOENCODING": "utf-8:backslashreplace"},
             )
         os.close(events_write)
         os.close(answers_read)
@@ -230,7 +231,7 @@ class Workers:
 
     @contextmanager
     def _signals_passed_on(self) -> Iterator[None]:
-        """Pass SIGINT and SIGTERM on as SIGTERM; kill processes that do not end in time."""
+        """Pass a stop request on as SIGTERM; kill processes that do not end in time."""
 
         def pass_on(number: int, frame: FrameType | None) -> None:
             self.asked_to_stop = True
@@ -241,8 +242,7 @@ class Workers:
         def give_up(number: int, frame: FrameType | None) -> None:
             _kill(self._workers)
 
-        handlers = {signal.SIGINT: pass_on, signal.SIGTERM: pass_on, signal.SIGALRM: give_up}
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        before = {**handle_stops(pass_on), signal.SIGALRM: signal.signal(signal.SIGALRM, give_up)}
         try:
             yield
         finally:

@@ -146,7 +146,7 @@ class Channel(Protocol):
         """Whether the attempt shall save its state and end now."""
 
     def listen_to_signals(self) -> None:
-        """Take SIGTERM and SIGINT as stop requests, whoever else had claimed them."""
+        """Take signals to stop as stop requests, whoever else had claimed them."""
 
 
 class LeadersChannel:
