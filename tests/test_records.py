@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from smallsight.records import Estimate, shown
+from smallsight.records import Estimate, gigabytes, shown
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,11 @@ def test_what_rounds_to_zero_has_no_minus(value: float, spec: str, text: str) ->
 def test_an_interval_has_none_either() -> None:
     assert f"{Estimate(-1e-5, -0.0002, 0.01):+.3f}" == "+0.000 [+0.000, +0.010]"
     assert f"{Estimate(-0.01, -0.02, -1e-9)}" == "-0.010 [-0.020, 0.000]"
+
+
+@pytest.mark.parametrize(
+    ("limit_mb", "text"),
+    [(None, "1.5 GB"), (24_100.0, "1.5 of 24 GB"), (7_840.0, "1.5 of 7.8 GB"), (1600, "1.5 of 1.6 GB")],
+)
+def test_memory_beside_its_limit(limit_mb: float | None, text: str) -> None:
+    assert gigabytes(1500.0, limit_mb) == text

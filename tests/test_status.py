@@ -90,6 +90,11 @@ def test_the_latest_step_is_seen_by_others_and_passed_on(held: Path, clock: Simp
     assert dict(as_lines(status_of(run)))["now"] == "epoch 3/9, batch 5/40, box 0.500, 0.9 GB"
 
 
+def test_memory_is_shown_with_its_limit(held: Path) -> None:
+    listener(held, [])({**STEP, "memory_mb": 1500.0, "memory_limit_mb": 24_100.0})
+    assert dict(as_lines(status_of(held)))["now"].endswith("box 0.500, 1.5 of 24 GB")
+
+
 def test_an_evaluation_is_named(held: Path, clock: SimpleNamespace) -> None:
     listener(held, [])({"event": "evaluating", "epoch": 4})
     assert dict(as_lines(status_of(held)))["now"] == "evaluating epoch 4"

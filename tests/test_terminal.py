@@ -33,6 +33,7 @@ STEP = {
     "losses": {"box": 0.5},
     "learning_rate": 0.002,
     "memory_mb": 1500.0,
+    "memory_limit_mb": 24_100.0,
 }
 
 
@@ -131,7 +132,7 @@ def test_progress_fits_its_terminal(width: int, log: RunLog) -> None:
     if width == 40:
         assert "3/12" in shown and "lr" not in shown
     if width == 200:
-        assert "epoch 7/10" in shown and "3/12" in shown and "[red]box[/] 0.500  lr 2.0e-03  1.5 GB" in shown
+        assert "epoch 7/10" in shown and "3/12" in shown and "[red]box[/] 0.500  lr 2.0e-03  1.5 of 24 GB" in shown
 
 
 def test_the_time_left_is_reckoned_anew_in_each_epoch(log: RunLog) -> None:

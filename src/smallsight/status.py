@@ -16,6 +16,7 @@ from rich.text import Text
 
 from smallsight.errors import visible
 from smallsight.files import write_text_atomically
+from smallsight.records import gigabytes
 from smallsight.strategy.journal import Journal
 from smallsight.strategy.state import State, fold
 from smallsight.streams import reader_left
@@ -169,7 +170,7 @@ def _now(step: Mapping[str, Any] | None) -> str:
         return f"evaluating epoch {step['epoch']}"
     losses = " ".join(f"{name} {value:.3f}" for name, value in step["losses"].items())
     place = f"epoch {step['epoch']}/{step['last_epoch']}, batch {step['batch']}/{step['batches']}"
-    return f"{place}, {losses}, {step['memory_mb'] / 1000:.1f} GB"
+    return f"{place}, {losses}, {gigabytes(step['memory_mb'], step.get('memory_limit_mb'))}"
 
 
 def _shown(value: float | None) -> str:

@@ -12,7 +12,7 @@ from rich.table import Column
 from rich.text import Text
 
 from smallsight.errors import visible
-from smallsight.records import Decision, EpochRecord, shown
+from smallsight.records import Decision, EpochRecord, gigabytes, shown
 from smallsight.run_log import RunLog
 
 _WIDE = 80
@@ -99,6 +99,7 @@ class Terminal:
             self._progress.update(self._task, visible=True, description=said, total=None, place="", figures="")
         elif event["event"] == "step":
             losses = " ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
+            memory = gigabytes(event["memory_mb"], event.get("memory_limit_mb"))
             goes_back = event["batch"] < self._progress.tasks[self._task].completed
             if goes_back or self._shown != (event["epoch"], event["batches"]):
                 # Else the speed, and with it the time left, would be reckoned over the evaluation between two epochs.
@@ -111,5 +112,5 @@ class Terminal:
                 completed=event["batch"],
                 total=event["batches"],
                 place=f"{event['batch']}/{event['batches']}",
-                figures=f"{losses}  lr {event['learning_rate']:.1e}  {event['memory_mb'] / 1000:.1f} GB",
+                figures=f"{losses}  lr {event['learning_rate']:.1e}  {memory}",
             )
