@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from smallsight.records import EpochRecord
 from smallsight.training.child import ChildTrainer
 from smallsight.training.loader import BatchParts
 from smallsight.training.processes import ALONE, Processes
-from smallsight.training.rendezvous import Rendezvous, announced
+from smallsight.training.rendezvous import Rendezvous, announced, open_door
 from training.frames import attempt_spec, tiny_settings, write_discs
 from waiting import HANGS_S
 
@@ -65,9 +66,26 @@ def test_a_process_alone_inherits_nobody_elses_place(monkeypatch: pytest.MonkeyP
 
 def test_the_address_is_the_users_where_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASTER_ADDR", "10.0.0.5")
-    monkeypatch.setenv("MASTER_PORT", "29500")
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+        monkeypatch.setenv("MASTER_PORT", str(port))
+        with pytest.raises(ConfigError, match=f"MASTER_PORT: {port} can't be listened at"):
+            open_door({"devices": 1, "num_nodes": 2})
     meeting = Rendezvous.of(Path("attempt.json"), {"devices": 1, "num_nodes": 2})
-    assert (meeting.address, meeting.port) == ("10.0.0.5", 29500)
+    assert meeting.address == "10.0.0.5"
+
+
+@pytest.mark.parametrize("training", [{"devices": 2}, {"num_nodes": 2}])
+def test_nobody_else_takes_the_port_of_a_meeting(training: dict[str, int]) -> None:
+    door = open_door(training)
+    assert door is not None
+    with door:
+        port = Rendezvous.of(Path("attempt.json"), training, door).port
+        with pytest.raises(OSError, match="in use"):
+            socket.create_server(("127.0.0.1", port)).close()
+        with socket.create_connection(("127.0.0.1", port)):
+            pass  # who comes early waits at the door
+    assert open_door({"devices": 1}) is None
 
 
 def test_a_meeting_is_announced_and_found(tmp_path: Path) -> None:

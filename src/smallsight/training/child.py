@@ -11,6 +11,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, DatasetE
 from smallsight.records import EpochRecord, epoch_record_from_json
 from smallsight.signals import handle_stops
 from smallsight.training.failures import classify
-from smallsight.training.rendezvous import Rendezvous
+from smallsight.training.rendezvous import DOOR, Rendezvous, open_door
 
 GRACE_S = 30
 """How long a child may take to save its state after it was asked to stop."""
@@ -57,12 +58,13 @@ class ChildTrainer:
             Interrupted, InputError: see there.
             OSError: the disk is full; once there is room, the attempt goes on where it stood.
         """
-        meeting = Rendezvous.of(spec.save(), spec.config["training"])
+        door = open_door(spec.config["training"])
+        meeting = Rendezvous.of(spec.save(), spec.config["training"], door)
         silence_s = float(spec.config["training"]["hang_timeout_s"])
         if meeting.nodes > 1:
             commands = (f"smallsight join {spec.run_folder} --node {node}" for node in range(1, meeting.nodes))
             on_fact("note", {"text": f"Waiting for the other machines: {', '.join(commands)}."})
-        with _announced(meeting, Path(spec.run_folder)), Workers(meeting, 0, spec.log, silence_s) as workers:
+        with _announced(meeting, Path(spec.run_folder)), Workers(meeting, 0, spec.log, silence_s, door) as workers:
             last = self._converse(workers, on_epoch, on_fact)
             code, failed = _outcome(workers, meeting)
         if workers.asked_to_stop:
@@ -110,7 +112,8 @@ def _announced(meeting: Rendezvous, folder: Path) -> Iterator[None]:
 class _Worker:
     """One process with its two pipes."""
 
-    def __init__(self, spec: str, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, spec: str, environment: Mapping[str, str], log: Path, door: socket.socket | None) -> None:
+        doors = {} if door is None else {DOOR: str(door.fileno())}
         self.events, events_write = os.pipe()
         answers_read, answers_write = os.pipe()
         with log.open("ab") as output:
@@ -119,9 +122,9 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=(events_write, answers_read),
+                pass_fds=(events_write, answers_read, *map(int, doors.values())),
                 start_new_session=True,
-                env={**environment, "PYTHONIOENCODING": "utf-8:backslashreplace"},
+                env={**environment, **doors, "PYTHONIOENCODING": "utf-8:backslashreplace"},
             )
         os.close(events_write)
         os.close(answers_read)
@@ -167,23 +170,30 @@ class Workers:
         node: which of its machines this is.
         log: file for what they print.
         silence_s: a leader that says nothing for so long hangs; so it does when another one hangs, for which it waits.
+        door: where the leader will listen; it is closed here.
 
     Attributes:
         asked_to_stop: a stop request from outside was passed on to them.
         hung: the leader was silent for longer than `silence_s`, and all were killed.
     """
 
-    def __init__(self, meeting: Rendezvous, node: int, log: Path, silence_s: float) -> None:
+    def __init__(
+        self, meeting: Rendezvous, node: int, log: Path, silence_s: float, door: socket.socket | None = None
+    ) -> None:
         self._workers: list[_Worker] = []
         self._silence_s = silence_s
         self._culprit: _Worker | None = None
         self.asked_to_stop = self.hung = False
         try:
             for environment in meeting.environments(node):
-                self._workers.append(_Worker(meeting.spec, environment, log))
+                leads = node == 0 and not self._workers
+                self._workers.append(_Worker(meeting.spec, environment, log, door if leads else None))
         except BaseException:
             self.__exit__()
             raise
+        finally:
+            if door is not None:
+                door.close()  # the leader has it
 
     def __enter__(self) -> Workers:
         return self
