@@ -22,6 +22,7 @@ from smallsight.errors import Interrupted
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.records import Detections, EpochRecord, Estimate
 from smallsight.strategy.given import GivenFile
+from waiting import HANGS_S
 
 CONFIG = """\
 training: {epochs: 2, resolution: 96}
@@ -216,7 +217,7 @@ def test_a_terminal_breaks_lines_between_words(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     whole = cli("optimize", "--config", "nowhere.yaml").err
-    monkeypatch.setattr("smallsight.cli._width", lambda stream: 40)
+    monkeypatch.setattr("smallsight.cli.messages._width", lambda stream: 40)
     broken = cli("optimize", "--config", "nowhere.yaml").err
     assert broken == "Error: nowhere.yaml: no such file. Give\n    the path of a YAML file.\n"
     assert whole == " ".join(broken.split()) + "\n"
@@ -252,7 +253,7 @@ def test_a_dry_run_loads_no_torch(project: Path) -> None:
         f"import sys; sys.argv = {call}\nfrom smallsight.cli import main\n"
         "try: main()\nexcept SystemExit as end: assert not end.code and 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, timeout=HANGS_S)
     assert (done.returncode, done.stderr) == (0, "") and "- longer: 1 epoch; no change of settings" in done.stdout
 
 
@@ -372,7 +373,7 @@ def test_a_damaged_journal_is_told(project: Path, cli: Cli) -> None:
 
 def test_as_a_module(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "smallsight", "optimize", "--config", "nowhere.yaml"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=HANGS_S)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "Error: nowhere.yaml: no such file. Give the path of a YAML file.\n"
 

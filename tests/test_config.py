@@ -295,9 +295,30 @@ def test_every_key_says_in_plain_words_what_it_takes(key: str) -> None:
     assert refused >= 3
 
 
+@pytest.mark.parametrize("key", list(every_key(Config())))
+@pytest.mark.parametrize("value", [True, False, [True, True]], ids=str)
+def test_a_truth_value_is_no_number(key: str, value: object) -> None:
+    """It is taken as what it is, or refused."""
+    try:
+        found: Any = with_settings(Config(), {key: value}, "run.yaml")
+    except ConfigError as error:
+        assert f"run.yaml: {key}: got {str(value).lower()}, expected " in str(error)
+        return
+    for name in key.split("."):
+        found = getattr(found, name)
+    assert found is value
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("training: {epochs: true}", "training.epochs: got true, expected a whole number from 1 up to 1000000."),
+        ("training: {epochs: yes}", "training.epochs: got true, expected a whole number"),
+        (
+            "augmentation: {mosaic: {prob: true}}",
+            "augmentation.mosaic.prob: got true, expected a number from 0 up to 1.",
+        ),
+        ("augmentation: {mosaic: {scale_range: [true, 2]}}", "got [true, 2], expected [low, high], each a number"),
         ("training: {batch_size: atuo}", "expected a whole number from 1 up to 1000000 or auto. Did you mean auto?"),
         ("training: {memory_budget_mb: 2GB}", "got '2GB', expected a number of MB, for example 2000."),
         ("training: {learning_rate: 1e9}", "expected a number above 0 up to 1. Use 0.002, for example."),

@@ -15,6 +15,7 @@ import typer
 from smallsight.cli import app
 from smallsight.config import load_config, with_settings
 from smallsight.strategy.plan import check_plan, load_plan
+from waiting import HANGS_S
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -86,7 +87,11 @@ def test_documented_commands_are_found() -> None:
 
 def script(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / name), *arguments], cwd=cwd, capture_output=True, text=True, timeout=60
+        [sys.executable, str(ROOT / "scripts" / name), *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=HANGS_S,
     )
 
 

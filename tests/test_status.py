@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,17 @@ from rich.console import Console
 from smallsight.config import Config
 from smallsight.errors import RunFolderError
 from smallsight.records import Decision, EpochRecord, Estimate
-from smallsight.status import JOURNAL, LIVE_FILE, LIVE_FOR_S, as_lines, going_on, live_writer, status_of, watch
+from smallsight.status import (
+    JOURNAL,
+    LIVE_EVERY_S,
+    LIVE_FILE,
+    LIVE_FOR_S,
+    as_lines,
+    going_on,
+    live_writer,
+    status_of,
+    watch,
+)
 from smallsight.strategy.folder import hold
 from smallsight.strategy.journal import Journal
 from smallsight.strategy.plan import Plan
@@ -47,6 +58,15 @@ def finish(run: Path) -> None:
         journal.append("decided", decision=stop)
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The clock of `status`, which goes on only where a test says so."""
+    now = SimpleNamespace(s=1000.0)
+    fake = SimpleNamespace(time=lambda: now.s, monotonic=lambda: now.s, sleep=time.sleep)
+    monkeypatch.setattr("smallsight.status.time", fake)
+    return now
+
+
 def listener(run: Path, heard: list[Any]) -> Any:
     return live_writer(run, heard.append)
 
@@ -58,18 +78,24 @@ def held(run: Path) -> Iterator[Path]:
         yield run
 
 
-def test_the_latest_step_is_seen_by_others_and_passed_on(held: Path) -> None:
+def test_the_latest_step_is_seen_by_others_and_passed_on(held: Path, clock: SimpleNamespace) -> None:
     run = held
     heard: list[Any] = []
     listen = listener(run, heard)
     listen(STEP)
+    clock.s += LIVE_EVERY_S / 2
     listen({**STEP, "batch": 6})  # too soon to be written again
     assert [event["batch"] for event in heard] == [5, 6]
     assert status_of(run)["live"]["batch"] == 5
     assert dict(as_lines(status_of(run)))["now"] == "epoch 3/9, batch 5/40, box 0.500, 0.9 GB"
 
 
-def test_an_evaluation_is_named(held: Path) -> None:
+def test_memory_is_shown_with_its_limit(held: Path) -> None:
+    listener(held, [])({**STEP, "memory_mb": 1500.0, "memory_limit_mb": 24_100.0})
+    assert dict(as_lines(status_of(held)))["now"].endswith("box 0.500, 1.5 of 24 GB")
+
+
+def test_an_evaluation_is_named(held: Path, clock: SimpleNamespace) -> None:
     listener(held, [])({"event": "evaluating", "epoch": 4})
     assert dict(as_lines(status_of(held)))["now"] == "evaluating epoch 4"
 
@@ -80,8 +106,10 @@ def test_a_torn_file_says_nothing(held: Path, text: str) -> None:
     assert status_of(held)["live"] is None
 
 
-def test_an_old_step_says_nothing_about_now(held: Path) -> None:
-    (held / LIVE_FILE).write_text(json.dumps({**STEP, "at": time.time() - LIVE_FOR_S - 1}))
+def test_an_old_step_says_nothing_about_now(held: Path, clock: SimpleNamespace) -> None:
+    (held / LIVE_FILE).write_text(json.dumps({**STEP, "at": clock.s - LIVE_FOR_S}))
+    assert status_of(held)["live"] is not None
+    clock.s += 1
     assert status_of(held)["live"] is None
     assert dict(as_lines(status_of(held)))["now"] == "no step within the last minute"
 
@@ -100,8 +128,8 @@ def test_watching_ends_when_nobody_works_on_the_run_any_more(run: Path) -> None:
     assert "interrupted; the same command goes on" in shown.getvalue() and "batch" not in shown.getvalue()
 
 
-def test_a_start_is_told_from_a_silence(held: Path) -> None:
-    (held / LIVE_FILE).write_text(json.dumps({**STEP, "at": time.time()}))
+def test_a_start_is_told_from_a_silence(held: Path, clock: SimpleNamespace) -> None:
+    (held / LIVE_FILE).write_text(json.dumps({**STEP, "at": clock.s}))
     listen = listener(held, [])  # a new process: the step of the one before says nothing about it
     assert dict(as_lines(status_of(held)))["now"] == "starting: no step is trained yet"
     listen(STEP)

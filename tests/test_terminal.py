@@ -6,11 +6,13 @@ import io
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from smallsight.records import Decision, EpochRecord, Estimate
+from smallsight.run_log import RunLog
 from smallsight.terminal import Terminal
 
 RECORD = EpochRecord(
@@ -31,6 +33,7 @@ STEP = {
     "losses": {"box": 0.5},
     "learning_rate": 0.002,
     "memory_mb": 1500.0,
+    "memory_limit_mb": 24_100.0,
 }
 
 
@@ -54,9 +57,15 @@ class Screen:
 
 
 @pytest.fixture
-def plain() -> Iterator[tuple[Terminal, Screen]]:
+def log(tmp_path: Path) -> Iterator[RunLog]:
+    with RunLog(tmp_path / "run.log") as opened:
+        yield opened
+
+
+@pytest.fixture
+def plain(log: RunLog) -> Iterator[tuple[Terminal, Screen]]:
     screen = Screen(is_terminal=False, width=40)
-    with Terminal(screen.console, "map_small") as terminal:
+    with Terminal(screen.console, "map_small", log) as terminal:
         yield terminal, screen
 
 
@@ -106,14 +115,16 @@ def test_progress_needs_a_terminal(plain: tuple[Terminal, Screen]) -> None:
 
 
 @pytest.mark.parametrize("width", [20, 40, 200])
-def test_progress_fits_its_terminal(width: int) -> None:
+def test_progress_fits_its_terminal(width: int, log: RunLog) -> None:
     screen = Screen(is_terminal=True, width=width)
-    with Terminal(screen.console, "map_small") as terminal:
+    with Terminal(screen.console, "map_small", log) as terminal:
         terminal.progress({**STEP, "losses": {"[red]box[/]": 0.5}})
         terminal._progress.refresh()
         terminal.progress({"event": "evaluating", "epoch": 7})
         terminal.epoch(RECORD, 0.2)
         terminal.note("[red]as it is[/]")
+    logged = [line.partition("  ")[2] for line in log.path.read_text().splitlines()]
+    assert logged[0].startswith("[red]phase[/] epoch 7  AP 0.400") and logged[1:] == ["[red]as it is[/]"], "no bar"
     shown = screen.text
     words = " ".join(shown.split())
     assert "[red]phase[/] epoch 7" in words and "[red]as it is[/]" in words
@@ -121,12 +132,12 @@ def test_progress_fits_its_terminal(width: int) -> None:
     if width == 40:
         assert "3/12" in shown and "lr" not in shown
     if width == 200:
-        assert "epoch 7/10" in shown and "3/12" in shown and "[red]box[/] 0.500  lr 2.0e-03  1.5 GB" in shown
+        assert "epoch 7/10" in shown and "3/12" in shown and "[red]box[/] 0.500  lr 2.0e-03  1.5 of 24 GB" in shown
 
 
-def test_the_time_left_is_reckoned_anew_in_each_epoch() -> None:
+def test_the_time_left_is_reckoned_anew_in_each_epoch(log: RunLog) -> None:
     screen = Screen(is_terminal=True, width=200)
-    with Terminal(screen.console, "map_small") as terminal:
+    with Terminal(screen.console, "map_small", log) as terminal:
         (task,) = terminal._progress.tasks
         now = 0.0
         terminal._progress.get_time = lambda: now

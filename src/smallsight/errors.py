@@ -8,6 +8,7 @@ SmallsightError
 │   ├── HistoryError        a recorded history can't be read
 │   └── RunFolderError      the run folder is in use, foreign or damaged
 ├── BoxError                boxes of a wrong shape                            exit code 1
+├── OutputError             standard output takes nothing more                exit code 1
 ├── TrainingError           an attempt failed and nothing is left to try      exit code 1
 └── Interrupted             stopped by the user or the system; resumable      exit code 3
 
@@ -16,6 +17,8 @@ the user's data are in it.
 """
 
 from __future__ import annotations
+
+import errno
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -63,6 +66,10 @@ class RunFolderError(InputError):
     """The run folder is used by another process, holds another run, or is damaged."""
 
 
+class OutputError(SmallsightError):
+    """What a command had to say could not be written."""
+
+
 class BoxError(SmallsightError):
     """Boxes are not an (N, 4) array."""
 
@@ -75,3 +82,18 @@ class Interrupted(SmallsightError):
     """The run was stopped from outside, has saved its state and can be resumed."""
 
     exit_code = EXIT_INTERRUPTED
+
+
+_WRONG_PATH = (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)
+
+
+def as_message(error: SmallsightError | OSError) -> tuple[str, int]:
+    """What a command says of the error that ends it, and its exit code."""
+    if isinstance(error, Interrupted):
+        return f"Interrupted: {error}. Run the same command again to go on.", error.exit_code
+    if isinstance(error, SmallsightError):
+        return f"Error: {error}", error.exit_code
+    wrong_path = isinstance(error, _WRONG_PATH) or error.errno == errno.EROFS
+    remedy = "Check the path and its permissions." if wrong_path else "Mend that, then run the same command again."
+    said = f"Error: {error.filename or 'a file'}: {error.strerror or error}. {remedy}"
+    return said, EXIT_USAGE if wrong_path else EXIT_FAILED

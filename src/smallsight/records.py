@@ -91,14 +91,27 @@ class Estimate:
 
     def __format__(self, spec: str) -> str:
         spec = spec or ".3f"
-        if not self.known:
-            return "n/a"
-        if math.isnan(self.low):
-            return format(self.value, spec)
-        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+        if not self.known or math.isnan(self.low):
+            return shown(self.value, spec)
+        return f"{shown(self.value, spec)} [{shown(self.low, spec)}, {shown(self.high, spec)}]"
+
+
+def shown(value: float, spec: str = ".3f") -> str:
+    """A number for people: `n/a` where it is NaN, and what rounds to zero has no minus."""
+    if math.isnan(value):
+        return "n/a"
+    text = format(value, spec)
+    return format(0.0, spec) if float(text) == 0 else text
 
 
 Weights = Literal["average", "raw"]
+
+
+def gigabytes(taken_mb: float, limit_mb: float | None = None) -> str:
+    """Memory for people: `1.5 of 24 GB`; `1.5 GB` where the limit is not known."""
+    if limit_mb is None:
+        return f"{taken_mb / 1000:.1f} GB"
+    return f"{taken_mb / 1000:.1f} of {limit_mb / 1000:.{0 if limit_mb >= 10_000 else 1}f} GB"
 
 
 @dataclass(frozen=True)
@@ -116,7 +129,7 @@ class EpochRecord:
         learning_rate: at the end of the epoch.
         seconds: of the whole epoch, evaluation included.
         images_per_second: in training.
-        peak_memory_mb: of the training process (CPU) or of the device (CUDA).
+        peak_memory_mb: the highest so far, of the attempt's process (CPU) or of its device (CUDA).
         resolution: px, the detector's input size in this phase.
         weights: whose figures `metrics` holds: the trained weights (raw) or their average, whichever had the better
             target metric; validation loss and detections are theirs too.

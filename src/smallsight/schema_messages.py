@@ -83,6 +83,8 @@ def _expected(node: _Node, tree: _Node) -> str:
     return {"string": "a text", "boolean": "true or false"}.get(node.get("type", ""), "keys and values")
 
 
+_LISTED = 4
+"""Entries; longer ones are cut."""
 _NUMBERS = {"integer": "a whole number", "number": "a number"}
 _LIMITS = {
     "minimum": "from",
@@ -115,4 +117,8 @@ def _shown(value: Any) -> str:
     """A value as its YAML would read, cut where it is long."""
     if value is None:
         return "nothing"
+    if isinstance(value, list) and len(value) <= _LISTED:
+        return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, dict) and 0 < len(value) <= _LISTED:
+        return f"{{{', '.join(f'{key}: {_shown(item)}' for key, item in value.items())}}}"
     return str(value).lower() if isinstance(value, bool) else reprlib.repr(value)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from smallsight.overrides import as_switch, unwrap_train
 
@@ -40,6 +51,35 @@ class Section(BaseModel):
         allow_inf_nan=False,
         json_schema_extra={"description": "keys and values"},  # for messages, as all descriptions here
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_as_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python takes `true` for 1; somebody who wrote it meant something else."""
+        assert info.field_name is not None
+        if _holds_truth(value) and _is_numeric(cls, info.field_name):
+            raise PydanticCustomError("no_number", "true and false are no numbers")
+        return value
+
+
+def _holds_truth(value: object) -> bool:
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return isinstance(value, bool) or any(map(_holds_truth, inner))
+
+
+@cache
+def _is_numeric(section: type[Section], name: str) -> bool:
+    """Whether a key takes numbers, single ones or in a range or mapping, and no truth value."""
+    kinds = set(_kinds(section.model_fields[name].annotation))
+    return bool(kinds & {int, float}) and bool not in kinds
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    inner = () if get_origin(annotation) is Literal else get_args(annotation)
+    if not inner:
+        yield annotation
+    for each in inner[:1] if get_origin(annotation) is Annotated else inner:
+        yield from _kinds(each)
 
 
 class Switch(Section):

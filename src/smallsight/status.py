@@ -16,9 +16,11 @@ from rich.text import Text
 
 from smallsight.errors import visible
 from smallsight.files import write_text_atomically
+from smallsight.records import gigabytes
 from smallsight.strategy.journal import Journal
 from smallsight.strategy.outcomes import has_failed, out_of_budget
 from smallsight.strategy.state import PhaseRun, State, fold
+from smallsight.streams import reader_left
 
 JOURNAL = "journal.sqlite"
 LIVE_FILE = "live.json"
@@ -148,7 +150,7 @@ def is_running(folder: Path) -> bool:
 
 
 def watch(folder: Path, console: Console, every_s: float) -> None:
-    """Show the status until nobody works on the run.
+    """Show the status until nobody works on the run, or nobody reads it.
 
     Raises:
         RunFolderError: see `read_state`.
@@ -157,7 +159,7 @@ def watch(folder: Path, console: Console, every_s: float) -> None:
         while True:
             content = status_of(folder)
             shown.update(_table(content), refresh=True)
-            if not is_running(folder):
+            if reader_left() or not is_running(folder):
                 return
             time.sleep(every_s)
 
@@ -217,7 +219,7 @@ def _now(step: Mapping[str, Any] | None) -> str:
         return f"evaluating epoch {step['epoch']}"
     losses = " ".join(f"{name} {value:.3f}" for name, value in step["losses"].items())
     place = f"epoch {step['epoch']}/{step['last_epoch']}, batch {step['batch']}/{step['batches']}"
-    return f"{place}, {losses}, {step['memory_mb'] / 1000:.1f} GB"
+    return f"{place}, {losses}, {gigabytes(step['memory_mb'], step.get('memory_limit_mb'))}"
 
 
 def _shown(value: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,18 +12,33 @@ from rich.table import Column
 from rich.text import Text
 
 from smallsight.errors import visible
-from smallsight.records import Decision, EpochRecord
+from smallsight.records import Decision, EpochRecord, gigabytes, shown
+from smallsight.run_log import RunLog
 
 _WIDE = 80
 """From so many columns on, there is room for losses beside the bar."""
+_LOG_WIDTH = 120
 _SHOWN = (("AP", "map_50_95"), ("AP50", "map_50"), ("AP small", "map_small"), ("recall", "recall_50"))
 
 
 class Terminal:
-    """Shows a run on a console; a context manager, because the progress bar has to be taken away at the end."""
+    """Shows a run on a console; a context manager, because the progress bar has to be taken away at the end.
 
-    def __init__(self, console: Console, metric: str) -> None:
-        self.console, self.metric = console, metric
+    Args:
+        console: where it is shown.
+        metric: the target.
+        log: gets the same lines.
+
+    Attributes:
+        consoles: for longer texts: the console, and one that writes to the log.
+    """
+
+    def __init__(self, console: Console, metric: str, log: RunLog) -> None:
+        self.console, self.metric, self._log = console, metric, log
+        plain = Console(
+            file=cast(IO[str], log), width=_LOG_WIDTH, force_terminal=False, color_system=None, highlight=False
+        )
+        self.consoles = (console, plain)
         room = Column(no_wrap=True, max_width=console.width - 50)
         figures = TextColumn("{task.fields[figures]}", markup=False, table_column=room)
         self._progress = Progress(
@@ -49,7 +64,9 @@ class Terminal:
 
     def _line(self, *parts: str | tuple[str, str]) -> None:
         safe = (visible(part) if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts)
-        self.console.print(Text.assemble(*safe), soft_wrap=not self.console.is_terminal)
+        line = Text.assemble(*safe)
+        self._log.line(line.plain)
+        self.console.print(line, soft_wrap=not self.console.is_terminal)
 
     def decided(self, decision: Decision) -> None:
         """A line per decision."""
@@ -69,9 +86,9 @@ class Terminal:
     def epoch(self, record: EpochRecord, best: float) -> None:
         """A line per epoch, with the change against the best so far."""
         self._progress.update(self._task, visible=False)
-        figures = "  ".join(f"{name} {_number(record.value(key))}" for name, key in _SHOWN)
+        figures = "  ".join(f"{name} {shown(record.value(key))}" for name, key in _SHOWN)
         change = record.value(self.metric) - best
-        tail = "" if math.isnan(change) else f"  ({change:+.3f} to best)"
+        tail = "" if math.isnan(change) else f"  ({shown(change, '+.3f')} to best)"
         loss = "" if math.isnan(record.train_loss) else f"  loss {record.train_loss:.3f} / {record.val_loss:.3f}"
         self._line(
             (f"{record.phase} epoch {record.epoch}", "bold"),
@@ -87,6 +104,7 @@ class Terminal:
             self._progress.update(self._task, visible=True, description=said, total=None, place="", figures="")
         elif event["event"] == "step":
             losses = " ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
+            memory = gigabytes(event["memory_mb"], event.get("memory_limit_mb"))
             goes_back = event["batch"] < self._progress.tasks[self._task].completed
             if goes_back or self._shown != (event["epoch"], event["batches"]):
                 # Else the speed, and with it the time left, would be reckoned over the evaluation between two epochs.
@@ -99,9 +117,5 @@ class Terminal:
                 completed=event["batch"],
                 total=event["batches"],
                 place=f"{event['batch']}/{event['batches']}",
-                figures=f"{losses}  lr {event['learning_rate']:.1e}  {event['memory_mb'] / 1000:.1f} GB",
+                figures=f"{losses}  lr {event['learning_rate']:.1e}  {memory}",
             )
-
-
-def _number(value: float) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.3f}"

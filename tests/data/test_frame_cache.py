@@ -21,6 +21,7 @@ from smallsight.data.frame_cache import FrameCache, open_cache
 from smallsight.data.frames import FrameStore, decode
 from smallsight.errors import ConfigError, DatasetError
 from smallsight.records import Image
+from waiting import HANGS_S
 
 ENTRY_MB = (40 * 30 * 3 + 128) / 1e6
 
@@ -265,7 +266,7 @@ def test_several_processes_at_once_see_the_same_frames(tmp_path: Path) -> None:
         assert reader.stdin
         reader.stdin.write("go\n")
         reader.stdin.flush()
-    results = [reader.communicate(timeout=60) for reader in readers]
+    results = [reader.communicate(timeout=HANGS_S) for reader in readers]
     assert [(reader.returncode, err) for reader, (_, err) in zip(readers, results, strict=True)] == [(0, "")] * 3
     assert len({out for out, _ in results}) == 1
     assert len(entries(tmp_path)) == 30

@@ -13,6 +13,7 @@ import pytest
 from builders import BALL_RGB, write_coco_folder, write_image
 from smallsight.data import frames
 from smallsight.data.coco import ImageEntry, read_coco
+from smallsight.data.frame_cache import FrameCache
 from smallsight.data.frames import FrameStore, decode
 from smallsight.errors import DatasetError
 
@@ -133,6 +134,39 @@ def test_a_store_keeps_as_many_frames_as_fit(tmp_path: Path, decoded: list[int],
         for index in range(4):
             store.sample(index)
     assert decoded == [1, 2, 3, 4] + [key for key in (1, 2, 3, 4) if key > kept] * 2
+
+
+@pytest.mark.parametrize(
+    ("budget", "looked_at", "to_come"),
+    [(100, None, 3), (2.5, None, 1.5), (1, None, 0), (0, None, 0), (100, 0, 0), (100, 2, 2), (100, 9, 3)],
+)
+def test_what_a_store_will_take_is_known(tmp_path: Path, budget: float, looked_at: int | None, to_come: float) -> None:
+    """One of four frames is kept already, where there is room for one."""
+    write_coco_folder(tmp_path, 4, (40, 30))
+    store = FrameStore(read_coco(tmp_path), budget_mb=budget * FRAME_MB)
+    store.sample(2)
+    assert store.to_come_mb(looked_at) == pytest.approx(to_come * FRAME_MB)
+
+
+@pytest.mark.parametrize(("more", "kept"), [(5, 4), (1.2, 2), (0, 1)])
+def test_a_store_can_be_told_to_keep_less(tmp_path: Path, decoded: list[int], more: float, kept: int) -> None:
+    write_coco_folder(tmp_path, 4, (40, 30))
+    store = FrameStore(read_coco(tmp_path), budget_mb=100)
+    store.sample(0)
+    store.keep_at_most(more * FRAME_MB)
+    assert store.to_come_mb() == pytest.approx(min(more, 3) * FRAME_MB)
+    for _ in range(2):
+        for index in range(4):
+            store.sample(index)
+    assert decoded == [1, 2, 3, 4] + [key for key in (1, 2, 3, 4) if key > kept]
+
+
+def test_frames_that_the_disk_holds_take_no_memory(tmp_path: Path) -> None:
+    write_coco_folder(tmp_path / "data", 4, (40, 30))
+    dataset = read_coco(tmp_path / "data")
+    for budget, to_come in ((0, 4), (1.5, 2.5), (9, 0)):
+        disk = FrameCache(tmp_path / "cache", budget_mb=budget * FRAME_MB)
+        assert FrameStore(dataset, budget_mb=100, disk=disk).to_come_mb() == pytest.approx(to_come * FRAME_MB)
 
 
 def test_kept_and_decoded_frames_are_the_same(tmp_path: Path) -> None:

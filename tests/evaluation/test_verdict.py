@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmark_files import load
 from smallsight.errors import SmallsightError
+from smallsight.evaluation import verdict as verdicts
 from smallsight.evaluation.ap import evaluate
 from smallsight.evaluation.bootstrap import Units, resample, with_intervals
 from smallsight.evaluation.verdict import difference_of, judge, luck
-from smallsight.records import Detections, Truth
+from smallsight.records import Detections, Estimate, Truth
 
 
 def square(x, side):
@@ -259,3 +261,17 @@ def test_ten_phases_without_effect_bring_nothing_and_one_that_helps_shows():
         for gain in improved:
             improved[gain] += difference_of(epochs_of(place.phase([gain] * 6)), before, "map_50").rose(0.95)
     assert improved[0.0] <= 2 and improved[0.5] >= 9
+
+
+@pytest.mark.parametrize("value", [-1e-5, 1e-5])
+def test_a_sentence_has_no_minus_zero(value):
+    difference = SimpleNamespace(
+        value=value,
+        estimate=Estimate(value, -1e-4, 1e-4),
+        above=lambda confidence: value,
+        below=lambda confidence: value,
+    )
+    difference.rose, difference.fell = (lambda confidence: value > 0), (lambda confidence: value < 0)
+    said = verdicts._target_sentence("map_small", difference, 0.95, "over 9 images")
+    assert said.count("+0.000") == 4 and "-" not in said
+    assert verdicts._guard_sentence("map_50", difference, 0.01, False) == "map_50 held (+0.000)"

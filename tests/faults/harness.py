@@ -23,6 +23,7 @@ from smallsight.status import read_state
 from smallsight.strategy.state import State
 from smallsight.training.checkpoint import load_checkpoint
 from training.frames import tiny_settings, write_data
+from waiting import HANGS_S
 
 STRATEGY = {
     "target": {"stop_at": "never"},
@@ -46,10 +47,14 @@ class Ground:
     warm: bool
 
     @staticmethod
-    def lay(folder: Path, *, warm: bool) -> Ground:
-        """Write data and configuration, and let the undisturbed run end."""
+    def lay(folder: Path, *, warm: bool, hang_timeout_s: float = 90.0) -> Ground:
+        """Write data and configuration, and let the undisturbed run end.
+
+        Args:
+            hang_timeout_s: as in a configuration; a plan with a worker that hangs takes at least so long.
+        """
         folder.mkdir(exist_ok=True)
-        settings = tiny_settings(write_data(folder / "data"), num_workers=1, hang_timeout_s=90.0)
+        settings = tiny_settings(write_data(folder / "data"), num_workers=1, hang_timeout_s=hang_timeout_s)
         settings["checkpoint"] = {"every_steps": 2}
         (folder / "run.yaml").write_text(yaml.safe_dump(settings))
         (folder / "strategy.yaml").write_text(yaml.safe_dump(STRATEGY))
@@ -78,7 +83,7 @@ class Ground:
         for _ in range(STARTS):
             process = self.start(plan, run)
             self._second_runner(plan, run, process, known)
-            code = process.wait(timeout=600)
+            code = process.wait(timeout=HANGS_S)
             new = [fault for fault in plan.happened() if fault.number not in known]
             known |= {fault.number for fault in new}
             if code == EXIT_DONE:
@@ -115,7 +120,7 @@ class Ground:
 
     def _expect_refusal(self, plan: FaultPlan, run: Path, message: str) -> None:
         refused = FaultPlan(_made(plan.folder / f"refused_{time.monotonic_ns()}"), ())
-        code = self.start(refused, run).wait(timeout=300)
+        code = self.start(refused, run).wait(timeout=HANGS_S)
         said = (refused.folder / "output.txt").read_text()
         if code != EXIT_USAGE or message not in said or "Traceback" in said:
             raise Lost(f"expected exit code {EXIT_USAGE} and {message!r}; got {code} and {said!r}")

@@ -16,6 +16,7 @@ from faults.kinds import IN_JOURNAL, IN_TRAINING, KINDS, FaultPlan
 from faults.soak import OUT_OF_MEMORY, draw_kinds, table
 from smallsight.strategy.journal import Journal
 from smallsight.training.checkpoint import save_checkpoint
+from waiting import HANGS_S
 
 ELSEWHERE = {"data loader dies", "clock jumps"}
 
@@ -89,7 +90,7 @@ def test_an_unsound_journal_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_faults_in_real_processes(tmp_path: Path) -> None:
     """As `make soak --cold` does: every process is started anew."""
-    ground = Ground.lay(tmp_path / "ground", warm=False)
+    ground = Ground.lay(tmp_path / "ground", warm=False, hang_timeout_s=HANGS_S)
     plan = plan_of(tmp_path / "faults", 3, ["worker crashes", "checkpoint with a flipped bit"])
     ground.run_through(plan, tmp_path / "run")
     assert len(plan.happened()) == 2

@@ -22,7 +22,7 @@ def raises(folder: Path) -> None:
 
 
 def hangs(folder: Path) -> None:
-    time.sleep(600)
+    time.sleep(3600)
 
 
 def swells(folder: Path) -> None:

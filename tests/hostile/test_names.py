@@ -93,7 +93,6 @@ def pipe(folder: Path) -> None:
     os.mkfifo(folder / "frame_000.png")
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "act", [link_file, link_folder, link_to("/dev/zero"), link_to("frame_000.png"), link_to("/etc/passwd"), pipe]
 )
@@ -119,7 +118,6 @@ def test_a_link_within_the_folder_is_followed(folder: Path) -> None:
     assert len(read_coco(folder)) == 2
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("name", ["frame_000.txt", "classes.txt", "data.yaml", "train.txt"])
 def test_a_pipe_among_the_labels(folder: Path, name: str) -> None:
     (folder / ANNOTATIONS).unlink()

@@ -52,7 +52,7 @@ class Watched:
     """Runs readers by name, one example after the other; a process that had to be killed is replaced."""
 
     def __init__(self, readers: dict[str, Read], *, limit_s: float = LIMIT_S, limit_mb: int = LIMIT_MB) -> None:
-        self._readers, self._limit_s, self._limit_mb = readers, limit_s, limit_mb
+        self._readers, self.limit_s, self._limit_mb = readers, limit_s, limit_mb
         self._start()
 
     def _start(self) -> None:
@@ -68,7 +68,7 @@ class Watched:
         began = time.monotonic()
         self._ours.send((name, folder))
         outcome = None
-        hung = not self._ours.poll(self._limit_s)
+        hung = not self._ours.poll(self.limit_s)
         if not hung:
             with contextlib.suppress(EOFError, ConnectionResetError):
                 outcome = self._ours.recv()
@@ -77,7 +77,7 @@ class Watched:
         self.close()
         code = self._process.exitcode
         self._start()
-        detail = f"no answer in {self._limit_s:g} s" if hung else f"ended with {code}"
+        detail = f"no answer in {self.limit_s:g} s" if hung else f"ended with {code}"
         return Outcome("hung" if hung else "died", detail, time.monotonic() - began)
 
     def close(self) -> None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from waiting import HANGS_S
+
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _QUIET = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --remote-debugging-pipe"
 
@@ -93,7 +95,7 @@ def page(path: Path, profile: Path, *, width: int = 1200, scheme: str = "light")
         tab.open(path, width, scheme)
         yield tab
         tab.close()
-        process.wait(timeout=30)
+        process.wait(timeout=HANGS_S)
     finally:
         process.kill()
         process.wait()

@@ -176,9 +176,9 @@ def test_memory_is_drawn_against_its_limit(run: History) -> None:
     assert figure is not None
     for words in (
         "peak <b>1</b>",
-        "hardest step, tried before <b>0.9</b>",
+        "expected before <b>0.9</b>",
         "limit <b>8</b>",
-        "Memory: 1.00 GB at most",
+        "Memory: at most 1.00 GB",
     ):
         assert words in figure[0]
     assert "in float32 on cpu" in page and "inf" not in figure[0]

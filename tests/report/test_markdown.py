@@ -107,11 +107,13 @@ def test_memory_is_told_in_a_line(run: History) -> None:
     small = dataclasses.replace(run.phases[0], memory=Memory(peak_mb=800.0))
     large = dataclasses.replace(run.phases[1], memory=memory)
     assert (
-        "Memory: 1.20 GB at most, in phase multi_scale; its hardest step, tried before the first one, took 1.18 GB of "
-        "the 24.33 GB there may be."
+        "Memory: at most 1.20 GB of the 24.33 GB that there may be, in phase multi_scale; 1.18 GB were expected before "
+        "its first step."
     ) in to_markdown(dataclasses.replace(run, phases=(small, large)))
     unlimited = dataclasses.replace(run, phases=(dataclasses.replace(large, memory=Memory(peak_mb=800.0)),))
-    assert "Memory: 0.80 GB at most, in phase multi_scale.\n" in to_markdown(unlimited)
+    assert "Memory: at most 0.80 GB, in phase multi_scale.\n" in to_markdown(unlimited)
+    begun = dataclasses.replace(run, phases=(dataclasses.replace(large, memory=Memory(probe_mb=900.0)),))
+    assert "Memory: phase multi_scale is expected to take 0.90 GB.\n" in to_markdown(begun)
     assert "Memory" not in to_markdown(run)
 
 

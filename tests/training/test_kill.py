@@ -17,12 +17,13 @@ import pytest
 import torch
 import yaml
 
-from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED
+from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED, CheckpointError
 from smallsight.rng import keyed_generator
 from smallsight.status import read_state
 from smallsight.strategy.state import State
 from smallsight.training.checkpoint import load_checkpoint
 from training.frames import tiny_settings, write_data
+from waiting import HANGS_S, until
 
 STRATEGY = {
     "target": {"stop_at": "never"},
@@ -31,13 +32,16 @@ STRATEGY = {
         {"name": "multi_scale", "epochs": 2, "set": {"training.multi_scale": True}},
     ],
 }
+EPOCHS, BATCHES = 6, 9
+"""Of each of them: 12 images, 3 crops of each, 4 in a batch."""
 
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("kill")
     settings = tiny_settings(write_data(folder / "data"))
-    settings["sampling"]["crops_per_image"] = 6
+    settings["sampling"]["crops_per_image"] = 3
+    settings["checkpoint"] = {"every_steps": 1}
     (folder / "run.yaml").write_text(yaml.safe_dump(settings))
     (folder / "strategy.yaml").write_text(yaml.safe_dump(STRATEGY))
     options = ["--config", str(folder / "run.yaml"), "--strategy", str(folder / "strategy.yaml"), "--json"]
@@ -56,7 +60,16 @@ def start(command: list[str], run: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(command: list[str], run: Path) -> int:
-    return start(command, run).wait(timeout=240)
+    return start(command, run).wait(timeout=HANGS_S)
+
+
+def steps_of(run: Path, per_epoch: int) -> int:
+    """Batches trained, as far as `checkpoint.pth` knows of them."""
+    try:
+        content = load_checkpoint(run / "checkpoint.pth")
+    except CheckpointError:  # not yet there, or just between two renames
+        return 0
+    return (int(content["next_epoch"]) - 1) * per_epoch + int(content["skip_batches"])
 
 
 def kill_tree(process: subprocess.Popen[bytes]) -> None:
@@ -94,10 +107,16 @@ def assert_same_end(run: Path, expected: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_at_random_moments(command: list[str], undisturbed: Path, tmp_path: Path, seed: int) -> None:
+    """After so many batches, and a little later: in a step, a save, an evaluation, a start of the next phase."""
     run, generator = tmp_path / "run", keyed_generator("kill", seed)
-    for _ in range(3):
+    for after in sorted(generator.integers(0, EPOCHS * BATCHES, size=3).tolist()):
         process = start(command, run)
-        time.sleep(float(generator.uniform(4, 16)))
+        until(
+            lambda after=after: steps_of(run, BATCHES) > after,  # type: ignore[misc]
+            while_true=lambda process=process: process.poll() is None,  # type: ignore[misc]
+            what=f"batch {after}",
+        )
+        time.sleep(float(generator.uniform(0, 1)))
         kill_tree(process)
     assert finish(command, run) == EXIT_DONE
     assert_same_end(run, undisturbed)
@@ -161,11 +180,9 @@ def test_a_phase_by_hand_killed_while_its_start_is_measured_and_later(tmp_path: 
 def test_a_polite_stop_saves_and_goes_on(command: list[str], undisturbed: Path, tmp_path: Path, number: int) -> None:
     run = tmp_path / "run"
     process = start(command, run)
-    deadline = time.monotonic() + 60
-    while not (run / "checkpoint.pth").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until((run / "checkpoint.pth").exists, while_true=lambda: process.poll() is None, what="a checkpoint")
     process.send_signal(number)
-    assert process.wait(timeout=60) == EXIT_INTERRUPTED
+    assert process.wait(timeout=HANGS_S) == EXIT_INTERRUPTED
     assert finish(command, run) == EXIT_DONE
     assert_same_end(run, undisturbed)
 

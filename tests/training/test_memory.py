@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,15 @@ from smallsight.detectors.nano import NanoDetector
 from smallsight.training import memory
 from smallsight.training.failures import is_out_of_memory
 from smallsight.training.loader import Batch
-from smallsight.training.memory import Probe, largest_batch, limit_mb, probe, refuse_above, resident_mb
+from smallsight.training.memory import (
+    Probe,
+    largest_batch,
+    limit_mb,
+    peak_resident_mb,
+    probe,
+    refuse_above,
+    resident_mb,
+)
 
 CPU = torch.device("cpu")
 
@@ -91,19 +100,47 @@ def test_the_budget_is_looked_at_where_a_step_takes_most(
     monkeypatch.setattr(detector, "losses", noted)
     monkeypatch.setattr(memory, "refuse_above", lambda budget_mb, device: order.append("look"))
     run_probe(detector, batch_of(1), evaluate=lambda: order.append("evaluate"))
-    assert order == ["forward", "look", "backward", "evaluate", "look"]
+    assert order == ["forward", "look", "backward"] * 2 + ["evaluate", "look"]
 
 
 def _raise(error: Exception) -> None:
     raise error
 
 
-def test_the_limit() -> None:
-    assert limit_mb(CPU, None) > resident_mb() > 100
+def test_the_probe_takes_what_a_training_does_beside_its_activations(detector: NanoDetector) -> None:
+    """With weights of 100 MB: twice as much for what the optimizer keeps, four times for a checkpoint in the making."""
+    detector.register_parameter("ballast", torch.nn.Parameter(torch.ones(25_000_000)))
+    run_probe(NanoDetector(("ball",), width=0.5), batch_of(1))  # what is loaded only once
+    before, held = resident_mb(), []
+
+    def evaluate() -> None:
+        held.append(resident_mb() - before)
+
+    found = run_probe(detector, batch_of(1), evaluate=evaluate)
+    assert 190 < held[0] < 300, "moments that were written to"
+    assert 590 < found.peak_mb - before < 800, "and the checkpoint beside them"
+
+
+def test_the_peak_is_that_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system hands a process's peak on to those that it starts."""
+    monkeypatch.setattr(memory.resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=10**9))
+    assert resident_mb() * 0.9 < peak_resident_mb() < 10**5
+
+
+def test_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_available_mb", lambda: 1000.0)
+    monkeypatch.setattr(memory, "resident_mb", lambda: 250.0)
+    assert limit_mb(CPU, None) == limit_mb(CPU, 1e9) == 1250.0
     assert limit_mb(CPU, 50.0) == 50.0
-    assert limit_mb(CPU, 1e9) == pytest.approx(limit_mb(CPU, None), rel=0.2)
     refuse_above(None, CPU)
     refuse_above(1e9, CPU)
+    refuse_above(250.0, CPU)
+    with pytest.raises(MemoryError):
+        refuse_above(249.0, CPU)
+
+
+def test_this_machine_has_memory() -> None:
+    assert limit_mb(CPU, None) > resident_mb() > 100
 
 
 def tries(limit: float, base: float, each: float, fails_at: int = 99) -> tuple[list[int], Callable[[int], Probe]]:

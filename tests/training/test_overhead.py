@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmark_files import FOLDER, load
 from smallsight.training import module
 from training.frames import attempt_spec, tiny_settings, write_data
+from waiting import HANGS_S
 
 
 def test_the_plain_loop_makes_its_step_without_lightning(tmp_path: Path) -> None:
@@ -18,7 +19,7 @@ def test_the_plain_loop_makes_its_step_without_lightning(tmp_path: Path) -> None
         f"runpy.run_path({str(FOLDER / 'plain_loop.py')!r}, run_name='__main__')\n"
         "assert 'torch' in sys.modules and 'pytorch_lightning' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS_S)
     assert done.returncode == 0, done.stderr
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
+from smallsight.config import build_config
+from smallsight.data.coco import read_coco
+from smallsight.data.frames import FrameStore
 from smallsight.training import fit, probing
 from smallsight.training.checkpoint import load_checkpoint
 from smallsight.training.fit import run_attempt
 from smallsight.training.memory import Probe
+from smallsight.training.probing import kept_frames_mb
 from training.frames import attempt_spec, tiny_settings, write_data
 from training.test_fit import Recorder, same_weights
 
@@ -35,7 +41,20 @@ def test_an_attempt_is_the_same_with_and_without_a_probe(
     assert probed.records == plain.records and same_weights(one.checkpoint, other.checkpoint)
     (told,) = [event["probe"] for event in probed.events if event["event"] == "memory"]
     assert told["batch_size"] == 4 and 0 < told["peak_mb"] < told["limit_mb"]
+    steps = [event for event in probed.events if event["event"] == "step"]
+    assert steps and all(event["memory_limit_mb"] == told["limit_mb"] for event in steps)
     assert not [event for event in plain.events if event["event"] == "memory"]
+
+
+def test_frames_that_do_not_fit_are_said(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for a tenth of a MB is left beside the steps."""
+    monkeypatch.setattr(fit, "try_hardest", lambda *_: Probe(4, 899.9, 1000.0))
+    channel = Recorder()
+    run_attempt(attempt_spec(tmp_path, tiny_settings(data), last=1), channel)
+    (note,) = [event["text"] for event in channel.events if event["event"] == "note"]
+    assert note == (
+        "dataset.cache_mb: 0 of 0 MB of decoded frames are kept; more would not fit into the 1000 MB that there are."
+    )
 
 
 def limited_to(size: int, tried: list[int]) -> Any:
@@ -83,3 +102,52 @@ def test_the_largest_batch_on_this_machine(data: Path, tmp_path: Path) -> None:
     channel = Recorder()
     run_attempt(spec, channel)
     assert load_checkpoint(spec.checkpoint)["batch_size"] == 4 and [r["epoch"] for r in channel.records] == [1]
+
+
+FRAME_MB = 96 * 96 * 3 / 1e6
+
+
+def stores(data: Path) -> tuple[FrameStore, FrameStore]:
+    """12 frames to train on, 6 to validate on."""
+    return tuple(FrameStore(read_coco(data / split), budget_mb=100) for split in ("train", "valid"))  # type: ignore
+
+
+@pytest.mark.parametrize(
+    ("room", "training", "device", "frames"),
+    [
+        (100, {}, "cpu", 18),
+        (7.5, {}, "cpu", 7.5),
+        (3, {}, "cpu", 3),
+        (-1, {}, "cpu", 0),
+        (100, {"num_workers": 2}, "cpu", 6 + 8),
+        (100, {}, "cuda", 0),
+    ],
+)
+def test_frames_are_kept_as_far_as_there_is_room(
+    data: Path, room: float, training: dict[str, Any], device: str, frames: float
+) -> None:
+    """Loader processes keep their own; in this one, four frames of each of two epochs are looked at then."""
+    config = build_config(tiny_settings(data, **training), "test")
+    train, valid = stores(data)
+    taken = Probe(4, 90.0 - room * FRAME_MB, 100.0)
+    kept, wanted = kept_frames_mb(taken, train, valid, config, torch.device(device), 2)
+    assert kept == pytest.approx(frames * FRAME_MB)
+    assert wanted == pytest.approx({"cuda": 0, "cpu": 14 if training else 18}[device] * FRAME_MB)
+    if device == "cpu" and not training:
+        assert valid.to_come_mb() + train.to_come_mb() == pytest.approx(frames * FRAME_MB), "no more will be kept"
+
+
+@pytest.mark.parametrize(("count", "added"), [(1, 0.18), (1000, 180.0)])
+def test_the_judging_of_many_images_is_reckoned(
+    data: Path, monkeypatch: pytest.MonkeyPatch, count: int, added: float
+) -> None:
+    """1.8 kB for each of the 100 detections of an image; it comes when the memory of a step is free again."""
+    monkeypatch.setattr(probing, "probe", lambda *_, **__: Probe(4, 1000.0, 9000.0))
+    monkeypatch.setattr(probing, "resident_mb", lambda: 1000.0)
+    config = build_config(tiny_settings(data), "test")
+    many = range(count)
+    supply = SimpleNamespace(hardest=lambda n: None)
+    found = probing.try_hardest(None, supply, many, config, torch.device("cpu"), 4)  # type: ignore[arg-type]
+    assert found.peak_mb == pytest.approx(1000.0 + added)
+    on_gpu = probing.try_hardest(None, supply, many, config, torch.device("cuda"), 4)  # type: ignore[arg-type]
+    assert on_gpu.peak_mb == 1000.0

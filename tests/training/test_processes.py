@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,9 @@ from smallsight.records import EpochRecord
 from smallsight.training.child import ChildTrainer
 from smallsight.training.loader import BatchParts
 from smallsight.training.processes import ALONE, Processes
-from smallsight.training.rendezvous import Rendezvous, announced
+from smallsight.training.rendezvous import Rendezvous, announced, open_door
 from training.frames import attempt_spec, tiny_settings, write_discs
+from waiting import HANGS_S
 
 
 @given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 4), st.integers(0, 3))
@@ -65,9 +66,26 @@ def test_a_process_alone_inherits_nobody_elses_place(monkeypatch: pytest.MonkeyP
 
 def test_the_address_is_the_users_where_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASTER_ADDR", "10.0.0.5")
-    monkeypatch.setenv("MASTER_PORT", "29500")
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+        monkeypatch.setenv("MASTER_PORT", str(port))
+        with pytest.raises(ConfigError, match=f"MASTER_PORT: {port} can't be listened at"):
+            open_door({"devices": 1, "num_nodes": 2})
     meeting = Rendezvous.of(Path("attempt.json"), {"devices": 1, "num_nodes": 2})
-    assert (meeting.address, meeting.port) == ("10.0.0.5", 29500)
+    assert meeting.address == "10.0.0.5"
+
+
+@pytest.mark.parametrize("training", [{"devices": 2}, {"num_nodes": 2}])
+def test_nobody_else_takes_the_port_of_a_meeting(training: dict[str, int]) -> None:
+    door = open_door(training)
+    assert door is not None
+    with door:
+        port = Rendezvous.of(Path("attempt.json"), training, door).port
+        with pytest.raises(OSError, match="in use"):
+            socket.create_server(("127.0.0.1", port)).close()
+        with socket.create_connection(("127.0.0.1", port)):
+            pass  # who comes early waits at the door
+    assert open_door({"devices": 1}) is None
 
 
 def test_a_meeting_is_announced_and_found(tmp_path: Path) -> None:
@@ -190,7 +208,7 @@ def test_an_attempt_whose_processes_are_killed_or_stopped_goes_on_as_if_nothing_
     assert set(first) == {1}
 
     def stop(record: EpochRecord) -> bool:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         return True
 
     with pytest.raises(Interrupted, match="stopped in epoch 2, after batch 1"):
@@ -208,6 +226,7 @@ def test_another_machine_takes_part_and_says_why_it_failed(
 ) -> None:
     """The second machine is a process of its own on this one."""
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setattr("smallsight.training.child.WORD_WITHIN_S", HANGS_S)
     settings = {**rfdetr(data, batch_size=2, num_nodes=2), "checkpoint": {"every_steps": 1}}
     run = tmp_path / "run"
     command = [sys.executable, "-m", "smallsight", "join", str(run), "--node", "1"]
@@ -223,20 +242,40 @@ def test_another_machine_takes_part_and_says_why_it_failed(
         assert result == AttemptResult() and set(records) == {1, 2}
         assert announced(run) is None
         (run / "status.json").write_text(json.dumps({"state": "finished"}))
-        said = machine.communicate(timeout=30)[0]
+        said = machine.communicate(timeout=HANGS_S)[0]
     assert machine.returncode == 0
     assert said.count("machine 1 of 0 to 1 takes part") == 2 and "exit code -9" in said
     assert said.endswith("Done.\nThe run has ended.\n")
 
 
+WAITS = """\
+import sys
+from pathlib import Path
+from smallsight.attempts import AttemptSpec
+from smallsight.errors import Interrupted
+from smallsight.training.child import ChildTrainer
+
+say = lambda event: print(event["event"], flush=True)
+try:
+    ChildTrainer(say)(AttemptSpec.load(Path(sys.argv[1])), lambda record: True, lambda kind, content: None)
+except Interrupted as error:
+    print(f"Interrupted: {error}")
+"""
+
+
 @pytest.mark.slow
 def test_waiting_for_another_machine_is_no_hanging_and_can_be_stopped(data: Path, tmp_path: Path) -> None:
-    settings = rfdetr(data, batch_size=2, num_nodes=2, hang_timeout_s=10)
-    stop = threading.Timer(24, os.kill, (os.getpid(), signal.SIGTERM))
-    stop.start()
-    with pytest.raises(Interrupted, match="stopped before all processes had come together"):
-        train(tmp_path / "run", settings)
-    assert not stop.is_alive()
+    """It says again and again that it is alive. The runner is a process of its own, which is the one to be stopped."""
+    spec = attempt_spec(tmp_path / "run", rfdetr(data, batch_size=2, num_nodes=2, hang_timeout_s=HANGS_S))
+    Path(spec.folder).mkdir(parents=True)
+    command = [sys.executable, "-c", WAITS, str(spec.save())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as runner:
+        assert runner.stdout is not None
+        assert [runner.stdout.readline() for _ in range(2)] == ["alive\n"] * 2
+        runner.terminate()
+        *signs, last = runner.communicate(timeout=HANGS_S)[0].splitlines()
+    assert set(signs) <= {"alive", "stopped"}
+    assert last == "Interrupted: stopped before all processes had come together"
 
 
 def test_a_machine_of_a_number_that_the_run_has_not_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from detectors.test_rfdetr_files import checkpoint_of_1_3, weights
 from smallsight.attempts import AttemptResult, AttemptSpec
 from smallsight.commands import train
 from smallsight.commands.train import train_one_phase
+from smallsight.data.coco import read_coco
 from smallsight.detectors.rfdetr import RFDetrDetector
 from smallsight.errors import EXIT_DONE, CheckpointError
 from smallsight.records import EpochRecord, epoch_record_from_json
@@ -28,7 +28,8 @@ from smallsight.status import read_state
 from smallsight.training.checkpoint import load_checkpoint, save_checkpoint
 from smallsight.training.fit import run_attempt
 from smallsight.training.start import own_checkpoint
-from training.test_kill import assert_same_end, finish, kill_tree, start
+from training.test_kill import assert_same_end, finish, kill_tree, start, steps_of
+from waiting import until
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice, and what the library says of its own
 
@@ -188,6 +189,7 @@ def test_the_missions_command(project: Path) -> None:
 @pytest.mark.slow
 def test_killed_in_the_middle_twice(project: Path) -> None:
     """In an epoch of the baseline, then in an epoch of a later phase: the run ends as one that nothing disturbed."""
+    frames = len(read_coco(Path("data/train")))
     content = {
         "model": {"rfdetr_size": "tiny"},
         "training": {"batch_size": 1, "epochs": 1, "resolution": 64, "threads": 1, "learning_rate": 0.001},
@@ -204,18 +206,11 @@ def test_killed_in_the_middle_twice(project: Path) -> None:
     assert finish(command, Path("undisturbed")) == EXIT_DONE
     for epoch_done in (0, 1):
         process = start(command, run)
-        while not _in_the_middle(run, after=epoch_done):
-            assert process.poll() is None
-            time.sleep(0.02)
+        until(
+            lambda after=epoch_done * frames: steps_of(run, frames) > after,  # type: ignore[misc]
+            while_true=lambda process=process: process.poll() is None,  # type: ignore[misc]
+            what=f"a batch of epoch {epoch_done + 1}",
+        )
         kill_tree(process)
     assert finish(command, run) == EXIT_DONE
     assert_same_end(run, Path("undisturbed"))
-
-
-def _in_the_middle(run: Path, after: int) -> bool:
-    """Whether `checkpoint.pth` was written within the epoch that follows `after`."""
-    try:
-        content = load_checkpoint(run / "checkpoint.pth")
-    except CheckpointError:  # not yet there, or just between two renames
-        return False
-    return int(content["next_epoch"]) == after + 1 and int(content["skip_batches"]) > 0

@@ -14,6 +14,7 @@ from smallsight.files import sha256_of
 from smallsight.status import read_state
 from smallsight.yaml_files import to_yaml
 from training.frames import tiny_settings, write_discs
+from waiting import HANGS_S
 
 STRATEGY = {
     "target": {"stop_at": "never"},
@@ -32,7 +33,7 @@ def test_a_learning_rate_that_is_far_too_high_is_rolled_back(tmp_path: Path) -> 
     (tmp_path / "strategy.yaml").write_text(to_yaml(STRATEGY))
     options = ["--config", "run.yaml", "--strategy", "strategy.yaml", "--output-dir", "out"]
     command = [sys.executable, "-m", "smallsight", "optimize", *options]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=HANGS_S)
     assert done.returncode == EXIT_DONE, done.stderr
     out = tmp_path / "out"
     state = read_state(out)

@@ -74,7 +74,7 @@ def read_inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resum
     if folder.exists() and not folder.is_dir():
         raise RunFolderError(f"{folder}: is no folder. Give another --output-dir.")
     state = read_state(folder) if (folder / JOURNAL).is_file() else State()
-    if state.created and kind == "optimize":
+    if state.created and (kind == "optimize" or kind != state.kind):
         refuse_other_settings(folder, state, config, plan, kind)
         refuse_other_start(folder, state, str(start or ""))
     train, valid = _datasets(config, plan)

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
+from smallsight.background import Background
 from smallsight.champion import detections_on, examine, judged
 from smallsight.commands.inputs import Inputs, read_inputs, strategy_inputs
 from smallsight.config import load_config
@@ -32,6 +33,7 @@ from smallsight.report.document import to_document, write_report
 from smallsight.report.story import tell
 from smallsight.report.summary import print_summary
 from smallsight.report_files import make_way, write_everything
+from smallsight.run_log import run_log
 from smallsight.status import JOURNAL, going_on, live_writer, summary_of
 from smallsight.strategy.by_hand import ByHand
 from smallsight.strategy.folder import Origin, hold
@@ -42,6 +44,7 @@ from smallsight.strategy.means import Compare, Means
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.runner import Run
 from smallsight.strategy.state import State
+from smallsight.streams import keep_output
 from smallsight.terminal import Terminal
 from smallsight.training.child import ChildTrainer
 
@@ -57,6 +60,7 @@ def optimize(
     budget_s: float | None,
     *,
     quiet: bool = False,
+    background: Background | None = None,
 ) -> dict[str, Any]:
     """Run or continue a strategy; the report as plain values.
 
@@ -64,18 +68,24 @@ def optimize(
         SmallsightError: see `errors`.
     """
     inputs = strategy_inputs(config_path, strategy_path, overrides, output_dir, resume)
-    with _session(inputs, Run, quiet=quiet) as (run, console):
+    with _session(inputs, Run, quiet=quiet, background=background) as (run, terminal):
         run.begin(inputs.config, inputs.plan, "optimize", inputs.origin)
         if run.state.finished:
-            console.print("Nothing is left to do in this run.", soft_wrap=True)
+            terminal.note("Nothing is left to do in this run.")
         elif run.state.runs:
             run.means.watcher.note(going_on(run.state))
         state = run.optimize(inputs.config, inputs.plan, budget_s)
-        return _conclude(inputs, state, console, quiet=quiet)
+        return _conclude(inputs, state, terminal, quiet=quiet)
 
 
 def train_one_phase(
-    config_path: Path, overrides: Sequence[str], output_dir: Path | None, resume: Path | None, *, quiet: bool = False
+    config_path: Path,
+    overrides: Sequence[str],
+    output_dir: Path | None,
+    resume: Path | None,
+    *,
+    quiet: bool = False,
+    background: Background | None = None,
 ) -> dict[str, Any]:
     """Run or continue one phase as the configuration says; phases of one folder follow each other in its history.
 
@@ -85,13 +95,13 @@ def train_one_phase(
     loaded, plan = load_config(config_path, overrides), Plan(name="as configured")
     inputs = read_inputs(loaded, plan, output_dir, resume, "train")
     name = "".join(c if c.isalnum() else "_" for c in config_path.stem.lower())
-    with _session(inputs, ByHand, quiet=quiet) as (run, console):
+    with _session(inputs, ByHand, quiet=quiet, background=background) as (run, terminal):
         run.begin(inputs.config, plan, "train", Origin(), inputs.origin.resume)
         if run.state.open_run is not None and run.state.open_run.name in (name, START):
             run.means.watcher.note(going_on(run.state))
         call = Call(_program(), str(config_path), str(inputs.folder), tuple(overrides))
         state = run.train_as_configured(name, inputs.config, plan, inputs.origin, call)
-        return _conclude(inputs, state, console, quiet=quiet)
+        return _conclude(inputs, state, terminal, quiet=quiet)
 
 
 def _program() -> tuple[str, ...]:
@@ -103,28 +113,40 @@ def _program() -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _session(inputs: Inputs, kind: type[AnyRun], *, quiet: bool) -> Iterator[tuple[AnyRun, Console]]:
-    """The run folder, held and journalled, with a terminal that follows it."""
-    console = Console(stderr=quiet, highlight=False)
+def _session(
+    inputs: Inputs, kind: type[AnyRun], *, quiet: bool, background: Background | None
+) -> Iterator[tuple[AnyRun, Terminal]]:
+    """The run folder, held, journalled and with a log, and a terminal that follows the run."""
+    console = Console(stderr=quiet, highlight=False, force_terminal=False if background else None)
     show_warnings(inputs.warnings)
     for dataset in inputs.unseen:
         _decode_all(dataset)
     with (
         hold(inputs.folder),
+        run_log(inputs.folder, ["smallsight", *sys.argv[1:]]) as log,
         Journal(inputs.folder / JOURNAL) as journal,
-        Terminal(console, inputs.plan.target.metric) as terminal,
+        Terminal(console, inputs.plan.target.metric, log) as terminal,
     ):
         for line in keep_foreign(inputs.folder):
             terminal.note(line)
+        keep_output()
+        for warning in inputs.warnings:
+            log.line(f"Warning: {warning}")
+
+        def progress(event: Mapping[str, Any]) -> None:
+            terminal.progress(event)
+            if background is not None:
+                background.begun(inputs.folder, log.path)
+
         means = Means(
-            train=ChildTrainer(live_writer(inputs.folder, terminal.progress)),
+            train=ChildTrainer(live_writer(inputs.folder, progress)),
             compare=comparison(inputs),
             watcher=terminal,
             publish=lambda state: publish(inputs.folder, state, say=terminal.note),
         )
         run = kind(inputs.folder, journal, means)
         try:
-            yield run, console
+            yield run, terminal
         except Interrupted:
             run.write("interrupted")
             publish(inputs.folder, run.state, running=False, say=terminal.note)
@@ -207,10 +229,10 @@ def publish(folder: Path, state: State, *, running: bool = True, say: Callable[[
         write_text_atomically(folder / "report_error.txt", traceback.format_exc())
 
 
-def _conclude(inputs: Inputs, state: State, console: Console, *, quiet: bool) -> dict[str, Any]:
+def _conclude(inputs: Inputs, state: State, terminal: Terminal, *, quiet: bool) -> dict[str, Any]:
     folder = inputs.folder
     history, evidence = tell(folder, state, running=False), examine(folder, state, inputs.config.evaluation.sets)
     analysis, page = analyse(history), write_everything(folder, history, state, evidence)
-    if not quiet:
+    for console in terminal.consoles[quiet:]:
         print_summary(console, history, analysis, page, evidence)
     return to_document(history, analysis, evidence)

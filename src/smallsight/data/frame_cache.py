@@ -60,7 +60,7 @@ class FrameCache:
 
     def __init__(self, folder: Path, *, budget_mb: float) -> None:
         self.folder = folder
-        self._budget_bytes = budget_mb * 1e6
+        self.budget_bytes = budget_mb * 1e6
         self._used_bytes = 0
         self._unseen_bytes = math.inf  # written since the folder was looked at
         self._writable = True
@@ -103,9 +103,9 @@ class FrameCache:
         size = len(header) + image.nbytes
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if self._unseen_bytes > self._budget_bytes * _RECOUNT_SHARE:
+            if self._unseen_bytes > self.budget_bytes * _RECOUNT_SHARE:
                 self._count()
-            if self._used_bytes + size > self._budget_bytes:
+            if self._used_bytes + size > self.budget_bytes:
                 return False
             if shutil.disk_usage(self.folder).free - size < _KEEP_FREE_BYTES:
                 self._give_up(f"less than {_KEEP_FREE_BYTES / 1e9:g} GB would be left on the disk")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import cv2
@@ -101,6 +102,21 @@ class FrameStore:
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def to_come_mb(self, frames: int | None = None) -> float:
+        """What decoded frames will take in this process's memory beside those that it keeps now.
+
+        Args:
+            frames: so many of them will be looked at; all where None.
+        """
+        left = [math.prod(entry.size_wh) * 3 for i, entry in enumerate(self.dataset.images) if i not in self._kept]
+        wanted = sum(left) * min(1.0, (len(left) if frames is None else frames) / max(1, len(left)))
+        on_disk = self._disk.budget_bytes if self._disk else 0.0
+        return max(0.0, min(self._free_bytes, wanted - on_disk)) / 1e6
+
+    def keep_at_most(self, mb: float) -> None:
+        """Keep no more than so many MB beside what is kept now; what does not fit is decoded again."""
+        self._free_bytes = min(self._free_bytes, mb * 1e6)
 
     def sample(self, index: int) -> Sample:
         """The frame at `index` with its truth.

@@ -24,7 +24,7 @@ import numpy as np
 from smallsight.errors import SmallsightError
 from smallsight.evaluation.bootstrap import Resampled, check_same_objects, quantile
 from smallsight.evaluation.matching import Doubles
-from smallsight.records import Estimate, Outcome, Verdict
+from smallsight.records import Estimate, Outcome, Verdict, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,9 +162,9 @@ def _target_sentence(metric: str, difference: Difference, confidence: float, ove
     change = f"{difference.estimate:+.3f} {over}"
     sure = f"or more at {confidence:.0%} confidence"
     if difference.rose(confidence):
-        return f"{metric} rose by {change}, by {difference.above(confidence):+.3f} {sure}"
+        return f"{metric} rose by {change}, by {shown(difference.above(confidence), '+.3f')} {sure}"
     if difference.fell(confidence):
-        return f"{metric} fell by {change}, by {difference.below(confidence):+.3f} {sure}"
+        return f"{metric} fell by {change}, by {shown(difference.below(confidence), '+.3f')} {sure}"
     if not difference.could_show(confidence):
         return f"{metric} changed by {change}, but only {difference.n_units} hold such objects, too few to tell"
     return f"{metric} changed by {change}, which chance alone explains"
@@ -177,4 +177,4 @@ def _guard_sentence(metric: str, difference: Difference, max_drop: float, failed
         return f"{metric} fell by {difference.estimate:+.3f}, more than the {max_drop:.3f} allowed"
     if difference.value < -max_drop:
         return f"{metric} fell by {difference.estimate:+.3f}, not shown to be more than chance"
-    return f"{metric} held ({difference.value:+.3f})"
+    return f"{metric} held ({shown(difference.value, '+.3f')})"

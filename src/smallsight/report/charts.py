@@ -88,12 +88,12 @@ def curves(history: History, analysis: Analysis) -> tuple[Figure, ...]:
 
 
 def _memory(history: History, records: Sequence[EpochRecord]) -> dict[str, list[float]]:
-    """GB by epoch: what it took, what the phase's hardest step took when it was tried, and what there may be."""
+    """GB by epoch: what it took, what was expected of the phase before its first step, and what there may be."""
     phases = {phase.name: phase.memory for phase in history.phases}
     of_epoch = [phases.get(record.phase, Memory()) for record in records]
     return {
         "peak": [record.peak_memory_mb / 1000 for record in records],
-        "hardest step, tried before": [memory.probe_mb / 1000 for memory in of_epoch],
+        "expected before": [memory.probe_mb / 1000 for memory in of_epoch],
         "limit": [memory.limit_mb / 1000 if math.isfinite(memory.limit_mb) else math.nan for memory in of_epoch],
     }
 

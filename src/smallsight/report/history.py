@@ -62,7 +62,7 @@ class Memory:
     """What training took, MB; NaN where not known.
 
     Attributes:
-        probe_mb: the hardest step, tried before the first one.
+        probe_mb: what was expected, after a try of the hardest steps before the first one.
         peak_mb: the highest in any epoch.
         limit_mb: what there may be.
     """

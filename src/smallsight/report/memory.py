@@ -8,20 +8,22 @@ from smallsight.report.history import History, Memory, PhaseStory
 
 
 def memory_in_words(history: History) -> str:
-    """The phase that took most, beside what its hardest step took when it was tried; empty where nothing is known."""
+    """The phase that took most, beside what was expected of it; empty where nothing is known."""
     known = [phase for phase in history.phases if _taken(phase.memory) > 0]
     if not known:
         return ""
     most: PhaseStory = max(known, key=lambda phase: _taken(phase.memory))
     memory = most.memory
-    words = f"Memory: {_gb(_taken(memory))} at most, in phase {most.name}"
-    if not math.isnan(memory.probe_mb):
-        words += f"; its hardest step, tried before the first one, took {_gb(memory.probe_mb)}"
-    return words + (f" of the {_gb(memory.limit_mb)} there may be." if math.isfinite(memory.limit_mb) else ".")
+    limit = f" of the {_gb(memory.limit_mb)} that there may be" if math.isfinite(memory.limit_mb) else ""
+    if math.isnan(memory.peak_mb):
+        return f"Memory: phase {most.name} is expected to take {_gb(memory.probe_mb)}{limit}."
+    expected = "" if math.isnan(memory.probe_mb) else f"; {_gb(memory.probe_mb)} were expected before its first step"
+    return f"Memory: at most {_gb(memory.peak_mb)}{limit}, in phase {most.name}{expected}."
 
 
 def _taken(memory: Memory) -> float:
-    return max((value for value in (memory.peak_mb, memory.probe_mb) if not math.isnan(value)), default=0.0)
+    """What was measured; where no epoch was, what is expected."""
+    return next((value for value in (memory.peak_mb, memory.probe_mb) if not math.isnan(value)), 0.0)
 
 
 def _gb(megabytes: float) -> str:

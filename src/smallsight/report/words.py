@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from smallsight.records import Estimate
+from smallsight.records import Estimate, shown
 
 
 def visible(words: str) -> str:
@@ -24,10 +24,7 @@ def written(figure: float | Estimate, spec: str = ".3f") -> str:
     if isinstance(figure, Estimate):
         interval = "" if math.isnan(figure.low) or not figure.known else f" [{ends(figure, spec)}]"
         return written(figure.value, spec) + interval
-    if math.isnan(figure):
-        return "n/a"
-    text = format(figure, spec)
-    return format(0.0, spec) if float(text) == 0 else text
+    return shown(figure, spec)
 
 
 def ends(figure: Estimate, spec: str = ".3f") -> str:

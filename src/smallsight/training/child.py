@@ -11,6 +11,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,8 +24,9 @@ from typing import Any
 from smallsight.attempts import AttemptResult, AttemptSpec
 from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, DatasetError, InputError, Interrupted
 from smallsight.records import EpochRecord, epoch_record_from_json
+from smallsight.signals import handle_stops
 from smallsight.training.failures import classify
-from smallsight.training.rendezvous import Rendezvous
+from smallsight.training.rendezvous import DOOR, Rendezvous, open_door
 
 GRACE_S = 30
 """How long a child may take to save its state after it was asked to stop."""
@@ -56,12 +58,13 @@ class ChildTrainer:
             Interrupted, InputError: see there.
             OSError: the disk is full; once there is room, the attempt goes on where it stood.
         """
-        meeting = Rendezvous.of(spec.save(), spec.config["training"])
+        door = open_door(spec.config["training"])
+        meeting = Rendezvous.of(spec.save(), spec.config["training"], door)
         silence_s = float(spec.config["training"]["hang_timeout_s"])
         if meeting.nodes > 1:
             commands = (f"smallsight join {spec.run_folder} --node {node}" for node in range(1, meeting.nodes))
             on_fact("note", {"text": f"Waiting for the other machines: {', '.join(commands)}."})
-        with _announced(meeting, Path(spec.run_folder)), Workers(meeting, 0, spec.log, silence_s) as workers:
+        with _announced(meeting, Path(spec.run_folder)), Workers(meeting, 0, spec.log, silence_s, door) as workers:
             last = self._converse(workers, on_epoch, on_fact)
             code, failed = _outcome(workers, meeting)
         if workers.asked_to_stop:
@@ -109,7 +112,8 @@ def _announced(meeting: Rendezvous, folder: Path) -> Iterator[None]:
 class _Worker:
     """One process with its two pipes."""
 
-    def __init__(self, spec: str, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, spec: str, environment: Mapping[str, str], log: Path, door: socket.socket | None) -> None:
+        doors = {} if door is None else {DOOR: str(door.fileno())}
         self.events, events_write = os.pipe()
         answers_read, answers_write = os.pipe()
         with log.open("ab") as output:
@@ -118,9 +122,9 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=(events_write, answers_read),
+                pass_fds=(events_write, answers_read, *map(int, doors.values())),
                 start_new_session=True,
-                env=environment,
+                env={**environment, **doors, "PYTHONIOENCODING": "utf-8:backslashreplace"},
             )
         os.close(events_write)
         os.close(answers_read)
@@ -166,23 +170,30 @@ class Workers:
         node: which of its machines this is.
         log: file for what they print.
         silence_s: a leader that says nothing for so long hangs; so it does when another one hangs, for which it waits.
+        door: where the leader will listen; it is closed here.
 
     Attributes:
         asked_to_stop: a stop request from outside was passed on to them.
         hung: the leader was silent for longer than `silence_s`, and all were killed.
     """
 
-    def __init__(self, meeting: Rendezvous, node: int, log: Path, silence_s: float) -> None:
+    def __init__(
+        self, meeting: Rendezvous, node: int, log: Path, silence_s: float, door: socket.socket | None = None
+    ) -> None:
         self._workers: list[_Worker] = []
         self._silence_s = silence_s
         self._culprit: _Worker | None = None
         self.asked_to_stop = self.hung = False
         try:
             for environment in meeting.environments(node):
-                self._workers.append(_Worker(meeting.spec, environment, log))
+                leads = node == 0 and not self._workers
+                self._workers.append(_Worker(meeting.spec, environment, log, door if leads else None))
         except BaseException:
             self.__exit__()
             raise
+        finally:
+            if door is not None:
+                door.close()  # the leader has it
 
     def __enter__(self) -> Workers:
         return self
@@ -203,21 +214,22 @@ class Workers:
                     self.hung = True
                     _kill(self._workers)
                     return
-                for worker in [talking[pipe] for pipe in ready]:
-                    events = self._heard(worker)
+                received = [(talking[pipe], os.read(pipe, 1 << 16)) for pipe in ready]
+                # The silent end of one comes before what others say: they lost their connection to it.
+                for worker, words in sorted(received, key=lambda item: bool(item[1])):
+                    events = self._heard(worker, words)
                     if events is None:
                         del talking[worker.events]
                     elif worker is leader:
                         yield from events
                         heard = time.monotonic()
 
-    def _heard(self, worker: _Worker) -> list[dict[str, Any]] | None:
-        """What a worker has written since; None once it has closed its pipe.
+    def _heard(self, worker: _Worker, received: bytes) -> list[dict[str, Any]] | None:
+        """The events in what a worker has written since; None once it has closed its pipe.
 
         The first to fail is the culprit; the others fail because of it, or would wait for it. One that stops leaves
         them time to save.
         """
-        received = os.read(worker.events, 1 << 16)
         events = worker.said(received) if received else None
         failed = bool(worker.failure)
         if events is None and len(self._workers) > 1 and worker.exit_code() not in (EXIT_DONE, EXIT_INTERRUPTED):
@@ -229,7 +241,7 @@ class Workers:
 
     @contextmanager
     def _signals_passed_on(self) -> Iterator[None]:
-        """Pass SIGINT and SIGTERM on as SIGTERM; kill processes that do not end in time."""
+        """Pass a stop request on as SIGTERM; kill processes that do not end in time."""
 
         def pass_on(number: int, frame: FrameType | None) -> None:
             self.asked_to_stop = True
@@ -240,8 +252,7 @@ class Workers:
         def give_up(number: int, frame: FrameType | None) -> None:
             _kill(self._workers)
 
-        handlers = {signal.SIGINT: pass_on, signal.SIGTERM: pass_on, signal.SIGALRM: give_up}
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        before = {**handle_stops(pass_on), signal.SIGALRM: signal.signal(signal.SIGALRM, give_up)}
         try:
             yield
         finally:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from smallsight.training.epoch_end import evaluate_start, finish_epoch
 from smallsight.training.loader import Batch
 from smallsight.training.memory import peak_mb, refuse_above
 from smallsight.training.module import NotANumber
-from smallsight.training.probing import try_hardest
+from smallsight.training.probing import kept_frames_mb, try_hardest
 from smallsight.training.processes import Channel
 from smallsight.training.state import TrainingState
 
@@ -74,14 +75,21 @@ def _tell_settings(state: TrainingState) -> None:
 
 
 def _probe(state: TrainingState) -> None:
-    """Find out before the first step whether the hardest one fits.
+    """Find out before the first step whether the hardest one fits, and what the attempt will take at most.
 
     Raises:
         MemoryError, RuntimeError: it does not.
     """
-    config = state.config
-    found = try_hardest(state.detector, state.supply, state.valid, config, state.device, config.training.micro_batch)
-    state.channel.tell({"event": "memory", "probe": asdict(found)})
+    config, device = state.config, state.device
+    found = try_hardest(state.detector, state.supply, state.valid, config, device, config.training.micro_batch)
+    epochs = state.spec.last_epoch - state.epoch + 1
+    kept_mb, wanted_mb = kept_frames_mb(found, state.train, state.valid, config, device, epochs)
+    if kept_mb < wanted_mb:
+        room = f"more would not fit into the {found.limit_mb:.0f} MB that there are"
+        words = f"dataset.cache_mb: {kept_mb:.0f} of {wanted_mb:.0f} MB of decoded frames are kept; {room}."
+        state.channel.tell({"event": "note", "text": words})
+    state.memory_limit_mb = found.limit_mb
+    state.channel.tell({"event": "memory", "probe": asdict(replace(found, peak_mb=found.peak_mb + kept_mb))})
 
 
 def _trainer(state: TrainingState) -> pl.Trainer:
@@ -203,4 +211,5 @@ def _progress(state: TrainingState) -> dict[str, Any]:
         "losses": state.module.meter.means(),
         "learning_rate": state.module.learning_rate,
         "memory_mb": peak_mb(state.device),
+        "memory_limit_mb": state.memory_limit_mb if math.isfinite(state.memory_limit_mb) else None,
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +20,25 @@ from smallsight.training.failures import is_out_of_memory
 from smallsight.training.loader import Batch
 
 RESERVE = 0.1
-"""Share of the limit that a batch chosen by `largest_batch` leaves free."""
+"""Share of the limit that a batch chosen by `largest_batch`, and frames that are kept, leave free."""
 OPTIMIZER_COPIES = 2
 """AdamW keeps so many values for each weight."""
+CHECKPOINT_COPIES = 2 + OPTIMIZER_COPIES
+"""A checkpoint holds weights, average and what the optimizer keeps; it is put together in memory."""
+STEPS = 2
+"""The gradients of the first step are there while the second one runs, as they are in a training."""
+_KB = 1024 / 1e6
+"""What Linux calls kB, in MB."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What the hardest step of a phase took.
+    """What a phase is expected to take, after a try of its hardest steps.
 
     Attributes:
-        batch_size: of the step.
-        peak_mb: highest memory in it: the CUDA allocator's, else the process's resident size.
+        batch_size: of the steps.
+        peak_mb: highest memory: the CUDA allocator's, else the process's resident size, to which is added what comes
+            later: the judging of an epoch, and decoded frames that are kept.
         limit_mb: what there may be.
     """
 
@@ -57,25 +65,31 @@ def limit_mb(device: torch.device, budget_mb: float | None) -> float:
 
 def _available_mb() -> float:
     """What Linux calls available; elsewhere there is no telling, and nothing is refused for it."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return float("inf")
-    return next((float(line.split()[1]) / 1e3 for line in lines if line.startswith("MemAvailable:")), float("inf"))
+    return _linux_mb("/proc/meminfo", "MemAvailable", float("inf"))
 
 
 def resident_mb() -> float:
     """Memory of this process that lies in RAM now."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return peak_resident_mb()
-    return pages * resource.getpagesize() / 1e6
+    return _linux_mb("/proc/self/status", "VmRSS", _most_mb())
 
 
 def peak_resident_mb() -> float:
-    """The highest it has been."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    """The highest it has been in this process; what the system counts for it holds that of its parent as well."""
+    return _linux_mb("/proc/self/status", "VmHWM", _most_mb())
+
+
+def _most_mb() -> float:
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / 1e6 if sys.platform == "darwin" else most * _KB
+
+
+def _linux_mb(file: str, key: str, elsewhere: float) -> float:
+    """A figure that Linux tells; `elsewhere` where there is no such file."""
+    try:
+        lines = Path(file).read_text().splitlines()
+    except OSError:
+        return elsewhere
+    return next((int(line.split()[1]) * _KB for line in lines if line.startswith(f"{key}:")), elsewhere)
 
 
 def peak_mb(device: torch.device) -> float:
@@ -103,7 +117,7 @@ def probe(
     budget_mb: float | None,
     autocast: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Probe:
-    """Forward, backward and validation as large as they will ever be; the detector is as before afterwards.
+    """Steps, a validation and a checkpoint as large as they will ever be; the detector is as before afterwards.
 
     Args:
         detector: on its device.
@@ -121,17 +135,28 @@ def probe(
         torch.cuda.set_per_process_memory_fraction(_share(device, budget_mb), device)
     images, targets = hardest
     with _untouched(detector), torch.random.fork_rng():
-        reserved = [torch.zeros_like(p) for p in detector.parameters() for _ in range(OPTIMIZER_COPIES)]
+        # Written to, because zeros take no memory on a CPU.
+        moments = [torch.ones_like(p) for p in detector.parameters() for _ in range(OPTIMIZER_COPIES)]
         detector.train()
-        with autocast():
-            losses = detector.losses(images.to(device), [target.to(device) for target in targets])
-        refuse_above(budget_mb, device)  # here, because what is kept for the backward pass is still there
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        for _ in range(STEPS):
+            with autocast():
+                losses = detector.losses(images.to(device), [target.to(device) for target in targets])
+            refuse_above(budget_mb, device)  # here, because what is kept for the backward pass is still there
+            losses.total.backward()  # type: ignore[no-untyped-call]
+            del losses
         detector.zero_grad(set_to_none=True)
         evaluate()
+        if device.type != "cuda":
+            _put_together_checkpoint(detector)
         refuse_above(budget_mb, device)
-        del reserved
+        del moments
     return Probe(len(images), peak_mb(device), limit_mb(device, budget_mb))
+
+
+def _put_together_checkpoint(detector: Detector) -> int:
+    """Take as much memory as the checkpoint of a training does before it is written; its size in bytes."""
+    size = CHECKPOINT_COPIES * sum(p.numel() * p.element_size() for p in detector.parameters())
+    return len(b"\1" * size)
 
 
 def _share(device: torch.device, budget_mb: float | None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,21 +14,24 @@ from smallsight.data.frames import FrameStore
 from smallsight.detectors.base import Detector
 from smallsight.files import write_text_atomically
 from smallsight.training.device import autocast
-from smallsight.training.memory import Probe, largest_batch, probe
+from smallsight.training.memory import RESERVE, Probe, largest_batch, probe, resident_mb
 from smallsight.training.predict import hardest_detection
 from smallsight.training.supply import Supply
+
+JUDGED_BYTES = 1800
+"""What it takes to judge an epoch, for each detection that counts: two sets of weights, with intervals."""
 
 
 def try_hardest(
     detector: Detector, supply: Supply, valid: FrameStore, config: Config, device: torch.device, batch_size: int
 ) -> Probe:
-    """Train and validate one step at the largest scale, on the frames with the most objects.
+    """Train and validate at the largest scale, on the frames with the most objects; the judging is reckoned.
 
     Raises:
         MemoryError, RuntimeError: see `memory.probe`.
     """
     evaluation = config.evaluation.batch_size
-    return probe(
+    found = probe(
         detector,
         supply.hardest(batch_size),
         partial(hardest_detection, detector, valid, config.training.resolution, evaluation),
@@ -35,6 +39,35 @@ def try_hardest(
         budget_mb=config.training.memory_budget_mb,
         autocast=partial(autocast, config.training.mixed_precision, device),
     )
+    if device.type == "cuda":
+        return found  # epochs are judged, and frames are kept, in the machine's memory
+    judging_mb = JUDGED_BYTES * config.evaluation.max_dets * len(valid) / 1e6
+    return replace(found, peak_mb=max(found.peak_mb, resident_mb() + judging_mb))
+
+
+def kept_frames_mb(
+    found: Probe, train: FrameStore, valid: FrameStore, config: Config, device: torch.device, epochs: int
+) -> tuple[float, float]:
+    """What decoded frames will take beside the steps; no more are kept than there is room for.
+
+    Args:
+        found: what the steps take.
+        train, valid: the frames; what they may keep is reduced where it would not fit.
+        config: of the attempt.
+        device: frames are no concern of a CUDA device's memory.
+        epochs: to train.
+    Returns:
+        MB in this process, and what they would take with more room. Processes that load data keep frames of their own.
+    """
+    if device.type == "cuda":
+        return 0.0, 0.0
+    looked_at = config.sampling.hard_negative_frames * epochs if config.training.num_workers else None
+    room_mb, kept_mb, wanted_mb = max(0.0, (1 - RESERVE) * found.limit_mb - found.peak_mb), 0.0, 0.0
+    for frames, count in ((valid, None), (train, looked_at)):
+        wanted_mb += frames.to_come_mb(count)
+        frames.keep_at_most(room_mb - kept_mb)
+        kept_mb += frames.to_come_mb(count)
+    return kept_mb, wanted_mb
 
 
 def with_batch_size(

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import nn
 
 from smallsight.detectors.base import Losses
+from smallsight.training.rendezvous import DOOR
 
 T = TypeVar("T")
 BACKEND = "cpu:gloo,cuda:nccl"
@@ -61,7 +62,10 @@ class Processes:
             return
         timeout = timedelta(seconds=PATIENCE * hang_timeout_s)
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = dist.TCPStore(address, port, None, self.leads, timeout, wait_for_workers=False)  # type: ignore[attr-defined]
+        door = int(os.environ[DOOR]) if DOOR in os.environ else None
+        store = dist.TCPStore(  # type: ignore[attr-defined]
+            address, port, None, self.leads, timeout, wait_for_workers=False, master_listen_fd=door
+        )
         arrived = store.add("arrived", 1)
         while arrived < self.count:
             while_waiting()
@@ -146,7 +150,7 @@ class Channel(Protocol):
         """Whether the attempt shall save its state and end now."""
 
     def listen_to_signals(self) -> None:
-        """Take SIGTERM and SIGINT as stop requests, whoever else had claimed them."""
+        """Take signals to stop as stop requests, whoever else had claimed them."""
 
 
 class LeadersChannel:

@@ -16,10 +16,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from smallsight.errors import ConfigError
 from smallsight.files import write_text_atomically
 
 FILE = "rendezvous.json"
-_TAKEN_OVER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+LOOPBACK = "127.0.0.1"
+DOOR = "SMALLSIGHT_DOOR"
+"""Names the descriptor at which the leader listens, in its environment."""
+_TAKEN_OVER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", DOOR)
 """Variables of torch's: inherited ones are somebody else's."""
 
 
@@ -32,7 +36,7 @@ class Rendezvous:
         spec: path of the attempt's specification.
         devices: processes on each machine.
         nodes: machines.
-        address, port: of the leader; `MASTER_ADDR` and `MASTER_PORT` where they are set.
+        address, port: of the leader; `MASTER_ADDR` and `MASTER_PORT` where they are set. 0 where one process is alone.
     """
 
     key: str
@@ -43,13 +47,11 @@ class Rendezvous:
     port: int
 
     @staticmethod
-    def of(spec: Path, training: Mapping[str, Any]) -> Rendezvous:
-        """A meeting on this machine, at a port that is free now."""
-        devices, nodes = int(training.get("devices", 1)), int(training.get("num_nodes", 1))
-        address = "127.0.0.1" if nodes == 1 else os.environ.get("MASTER_ADDR", socket.getfqdn())
-        port = 0
-        if devices * nodes > 1:
-            port = int(os.environ["MASTER_PORT"]) if "MASTER_PORT" in os.environ else _free_port()
+    def of(spec: Path, training: Mapping[str, Any], door: socket.socket | None = None) -> Rendezvous:
+        """A meeting on this machine, at `door`, which `open_door` gives where several processes meet."""
+        devices, nodes = _count(training)
+        address = LOOPBACK if nodes == 1 else os.environ.get("MASTER_ADDR", socket.getfqdn())
+        port = 0 if door is None else int(door.getsockname()[1])
         return Rendezvous(secrets.token_hex(8), str(spec), devices, nodes, address, port)
 
     def environments(self, node: int = 0) -> list[dict[str, str]]:
@@ -100,7 +102,26 @@ def announced(folder: Path) -> Rendezvous | None:
         return None
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
+def open_door(training: Mapping[str, Any]) -> socket.socket | None:
+    """Where the leader will listen; None where a process trains alone. Held from here on, nobody else takes its port.
+
+    Raises:
+        ConfigError: the port in `MASTER_PORT` is taken.
+    """
+    devices, nodes = _count(training)
+    if devices * nodes == 1:
+        return None
+    port = int(os.environ.get("MASTER_PORT", "0"))
+    try:
+        if nodes == 1:
+            return socket.create_server((LOOPBACK, port))
+        both = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both else socket.AF_INET
+        return socket.create_server(("", port), family=family, dualstack_ipv6=both)
+    except OSError as error:
+        raise ConfigError(f"MASTER_PORT: {port} can't be listened at ({error.strerror}). Set another one.") from error
+
+
+def _count(training: Mapping[str, Any]) -> tuple[int, int]:
+    """Devices of each machine, and machines."""
+    return int(training.get("devices", 1)), int(training.get("num_nodes", 1))

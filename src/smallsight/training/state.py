@@ -44,6 +44,7 @@ class TrainingState:
         skip_batches: how many of its batches were trained before a restart.
         seconds_before: how long it took until then.
         boost: how much more often the epoch takes images with tiny objects.
+        memory_limit_mb: what the attempt may take, as far as it has been looked at.
         hard_xy: by training frame, centres (K, 2) px, image frame, of the detector's false alarms.
         ramp: of the learning rate, decided when the attempt begins; None after a restart, which only goes on with it.
         start: what the file that it starts from says of itself (`metrics`, `resolution`, `trained_in`); empty where it
@@ -83,6 +84,7 @@ class TrainingState:
         self.epoch = spec.first_epoch
         self.skip_batches = 0
         self.seconds_before = 0.0
+        self.memory_limit_mb = math.inf
         self.ramp: Ramp | None = None
         self.start: Mapping[str, Any] = {}
         self.module = self._module()

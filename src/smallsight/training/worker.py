@@ -23,6 +23,7 @@ from typing import Any
 
 from smallsight.attempts import AttemptSpec
 from smallsight.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Interrupted, SmallsightError
+from smallsight.signals import handle_stops
 
 _PR_SET_PDEATHSIG = 1
 ALIVE_EVERY_S = 5.0
@@ -49,19 +50,18 @@ class PipeChannel:
         return self._answers.readline().strip() == "go on"
 
     def stop_requested(self) -> bool:
-        """Whether SIGTERM or SIGINT came. Whatever takes long asks, so being asked is a sign of life, and is told."""
+        """Whether a signal asked for it. Whatever takes long asks, so being asked is a sign of life, and is told."""
         if time.monotonic() - self._told > ALIVE_EVERY_S:
             self.tell({"event": "alive"})
         return self._stop
 
     def listen_to_signals(self) -> None:
-        """Turn SIGTERM and SIGINT into a request that the attempt honours at its next step."""
+        """Turn signals to stop into a request that the attempt honours at its next step."""
 
         def request(number: int, frame: FrameType | None) -> None:
             self._stop = True
 
-        signal.signal(signal.SIGTERM, request)
-        signal.signal(signal.SIGINT, request)
+        handle_stops(request)
 
 
 def main(arguments: list[str]) -> int:

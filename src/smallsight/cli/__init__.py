@@ -1,0 +1,235 @@
+"""The command line: parse, wire, turn errors into messages and exit codes. Nothing imports this file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from smallsight.background import Background, as_lines, go_on_alone
+from smallsight.cli.data import convert, doctor, split, synth
+from smallsight.cli.messages import errors_as_messages, say
+from smallsight.cli.options import AsJson, Html, no_folder
+from smallsight.errors import EXIT_DONE, ConfigError, Interrupted
+from smallsight.run_log import own_version
+from smallsight.signals import cause_of, handle_stops
+
+__all__ = ["app", "errors_as_messages", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its tables cut the names of options in narrow terminals
+    help="Lifts the small-object AP of a detector, unattended, and knows whether the lift is real.",
+    epilog="Exit codes: 0 done, 1 the run failed, 2 the input is wrong, 3 interrupted and resumable.",
+)
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="For example training.epochs=20.")]
+ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file that describes data, detector and training.")]
+OutputDir = Annotated[Path | None, typer.Option("--output-dir", help="Run folder; an interrupted run in it goes on.")]
+Resume = Annotated[Path | None, typer.Option("--resume", help="Checkpoint to start from.")]
+Detach = Annotated[
+    bool, typer.Option("--detach", help="Go on in the background once the run has begun; the terminal may be closed.")
+]
+
+for command in (synth, convert, split, doctor):
+    app.command()(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"smallsight {own_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before a command."""
+
+
+@app.command()
+def train(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    output_dir: OutputDir = None,
+    resume: Resume = None,
+    detach: Detach = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a single phase: the configuration as it stands."""
+    alone = _alone(as_json) if detach else None
+    from smallsight.commands.train import train_one_phase
+
+    _finish(train_one_phase(config, overrides or [], output_dir, resume, quiet=as_json, background=alone), as_json)
+
+
+@app.command()
+def optimize(
+    config: ConfigFile,
+    strategy: Annotated[
+        Path | None, typer.Option("--strategy", help="YAML file of phases; the mission's by default.")
+    ] = None,
+    overrides: Overrides = None,
+    output_dir: OutputDir = None,
+    resume: Resume = None,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", help="Wall clock for the run: 90s, 20m or 8h.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the input, print the plan and stop.")] = False,
+    detach: Detach = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole strategy, up to a champion and a report. Every phase is judged; what helps is kept."""
+    seconds = None if budget is None else _seconds(budget)
+    alone = _alone(as_json) if detach and not dry_run else None
+    from smallsight.commands.train import optimize as run
+
+    if dry_run:
+        from smallsight.commands.describe import describe_plan
+
+        say(describe_plan(config, strategy, overrides or [], output_dir, resume, seconds, as_json=as_json))
+        return
+    found = run(config, strategy, overrides or [], output_dir, resume, seconds, quiet=as_json, background=alone)
+    _finish(found, as_json)
+
+
+@app.command()
+def join(
+    run: Annotated[Path, typer.Argument(help="Run folder, as the machine with the runner sees it.")],
+    node: Annotated[int, typer.Option("--node", min=1, help="This machine's number, from 1; the runner's is 0.")],
+) -> None:
+    """Take part in a run from a further machine, until it has ended. Its training.num_nodes is above 1."""
+    from smallsight.joining import join as take_part
+
+    take_part(run, node, say)
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="Any checkpoint that smallsight wrote.")],
+    data: Annotated[Path, typer.Argument(help="Folder with images and _annotations.coco.json.")],
+    resolution: Annotated[int | None, typer.Option(help="Input size, px; the checkpoint's own by default.")] = None,
+    max_dets: Annotated[int, typer.Option(help="Detections per image that count.")] = 100,
+    centre_hit_px: Annotated[float, typer.Option(help="Distance of two centres that still is a hit, px.")] = 4.0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", metavar="FILE", callback=no_folder, help="Write the detections as COCO results."),
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Use the trained weights instead of their average (EMA).")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a checkpoint on a COCO folder."""
+    from smallsight.training.measure import measure
+
+    metrics = measure(
+        checkpoint,
+        data,
+        resolution=resolution,
+        max_dets=max_dets,
+        centre_hit_px=centre_hit_px,
+        raw=raw,
+        device=device,
+        results=results,
+    )
+    if as_json:
+        typer.echo(json.dumps(metrics, indent=1))
+        return
+    for name, item in metrics["metrics"].items():
+        value = "n/a" if item["value"] is None else f"{item['value']:.3f}"
+        interval = "" if item["low"] is None else f"  [{item['low']:.3f}, {item['high']:.3f}]"
+        typer.echo(f"{name:<14}{value:>7}{interval}  n={item['n']}")
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder, or a JSON file with a recorded history.")],
+    html: Html = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what happened in a run and why, and what to do next. Its report.html is written anew."""
+    from smallsight.commands.report import show_report
+
+    show_report(run, as_json=as_json, html=html)
+
+
+@app.command()
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="Run folder, or a JSON file with a recorded history.")],
+    run_b: Annotated[Path, typer.Argument(help="The one to set against it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Set two runs side by side. Champions, the difference with its interval, settings, phases."""
+    from smallsight.commands.report import compare_runs
+
+    typer.echo(compare_runs(run_a, run_b, as_json=as_json))
+
+
+@app.command()
+def status(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until the run has ended.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say in a few lines where a run stands."""
+    from rich.console import Console
+
+    from smallsight import status as found
+
+    if as_json:
+        typer.echo(json.dumps(found.status_of(run), indent=1))
+    elif watch:
+        found.watch(run, Console(highlight=False), found.LIVE_EVERY_S)
+    else:
+        lines = found.as_lines(found.status_of(run))
+        width = max(len(name) for name, _ in lines) + 2
+        for name, value in lines:
+            say(f"{name:<{width}}{value}", indent=width)
+
+
+def _finish(outcome: Any, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(outcome, indent=1))
+
+
+def _seconds(text: str) -> float:
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:].lower())
+    try:
+        value = float(text[:-1]) if unit else float("nan")
+    except ValueError:
+        value = float("nan")
+    if unit is None or not 0 < value < 1e6:
+        raise ConfigError(f"--budget: got {text!r}, expected a time such as 90s, 20m or 8h.")
+    return value * unit
+
+
+def _alone(as_json: bool) -> Background:
+    """Go on in a process of its own; the one that was called ends here, when the run has begun."""
+    alone = go_on_alone()
+    if isinstance(alone, Background):
+        return alone
+    for line in [json.dumps(alone, indent=1)] if as_json else as_lines(alone):
+        typer.echo(line)
+    raise typer.Exit
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted(cause_of(number))
+
+
+def main() -> NoReturn:
+    """Entry point of `smallsight` and `python -m smallsight`."""
+    handle_stops(_stop)
+    with errors_as_messages():
+        try:
+            app()
+        except SystemExit as end:  # typer ends with it in any case
+            if end.code:
+                raise
+    sys.exit(EXIT_DONE)

@@ -1,0 +1,140 @@
+"""The commands about datasets: render, convert, split, examine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from smallsight.cli.messages import say
+from smallsight.cli.options import AsJson, Html, Pattern
+from smallsight.errors import EXIT_USAGE, ConfigError
+
+Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE", help="Folder, data.yaml or COCO file to read.")]
+Images = Annotated[str, typer.Option("--images", metavar="MODE", help="link, copy, or resize:W (W px wide).")]
+
+
+def synth(
+    out: Annotated[Path, typer.Argument(help="Folder to write; train/, valid/ and test/ come into it.")],
+    images: Annotated[int, typer.Option(help="Number of images in all three splits.")] = 400,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Size of a frame, px.")] = "640x360",
+    seed: Annotated[int, typer.Option(help="Same seed, same frames.")] = 0,
+    frames_per_clip: Annotated[int, typer.Option(help="Frames of the same scene in a row.")] = 1,
+) -> None:
+    """Render soccer frames with a small ball, as a COCO dataset."""
+    from smallsight.data.synthetic import SynthOptions, write_dataset
+
+    counts = write_dataset(out, SynthOptions(images, _size(size), seed, frames_per_clip))
+    typer.echo(f"{out}: " + ", ".join(f"{count} {split}" for split, count in counts.items()) + " images.")
+
+
+def convert(
+    sources: Sources,
+    out: Annotated[Path, typer.Argument(help="Folder to write, new or empty.")],
+    classes: Annotated[
+        list[str] | None, typer.Option("--class", metavar="NAME", help="Keep this class; can be given again.")
+    ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option("--rename", metavar="OLD=NEW", help="Rename a class; can be given again; goes before --class."),
+    ] = None,
+    drop_empty: Annotated[
+        bool, typer.Option("--drop-empty", help="Drop frames without objects; they are kept as negatives by default.")
+    ] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="Read several sources and write them as one.")] = False,
+    images: Images = "link",
+    source_format: Annotated[
+        Literal["auto", "coco", "yolo", "voc"], typer.Option("--from", help="Format of the sources.")
+    ] = "auto",
+    to: Annotated[Literal["coco", "yolo"], typer.Option(help="Format to write.")] = "coco",
+    voc_corners: Annotated[
+        Literal["pixels", "edges"],
+        typer.Option(help="VOC corners: first and last pixel from 1 (the standard), or edges from 0."),
+    ] = "pixels",
+) -> None:
+    """Read YOLO, Pascal VOC or COCO, write COCO or YOLO. No input is changed."""
+    from smallsight.data.convert import ConvertOptions
+    from smallsight.data.convert import convert as run
+    from smallsight.data.formats.pixels import parse_image_mode
+
+    if len(sources) > 1 and not merge:
+        raise ConfigError(f"{sources[1]}: a second source. Pass --merge to write {len(sources)} sources as one.")
+    options = ConvertOptions(
+        kind=source_format,
+        to=to,
+        class_names=tuple(classes or ()),
+        rename=_renames(rename or []),
+        keep_empty=not drop_empty,
+        images=parse_image_mode(images),
+        voc_corners=voc_corners,
+    )
+    for line in run(sources, out, options).lines():
+        say(line)
+
+
+def split(
+    data: Annotated[Path, typer.Argument(help="Folder with images and annotations; its own splits are put together.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write, new or empty; train/, valid/ and test/ come into it.")],
+    shares: Annotated[str, typer.Option(metavar="A,B,C", help="Shares of train, valid and test.")] = "0.7,0.15,0.15",
+    seed: Annotated[int, typer.Option(help="Same seed, same splits.")] = 0,
+    pattern: Pattern = None,
+    column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Key of the image entries that names the match or clip.")
+    ] = None,
+    images: Images = "link",
+) -> None:
+    """Split a set by match or clip, balanced by object size. No match or clip gets into two splits."""
+    from smallsight.data.formats.pixels import parse_image_mode
+    from smallsight.data.split import SplitOptions, parse_shares
+    from smallsight.data.split import split as run
+
+    options = SplitOptions(parse_shares(shares), seed, pattern, column, parse_image_mode(images))
+    for line in run(data, out, options).lines():
+        say(line)
+
+
+def doctor(
+    data: Annotated[Path, typer.Argument(help="Folder with train/, valid/ and test/, or one COCO folder.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Detector, resolution and class to examine for.")
+    ] = None,
+    resolution: Annotated[int | None, typer.Option(help="Input size, px; the configuration's by default.")] = None,
+    html: Html = None,
+    pattern: Pattern = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", help="A trained detector, to look for missing labels.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong with a dataset, and which resolution it needs."""
+    from smallsight.config import Config, load_config
+    from smallsight.data.doctor.examine import Options
+    from smallsight.data.doctor.text import show
+
+    predict = None
+    if checkpoint is not None:
+        from smallsight.training.measure import predictor
+
+        predict = predictor(checkpoint)
+    settings = Config() if config is None else load_config(config).config
+    options = Options(settings, resolution, pattern=pattern, predict=predict)
+    if not show(data, options, html, as_json=as_json).sound:
+        raise typer.Exit(EXIT_USAGE)
+
+
+def _renames(texts: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        old, equals, new = text.partition("=")
+        if not (old and equals and new):
+            raise ConfigError(f"--rename: got {text!r}, expected OLD=NEW, for example sports_ball=ball.")
+        pairs[old] = new
+    return pairs
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise ConfigError(f"--size: got {text!r}, expected WxH in px, for example 640x360.")
+    return int(width), int(height)

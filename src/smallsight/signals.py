@@ -1,0 +1,27 @@
+"""Requests to stop: Ctrl-C, the system's, and a terminal that is closed."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+Handler = Callable[[int, FrameType | None], Any]
+
+
+def handle_stops(handler: Handler) -> dict[int, Any]:
+    """Call `handler` for SIGINT, SIGTERM and SIGHUP; what is to be restored with `signal.signal`, by number.
+
+    Where a hang-up is ignored, as under `nohup`, it goes on being ignored.
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return {number: signal.signal(number, handler) for number in numbers}
+
+
+def cause_of(number: int) -> str:
+    """Who asked for the stop, in words."""
+    causes = {signal.SIGINT: "stopped by the user", signal.SIGHUP: "stopped because its terminal was closed"}
+    return causes.get(signal.Signals(number), "stopped by the system")
