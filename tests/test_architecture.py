@@ -28,6 +28,7 @@ GROUND = (
     "sections",
     "evidence",
     "rfdetr_sizes",
+    "set_figures",
 )
 LAYERS: list[tuple[str, tuple[str, ...]]] = [
     # module, what of ours it may import; the first row that fits counts
@@ -39,6 +40,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("yaml_files", ("errors",)),
     ("records", ("boxes",)),
     ("evidence", ("records",)),
+    ("set_figures", ("records",)),
     ("attempts", ("files",)),
     ("overrides", ("errors", "yaml_files")),
     ("rfdetr_sizes", ()),

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from smallsight.errors import visible
 from smallsight.records import Decision, EpochRecord
+from smallsight.set_figures import in_short
 
 _WIDE = 80
 """From so many columns on, there is room for losses beside the bar."""
@@ -72,6 +73,7 @@ class Terminal:
             (f"{record.phase} epoch {record.epoch}", "bold"),
             f"  {figures}",
             (tail, "green" if change > 0 else "yellow"),
+            *(f"  {name} {in_short(found, self.metric)}" for name, found in record.sets.items()),
             f"{loss}  {record.seconds:.0f} s",
         )
 

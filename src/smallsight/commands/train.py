@@ -14,7 +14,9 @@ from typing import Any
 from rich.console import Console
 
 from smallsight.champion import detections_on, examine, judged
+from smallsight.commands.disk import Disk, taken
 from smallsight.commands.inputs import Inputs, read_inputs, strategy_inputs
+from smallsight.commands.sets import guard_of
 from smallsight.config import load_config
 from smallsight.data.coco import Dataset
 from smallsight.data.frames import decode
@@ -100,11 +102,18 @@ def _session(inputs: Inputs, *, quiet: bool) -> Iterator[tuple[Run, Console]]:
         Journal(inputs.folder / JOURNAL) as journal,
         Terminal(console, inputs.plan.target.metric) as terminal,
     ):
+        strategy = inputs.plan if inputs.plan.phases else None
+        disk = Disk(inputs.folder, inputs.config, strategy, lambda: run.state, terminal.note)
+
+        def published(state: State) -> None:
+            publish(inputs.folder, state)
+            disk.prune(state)
+
         means = Means(
-            train=ChildTrainer(live_writer(inputs.folder, terminal.progress)),
+            train=disk.watched(ChildTrainer(live_writer(inputs.folder, terminal.progress))),
             compare=comparison(inputs),
             watcher=terminal,
-            publish=lambda state: publish(inputs.folder, state),
+            publish=published,
         )
         run = Run(inputs.folder, journal, means)
         try:
@@ -135,6 +144,7 @@ def comparison(inputs: Inputs) -> Compare:
     """
     settings, plan, valid = inputs.config.evaluation, inputs.plan, inputs.valid
     target, guard = plan.target.metric, plan.guard.metric
+    guarded = guard_of(inputs.config, plan, inputs.further)
 
     @cache
     def units() -> Units:
@@ -150,7 +160,7 @@ def comparison(inputs: Inputs) -> Compare:
         return [resampled(chosen, target, guard), *(resampled(path, target) for path in others)]
 
     def compare(candidates: Sequence[Path], champions: Sequence[Path]) -> Verdict:
-        return judge(
+        verdict = judge(
             side(candidates),
             side(champions),
             target=target,
@@ -158,6 +168,7 @@ def comparison(inputs: Inputs) -> Compare:
             max_guard_drop=plan.guard.max_drop,
             confidence=plan.verdict.confidence,
         )
+        return guarded(verdict, candidates[0], champions[0])
 
     return compare
 
@@ -183,4 +194,5 @@ def _conclude(inputs: Inputs, state: State, console: Console, *, quiet: bool) ->
     analysis, page = analyse(history), write_everything(folder, history, state, evidence)
     if not quiet:
         print_summary(console, history, analysis, page, evidence)
+    console.print(taken(folder, state).in_words(), soft_wrap=True)
     return to_document(history, analysis, evidence)

@@ -22,6 +22,7 @@ from smallsight.training.epoch_end import evaluate_start, finish_epoch
 from smallsight.training.loader import Batch
 from smallsight.training.memory import peak_mb, refuse_above
 from smallsight.training.module import NotANumber
+from smallsight.training.predict import largest_pixels
 from smallsight.training.probing import try_hardest
 from smallsight.training.processes import Channel
 from smallsight.training.state import TrainingState
@@ -45,6 +46,7 @@ def _train(state: TrainingState) -> None:
         state.channel.tell({"event": "epoch", "record": to_json(record)})
     if state.records and not state.channel.ask_to_go_on():
         return
+    _tell_sizes(state)
     if spec.last_epoch < spec.first_epoch:
         if not state.records:
             evaluate_start(state)
@@ -56,6 +58,13 @@ def _train(state: TrainingState) -> None:
         _tell_settings(state)
         _probe(state)
         _trainer(state).fit(state.module)
+
+
+def _tell_sizes(state: TrainingState) -> None:
+    """How large its checkpoints will be: both kinds of weights, and the optimizer's two moments in full ones."""
+    weights = sum(weight.nbytes for weight in state.detector.state_dict().values())
+    moments = 2 * sum(weight.nbytes for weight in state.detector.parameters() if weight.requires_grad)
+    state.channel.tell({"event": "disk", "lightweight_bytes": 2 * weights, "full_bytes": 2 * weights + moments})
 
 
 def _tell_settings(state: TrainingState) -> None:
@@ -80,7 +89,9 @@ def _probe(state: TrainingState) -> None:
         MemoryError, RuntimeError: it does not.
     """
     config = state.config
-    found = try_hardest(state.detector, state.supply, state.valid, config, state.device, config.training.micro_batch)
+    stores = [state.valid, *(frames for _, frames in state.further)]
+    frames = max(stores, key=lambda store: largest_pixels(state.detector, store, config.training.resolution))
+    found = try_hardest(state.detector, state.supply, frames, config, state.device, config.training.micro_batch)
     state.channel.tell({"event": "memory", "probe": asdict(found)})
 
 
