@@ -42,6 +42,7 @@ GROUND = (
     "rfdetr_sizes",
     "foreign_files",
     "signals",
+    "set_figures",
 )
 LAYERS: list[tuple[str, tuple[str, ...]]] = [
     # module, what of ours it may import; the first row that fits counts
@@ -58,6 +59,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("yaml_files", ("errors",)),
     ("records", ("boxes",)),
     ("evidence", ("records",)),
+    ("set_figures", ("records",)),
     ("attempts", ("files",)),
     ("overrides", ("errors", "yaml_files")),
     ("rfdetr_sizes", ()),

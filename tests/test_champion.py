@@ -17,6 +17,7 @@ import pytest
 
 from builders import write_annotations, write_coco_folder
 from smallsight import champion as module
+from smallsight.attempts import detections_of_set
 from smallsight.champion import champion_config, champions_apart, crops_of, examine
 from smallsight.cli import main
 from smallsight.config import build_config
@@ -28,6 +29,7 @@ from smallsight.files import sha256_of
 from smallsight.records import Decision, Detections, EpochRecord, Estimate, Verdict
 from smallsight.report.story import tell
 from smallsight.report_files import comparison_of, write_everything
+from smallsight.sections import EvaluationSet
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.state import Attempt, Champion, PhaseRun, State
 
@@ -40,7 +42,7 @@ class Lab:
     state: State
     valid: Path
 
-    def with_sets(self, **sets: str) -> State:
+    def with_sets(self, **sets: Any) -> State:
         config = dict(self.state.config) | {"evaluation": {**self.state.config["evaluation"], "sets": sets}}
         return dataclasses.replace(self.state, config=config)
 
@@ -182,8 +184,36 @@ def test_a_second_set_is_measured_once(lab: Lab, monkeypatch: pytest.MonkeyPatch
     assert made_out(lab, state).gaps == made_out(lab, state, measures=False).gaps == (gap,)
     assert len(calls) == 1 and calls[0][3:5] == ["evaluate", str(lab.folder / "checkpoint_best.pth")]
     change_annotations(lab)
-    module._gaps(lab.folder, state, {"real": str(lab.valid)}, measures=True)
+    module._gaps(lab.folder, state, {"real": EvaluationSet(path=str(lab.valid))}, measures=True)
     assert len(calls) == 2
+
+
+def test_the_figures_of_a_set_that_guards_are_in_the_record(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No detector is started, and frames without labels are no gap."""
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a detector was started"))
+    assert lab.state.champion is not None
+    there = {"map_small": Estimate(0.5, 0.4, 0.6, 30)}
+    video = {name: Estimate(0.5, n=20) for name in ("found_10", "found_40", "detections_10", "top_score")}
+    record = dataclasses.replace(lab.state.champion.record, sets={"real": there, "video": video})
+    champion = dataclasses.replace(lab.state.champion, record=record)
+    save_detections(
+        detections_of_set(lab.folder / "phases/02_longer/attempt_1/detections/valid_epoch_002.npz", "real"),
+        [Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))] * 7,
+        list(range(7)),
+    )
+    sets: dict[str, Any] = {"real": {"path": "gone", "guards": True}, "video": "gone"}
+    evidence = made_out(lab, dataclasses.replace(lab.with_sets(**sets), champion=champion))
+    assert evidence.left_out == ()
+    (gap,) = evidence.gaps
+    assert (gap.name, gap.images, gap.value, gap.guards) == ("real", 7, there["map_small"], True)
+    assert gap.gap.value == pytest.approx(0.25)
+
+
+def test_frames_that_the_champion_was_not_tried_on_are_said_so(lab: Lab, tmp_path: Path) -> None:
+    write_coco_folder(tmp_path / "video", 2)
+    (tmp_path / "video" / ANNOTATION_FILE).unlink()
+    evidence = made_out(lab, lab.with_sets(video=str(tmp_path / "video")))
+    assert evidence.gaps == () and "frames without labels, on which this champion was not tried" in evidence.left_out[0]
 
 
 @pytest.mark.parametrize(("where", "words"), [("nowhere", "nowhere"), ("$NOT_SET_ANYWHERE/x", "NOT_SET_ANYWHERE")])

@@ -21,7 +21,7 @@ from smallsight.config import (
 from smallsight.data.splits import split_folder
 from smallsight.errors import ConfigError
 from smallsight.overrides import parse_overrides
-from smallsight.sections import Section
+from smallsight.sections import EvaluationSet, Section
 from smallsight.unused_keys import keys_without_effect
 from smallsight.yaml_files import to_yaml
 
@@ -336,7 +336,13 @@ def test_a_truth_value_is_no_number(key: str, value: object) -> None:
             "the lower end comes first; got [1.4, 0.7]. Use [0.7, 1.4]",
         ),
         ("evaluation: {sets: data/night}", "or as an override evaluation.sets.night=data/night."),
-        ("evaluation: {sets: {night: 5}}", "run.yaml: evaluation.sets.night: got 5, expected a text."),
+        (
+            "evaluation: {sets: {night: 5}}",
+            "evaluation.sets.night: got 5, expected a folder, or keys such as {path: data/night, guards: true}.",
+        ),
+        ("evaluation: {sets: {night: {guards: true}}}", "evaluation.sets.night.path: got nothing, expected a text."),
+        ("evaluation: {sets: {night: {path: a, gaurds: true}}}", "night.gaurds: unknown key. Did you mean guards?"),
+        ("checkpoint: {keep: 0}", "checkpoint.keep: got 0, expected a whole number from 1 up to 1000000 or all."),
     ],
 )
 def test_what_a_value_may_be(write: Any, text: str, said: str) -> None:
@@ -345,7 +351,18 @@ def test_what_a_value_may_be(write: Any, text: str, said: str) -> None:
 
 def test_a_set_may_have_a_dash_in_its_name(write: Any) -> None:
     given = load_config(write(""), ["evaluation.sets.night-rain=data/night"]).config.evaluation.sets
-    assert given == {"night-rain": "data/night"}
+    assert given == {"night-rain": EvaluationSet(path="data/night")}
+
+
+def test_a_set_is_a_folder_or_says_more(write: Any) -> None:
+    text = "evaluation: {sets: {a: data/a, b: {path: data/b, guards: true}}}"
+    sets = load_config(write(text), ["evaluation.sets.a.guards=true"]).config.evaluation.sets
+    assert sets == {"a": EvaluationSet(path="data/a", guards=True), "b": EvaluationSet(path="data/b", guards=True)}
+
+
+def test_checkpoints_that_stay_are_counted_or_all(write: Any) -> None:
+    assert load_config(write("checkpoint: {keep: all}")).config.checkpoint.keep == "all"
+    assert load_config(write("checkpoint: {keep: 5}")).config.checkpoint.keep == 5
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

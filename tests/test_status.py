@@ -26,6 +26,7 @@ from smallsight.status import (
     going_on,
     live_writer,
     status_of,
+    summary_of,
     watch,
 )
 from smallsight.strategy.folder import hold
@@ -142,12 +143,23 @@ def test_a_run_in_words() -> None:
         **{"epoch": 6, "phase_epoch": 6, "last_epoch": 8, "failure": None, "metric": "map_small"},
         **{"baseline": 0.4118, "champion": None, "champion_epoch": None, "elapsed_s": 4000.0, "reason": "Try it."},
         **{"running": True, "live": None},
+        "sets": {
+            "real": {
+                "latest": {"epoch": 6, "map_small": 0.4, "words": "map_small 0.400 [0.300, 0.500], n=9"},
+                "champion": {"epoch": 3, "map_small": 0.3, "words": "map_small 0.300 [0.200, 0.400], n=9"},
+            }
+        },
     }
     assert as_lines(content) == [
         ("run", "running"),
         ("phase", "multi_scale, epoch 6 of 8 done"),
         ("baseline map_small", "0.412"),
         ("champion map_small", "not known yet"),
+        (
+            "on real",
+            "latest, epoch 6: map_small 0.400 [0.300, 0.500], n=9; champion, epoch 3: map_small 0.300 [0.200, 0.400], "
+            "n=9",
+        ),
         ("time taken", "67 min"),
         ("why", "Try it."),
         ("now", "no step within the last minute"),
@@ -185,3 +197,19 @@ def test_a_run_whose_budget_is_used_up_says_so(run: Path) -> None:
     content = {**status_of(run), "state": "out of budget"}
     assert dict(as_lines(content))["run"] == "out of budget; the same command with a larger --budget goes on"
     assert dict(as_lines({**content, "running": True}))["run"] == "running"
+
+
+def test_further_sets_are_said_with_the_latest_epoch_and_the_champion() -> None:
+    def record(epoch: int, value: float, found: float) -> EpochRecord:
+        video = {name: Estimate(found, n=20) for name in ("found_10", "found_40", "detections_10", "top_score")}
+        sets = {"real": {"map_small": Estimate(value, 0.1, 0.9, 34)}, "video": video}
+        return EpochRecord(epoch, "a", 1, {"map_small": Estimate(0.5)}, sets=sets)
+
+    records = (record(1, 0.4, 0.35), record(2, 0.3, 0.5))
+    run = PhaseRun("a", 1, Decision("run", "why", "a"), (Attempt(1, {}, 1, 2, records),))
+    found = summary_of(State(runs=(run,), champion=Champion("a", 1, 1, records[0], {})))["sets"]
+    assert found["real"]["latest"] == {"epoch": 2, "map_small": 0.3, "words": "map_small 0.300 [0.100, 0.900], n=34"}
+    assert found["real"]["champion"]["map_small"] == 0.4
+    assert (found["video"]["champion"]["found_10"], found["video"]["champion"]["frames"]) == (0.35, 20)
+    assert "found in 7 of 20 frames" in found["video"]["champion"]["words"]
+    assert summary_of(State())["sets"] == {}

@@ -151,3 +151,11 @@ def test_the_time_left_is_reckoned_anew_in_each_epoch(log: RunLog) -> None:
             now += 30.0
         terminal.progress({**STEP, "epoch": 2, "batch": 1})
         assert task.completed == 1, "an attempt that begins the same epoch again begins the bar again"
+
+
+def test_an_epoch_names_what_was_found_on_further_sets(plain: tuple[Terminal, Screen]) -> None:
+    terminal, screen = plain
+    video = {name: Estimate(0.35, n=20) for name in ("found_10", "found_40", "detections_10", "top_score")}
+    sets = {"real": {"map_small": Estimate(0.125, n=34)}, "[b]video": video}
+    terminal.epoch(replace(RECORD, sets=sets), 0.2)
+    assert "(+0.050 to best)  real 0.125  [b]video 7/20 frames  loss 1.500" in screen.text

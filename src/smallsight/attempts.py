@@ -14,11 +14,25 @@ Start = Literal["scratch", "warm"]
 LOG = "worker.log"
 BEST = "best.pth"
 """In an attempt's folder: what its process printed, and the state after its best epoch."""
+LIGHTWEIGHT = r"checkpoint_epoch_(\d+)_lightweight\.pth"
+"""Names of the files that hold the weights of one epoch."""
+FORMAT = "smallsight 1"
+"""What a checkpoint says that smallsight wrote."""
+
+
+def lightweight_file(run_folder: Path, epoch: int) -> Path:
+    """Weights and metrics of one epoch."""
+    return run_folder / "checkpoints" / f"checkpoint_epoch_{epoch}_lightweight.pth"
 
 
 def detections_file(attempt_folder: Path, epoch: int, *, other: bool = False) -> Path:
     """What was found on the validation set after one epoch, by the judged weights or by the other ones."""
     return attempt_folder / "detections" / f"valid_epoch_{epoch:03d}{'_other' if other else ''}.npz"
+
+
+def detections_of_set(valid: Path, name: str) -> Path:
+    """What the weights of a file of detections on the validation set found on a further evaluation set."""
+    return valid.with_name(valid.name.replace("valid", f"set_{name}", 1))
 
 
 @dataclass(frozen=True)
@@ -78,8 +92,8 @@ class AttemptSpec:
         return Path(self.folder) / BEST
 
     def lightweight(self, epoch: int) -> Path:
-        """Weights and metrics of one epoch."""
-        return Path(self.run_folder) / "checkpoints" / f"checkpoint_epoch_{epoch}_lightweight.pth"
+        """See `lightweight_file`."""
+        return lightweight_file(Path(self.run_folder), epoch)
 
     def detections(self, epoch: int, *, other: bool = False) -> Path:
         """See `detections_file`."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from smallsight.attempts import detections_of_set
 from smallsight.config import Config, build_config, filled_path, with_settings
 from smallsight.data.coco import ANNOTATION_FILE, Dataset
 from smallsight.data.crops import crop_around
@@ -31,6 +32,8 @@ from smallsight.evaluation.verdict import difference_of
 from smallsight.evidence import Crop, DomainGap, Evidence, Mistake
 from smallsight.files import sha256_of, write_text_atomically
 from smallsight.records import Detections, Estimate, estimate_from_json
+from smallsight.sections import EvaluationSet
+from smallsight.set_figures import has_labels
 from smallsight.strategy.folder import (
     attempt_folder,
     champion_checkpoint,
@@ -46,12 +49,13 @@ WORST = 12
 """Misses, and false alarms, that are listed and shown."""
 
 
-def examine(folder: Path, state: State, sets: Mapping[str, str] | None = None) -> Evidence | None:
+def examine(folder: Path, state: State, sets: Mapping[str, EvaluationSet] | None = None) -> Evidence | None:
     """What the champion's detections say; None while there is no champion.
 
     Args:
-        sets: second evaluation sets by name, measured where they were not before. None takes those that the run was
-            begun with and measures none: a detector beside a training may take the memory that it needs.
+        sets: second evaluation sets by name, measured where they were not before; of those that guard the figures are
+            in the records. None takes those that the run was begun with and measures none: a detector beside a training
+            may take the memory that it needs.
     """
     if state.champion is None:
         return None
@@ -195,25 +199,36 @@ def _lift(folder: Path, state: State, dataset: Dataset) -> tuple[Estimate | None
 
 
 def _gaps(
-    folder: Path, state: State, sets: Mapping[str, str], *, measures: bool
+    folder: Path, state: State, sets: Mapping[str, EvaluationSet], *, measures: bool
 ) -> tuple[tuple[DomainGap, ...], tuple[str, ...]]:
-    """The champion on each of the second evaluation sets."""
+    """The champion on each of the second evaluation sets that have labels."""
+    assert state.champion is not None
     gaps, missing = [], []
-    for name, where in sorted(sets.items()):
+    for name, given in sorted(sets.items()):
+        figures = state.champion.record.sets.get(name, {})
+        if figures and not has_labels(figures):
+            continue  # in how many frames something was found stands in the record
         try:
-            data = filled_path(f"evaluation.sets.{name}", where)
-            gaps.append(_gap(folder, state, name, data, measures=measures))
+            data = filled_path(f"evaluation.sets.{name}", given.path)
+            gaps.append(_gap(folder, state, name, data, guards=given.guards, measures=measures))
         except (ConfigError, DatasetError, RunFolderError, OSError) as error:
             missing.append(f"The evaluation set {name}: {error}")
     return tuple(gaps), tuple(missing)
 
 
-def _gap(folder: Path, state: State, name: str, data: Path, *, measures: bool) -> DomainGap:
+def _gap(folder: Path, state: State, name: str, data: Path, *, guards: bool, measures: bool) -> DomainGap:
     assert state.champion is not None
-    metric = state.plan["target"]["metric"]
-    measured = _measured(folder, state, data, measures=measures)
-    there = estimate_from_json(measured["metrics"][metric])
-    return DomainGap(name, measured["images"], there, gap_between(state.champion.record.metrics[metric], there))
+    metric, champion = state.plan["target"]["metric"], state.champion.record
+    if name in champion.sets:
+        there = champion.sets[name][metric]
+        _, ids = load_detections(detections_of_set(champion_detections(folder, state), name))
+        images = len(ids)
+    elif not (data / ANNOTATION_FILE).is_file():
+        raise RunFolderError(f"{data}: frames without labels, on which this champion was not tried")
+    else:
+        measured = _measured(folder, state, data, measures=measures)
+        there, images = estimate_from_json(measured["metrics"][metric]), measured["images"]
+    return DomainGap(name, images, there, gap_between(champion.metrics[metric], there), guards)
 
 
 def _measured(folder: Path, state: State, data: Path, *, measures: bool) -> Mapping[str, Any]:

@@ -104,12 +104,16 @@ class Calibration:
 
 @dataclass(frozen=True)
 class DomainGap:
-    """The champion on a second evaluation set: the target metric there, and how much lower it is (positive: lower)."""
+    """The champion on a second evaluation set: the target metric there, and how much lower it is (positive: lower).
+
+    `guards` says whether a phase that loses there is no champion.
+    """
 
     name: str
     images: int
     value: Estimate
     gap: Estimate
+    guards: bool = False
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,11 @@ def place(content: dict[str, Any], dotted: str, value: Any) -> None:
     *path, last = dotted.split(".")
     for depth, name in enumerate(path):
         inner = content.get(name)
-        opened = as_switch(inner) if path[0] == "augmentation" and depth == 1 else inner
+        opened = inner
+        if path[0] == "augmentation" and depth == 1:
+            opened = as_switch(inner)
+        elif path[:2] == ["evaluation", "sets"] and depth == 2:
+            opened = as_set(inner)
         if not isinstance(opened, Mapping | None):
             where = ".".join(path[: depth + 1])
             raise ConfigError(f"{dotted}: can't be set; {where} is {inner!r}, expected keys and values. Correct it.")
@@ -52,6 +56,11 @@ def as_switch(value: object) -> object:
     if isinstance(value, Mapping) and "prob" in value:
         return {"enabled": value["prob"] != 0, **value}
     return value
+
+
+def as_set(value: object) -> object:
+    """A bare text is the folder of an evaluation set."""
+    return {"path": value} if isinstance(value, str) else value
 
 
 def unwrap_train(augmentation: Any) -> Any:

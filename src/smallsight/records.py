@@ -134,6 +134,7 @@ class EpochRecord:
         weights: whose figures `metrics` holds: the trained weights (raw) or their average, whichever had the better
             target metric; validation loss and detections are theirs too.
         other: figures of the other ones; empty where both were the same.
+        sets: figures of the same weights on further evaluation sets, by set (`set_figures` says which figures).
     """
 
     epoch: int
@@ -150,6 +151,7 @@ class EpochRecord:
     resolution: int = 0
     weights: Weights = "average"
     other: Mapping[str, Estimate] = field(default_factory=dict)
+    sets: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
 
     def value(self, metric: str) -> float:
         """The metric's value, NaN where it is not known."""
@@ -168,12 +170,14 @@ class Verdict:
         difference: of the target metric, candidate minus champion, with its paired interval.
         guard_difference: of the guard metric, likewise.
         reason: one sentence.
+        sets: of the target metric on each set that guards, likewise.
     """
 
     outcome: Outcome
     difference: Estimate
     guard_difference: Estimate
     reason: str
+    sets: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 Action = Literal["run", "stop"]
@@ -239,6 +243,7 @@ def epoch_record_from_json(value: Mapping[str, Any]) -> EpochRecord:
         resolution=int(value["resolution"]),
         weights=value.get("weights", "average"),
         other=estimates_from_json(value.get("other", {})),
+        sets={name: estimates_from_json(figures) for name, figures in value.get("sets", {}).items()},
         **{name: _number(value[name]) for name in numbers},
     )
 
@@ -250,6 +255,7 @@ def verdict_from_json(value: Mapping[str, Any]) -> Verdict:
         difference=estimate_from_json(value["difference"]),
         guard_difference=estimate_from_json(value["guard_difference"]),
         reason=str(value["reason"]),
+        sets=estimates_from_json(value.get("sets", {})),
     )
 
 

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from smallsight.overrides import as_switch, unwrap_train
+from smallsight.overrides import as_set, as_switch, unwrap_train
 
 _Probability = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -29,7 +29,10 @@ _Enlargement = Annotated[float, Field(ge=1, le=4)]
 _Reduction = Annotated[float, Field(ge=0.5, le=1)]
 _DEVICES = "auto, cpu, cuda, cuda:0 (or another number) or mps"
 _SETS = "names with folders, such as {night: data/night}, or as an override evaluation.sets.night=data/night"
+_SET = "a folder, or keys such as {path: data/night, guards: true}"
 _Pair = TypeVar("_Pair", tuple[int, int], tuple[float, float])
+Keep = _Positive | Literal["all"]
+"""How many checkpoints stay."""
 
 
 def _ascending(pair: _Pair) -> _Pair:
@@ -332,10 +335,23 @@ class DatasetPaths(Section):
     cache_disk_mb: Annotated[float, Field(ge=0)] = 20_000
 
 
+class EvaluationSet(Section):
+    """A folder to evaluate on beside the validation set.
+
+    `guards`: it is measured after every epoch, and a phase that demonstrably loses there is no champion.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"description": _SET})
+
+    path: Annotated[str, Field(min_length=1)]
+    guards: bool = False
+
+
 class Evaluation(Section):
     """How figures are made. `max_dets: 100` gives figures that can be compared with others'.
 
-    `sets` names COCO folders by a word of the user's: at the end of a run the champion is measured on each of them.
+    `sets` names folders by a word of the user's. A COCO folder is measured at the end of a run, with the champion; one
+    that `guards` and one that holds frames without labels are looked at after every epoch.
     """
 
     max_dets: _Positive = 100
@@ -343,19 +359,25 @@ class Evaluation(Section):
     replicates: Annotated[int, Field(ge=100, le=100_000)] = 1000
     resample: Literal["auto", "images", "clips"] = "auto"
     batch_size: _Positive = 1
-    sets: Annotated[dict[str, str], Field(description=_SETS)] = {}
+    sets: Annotated[
+        dict[str, Annotated[EvaluationSet, BeforeValidator(as_set, json_schema_input_type=EvaluationSet)]],
+        Field(description=_SETS),
+    ] = {}
 
 
 class Checkpoint(Section):
-    """Where to start from, how epochs are counted, and how often an epoch in training is saved.
+    """Where to start from, how epochs are counted, how often an epoch in training is saved, and what stays on the disk.
 
     `every_steps`: optimizer steps between two saves; where it is not given, every four minutes.
+    `keep`: so many lightweight checkpoints stay, the latest ones; so do the best and the last of each phase, and those
+    that a phase starts from. `all` keeps every file.
     """
 
     resume_from: str | None = None
     start_epoch: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     save_dir: str | None = None
     every_steps: _Positive | None = None
+    keep: Keep = 3
 
 
 class Logging(Section):

@@ -17,6 +17,7 @@ from rich.text import Text
 from smallsight.errors import visible
 from smallsight.files import write_text_atomically
 from smallsight.records import gigabytes
+from smallsight.set_figures import in_words, plain_values
 from smallsight.strategy.journal import Journal
 from smallsight.strategy.outcomes import has_failed, out_of_budget
 from smallsight.strategy.state import PhaseRun, State, fold
@@ -64,6 +65,7 @@ def summary_of(state: State) -> dict[str, Any]:
         "baseline": _value(state.baseline.value(metric)) if state.baseline else None,
         "champion": _value(state.target_value(metric)),
         "champion_epoch": state.champion.record.epoch if state.champion else None,
+        "sets": _sets(state, metric),
         "elapsed_s": round(state.elapsed_s, 1),
         "reason": state.finished or (run.decision.reason if run else None),
     }
@@ -82,6 +84,19 @@ def _phase_state(run: PhaseRun) -> str:
     if not run.trains:
         return "measured" if run.records else "measuring"
     return run.status
+
+
+def _sets(state: State, metric: str) -> dict[str, Any]:
+    """By further evaluation set, the latest epoch's figures and the champion's, as values and in words."""
+    latest = next((r for r in reversed(state.records) if r.sets), None)
+    champion = state.champion.record if state.champion else None
+    found: dict[str, Any] = {}
+    for which, record in (("latest", latest), ("champion", champion)):
+        for name, figures in record.sets.items() if record else ():
+            words = in_words(figures, metric)
+            said = {"epoch": record.epoch if record else 0, **plain_values(figures, metric), "words": words}
+            found.setdefault(name, {})[which] = said
+    return found
 
 
 def going_on(state: State) -> str:
@@ -167,7 +182,7 @@ def watch(folder: Path, console: Console, every_s: float) -> None:
 def _table(content: Mapping[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, value in as_lines(content):
-        table.add_row(name, Text(visible(value)))
+        table.add_row(Text(visible(name)), Text(visible(value)))
     return table
 
 
@@ -185,6 +200,10 @@ def as_lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         "phase": content["phase"] and f"{content['phase']}{_phase_in_words(content)}",
         f"baseline {content['metric']}": _shown(content["baseline"]),
         f"champion {content['metric']}": _shown(content["champion"]) + (f", epoch {champion}" if champion else ""),
+        **{
+            f"on {name}": "; ".join(f"{which}, epoch {said['epoch']}: {said['words']}" for which, said in found.items())
+            for name, found in content["sets"].items()
+        },
         "time taken": _duration(content["elapsed_s"]),
         "why": content["reason"],
         "now": _now(content["live"]) if content["running"] else None,

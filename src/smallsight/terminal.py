@@ -14,6 +14,7 @@ from rich.text import Text
 from smallsight.errors import visible
 from smallsight.records import Decision, EpochRecord, gigabytes, shown
 from smallsight.run_log import RunLog
+from smallsight.set_figures import in_short
 
 _WIDE = 80
 """From so many columns on, there is room for losses beside the bar."""
@@ -94,6 +95,7 @@ class Terminal:
             (f"{record.phase} epoch {record.epoch}", "bold"),
             f"  {figures}",
             (tail, "green" if change > 0 else "yellow"),
+            *(f"  {name} {in_short(found, self.metric)}" for name, found in record.sets.items()),
             f"{loss}  {record.seconds:.0f} s",
         )
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from hostile.readers import read_checkpoints, rfdetr_like, write_checkpoints
+from smallsight.attempts import FORMAT
 from smallsight.detectors.rfdetr_files import read_rfdetr_file
 from smallsight.errors import CheckpointError
-from smallsight.training.checkpoint import FORMAT, load_checkpoint
+from smallsight.training.checkpoint import load_checkpoint
 
 EMBEDDINGS = [name for name in rfdetr_like()["model"] if "embeddings" in name]
 NANO = {"detector": "nano", "class_names": ["ball"], "flip_average": False}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from smallsight.attempts import AttemptResult, AttemptSpec
+from smallsight.attempts import FORMAT, AttemptResult, AttemptSpec
+from smallsight.commands.disk import Disk
 from smallsight.config import Config
 from smallsight.files import sha256_of
 from smallsight.records import Decision, EpochRecord, Estimate, Verdict, epoch_record_from_json, to_json
@@ -126,7 +128,13 @@ class FakeTrainer:
         if last.epoch >= spec.first_epoch:  # what was only evaluated leaves the checkpoint alone
             spec.checkpoint.write_text(json.dumps(state))
             spec.lightweight(last.epoch).parent.mkdir(exist_ok=True)
-            spec.lightweight(last.epoch).write_text(f"{spec.phase} {spec.attempt} epoch {last.epoch}")
+            write_checkpoint(spec.lightweight(last.epoch), f"{spec.phase} {spec.attempt} epoch {last.epoch}")
+
+
+def write_checkpoint(path: Path, content: str, mark: str = FORMAT) -> None:
+    """A file that says who wrote it, as `torch.save` would make it."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", f"{mark} {content}")
 
 
 @dataclass
@@ -225,9 +233,17 @@ class Lab:
         return Verdict(outcome, Estimate(gain), Estimate(0.0), f"{outcome} by {gain:.3f}")
 
     def publish(self, state: State) -> None:
-        """Keep the state."""
+        """Keep the state, and delete what nothing needs."""
         self.fuse.pass_on()
         self.published.append(state)
+        Disk(self.folder, self.config, None, lambda: state, self.watcher.note).prune(state)
+        self.fuse.pass_on()
+
+    @property
+    def checkpoints(self) -> list[str]:
+        """The lightweight files and the attempts' best ones that are there."""
+        found = [*self.folder.rglob("*_lightweight.pth"), *self.folder.rglob("best.pth")]
+        return sorted(str(path.relative_to(self.folder)) for path in found)
 
     @property
     def champion_file(self) -> str:

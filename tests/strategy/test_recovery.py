@@ -90,7 +90,8 @@ def interrupted(act: Callable[[], State], lab: Lab, cuts: tuple[int, ...]) -> St
 
 
 def outcome(lab: Lab, state: State) -> Any:
-    return timeless(state), lab.champion_file, timeless(lab.published[-1]), lab.kinds().count("decided")
+    decided = lab.kinds().count("decided")
+    return timeless(state), lab.champion_file, timeless(lab.published[-1]), decided, lab.checkpoints
 
 
 def cuts_of(places: int) -> Iterator[tuple[int, ...]]:

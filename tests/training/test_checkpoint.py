@@ -213,3 +213,17 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         save_checkpoint(path, content(epoch=4))
     assert caught.value.filename == str(path), "the message names the disk"
     assert path.read_bytes() == before and sorted(p.name for p in tmp_path.iterdir()) == ["a.pth"]
+
+
+def test_a_checkpoint_that_is_not_kept_is_answered_with_those_that_are(tmp_path: Path) -> None:
+    for epoch in (10, 2):
+        (tmp_path / f"checkpoint_epoch_{epoch}_lightweight.pth").touch()
+    missing = tmp_path / "checkpoint_epoch_3_lightweight.pth"
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(missing)
+    assert str(caught.value) == (
+        f"{missing}: no such file. Those of the epochs 2, 10 are there (checkpoint.keep says how many stay). Give one "
+        "of them."
+    )
+    with pytest.raises(CheckpointError, match="for example models/checkpoint"):
+        load_checkpoint(tmp_path / "another.pth")

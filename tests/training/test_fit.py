@@ -106,6 +106,19 @@ def test_an_attempt_leaves_what_the_design_names(data: Path, tmp_path: Path) -> 
     assert load_checkpoint(spec.best)["epoch"] == best["epoch"]
 
 
+def test_the_size_of_checkpoints_is_told_before_the_first_step(data: Path, tmp_path: Path) -> None:
+    channel = Recorder()
+    spec = attempt_spec(tmp_path, tiny_settings(data))
+    run_attempt(spec, channel)
+    kinds = [event["event"] for event in channel.events]
+    assert kinds.index("disk") < kinds.index("step")
+    told = channel.events[kinds.index("disk")]
+    # Names, records and padding take some more; they don't grow with the weights.
+    assert spec.lightweight(1).stat().st_size == pytest.approx(told["lightweight_bytes"], abs=100_000)
+    assert spec.checkpoint.stat().st_size == pytest.approx(told["full_bytes"], abs=200_000)
+    assert told["full_bytes"] > 1.5 * told["lightweight_bytes"] > 500_000
+
+
 ALL_ON: dict[str, Any] = {
     "training": {"multi_scale": True, "small_object_loss_weight": 2.0},
     "sampling": {"loss_fed": True, "oversample": "tiny_objects"},
@@ -123,6 +136,8 @@ def test_a_stop_at_any_step_changes_nothing(
     """Six batches an epoch: a stop within an epoch, at its last batch (during the evaluation), and in the next one."""
     settings = tiny_settings(data, grad_accum_steps=accumulate)
     settings |= {name: {**settings.get(name, {}), **section} for name, section in more.items()}
+    if more:
+        settings["evaluation"] |= {"sets": {"real": {"path": str(data / "valid"), "guards": True}}}
     whole = attempt_spec(tmp_path / "whole", settings)
     undisturbed = Recorder()
     run_attempt(whole, undisturbed)

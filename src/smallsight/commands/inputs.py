@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from smallsight.champion import detections_on
-from smallsight.config import Config, LoadedConfig, filled_path, load_config, refuse_unavailable, start_file
+from smallsight.commands.sets import FurtherSets, further_sets
+from smallsight.config import Config, LoadedConfig, load_config, refuse_unavailable, start_file
 from smallsight.data.coco import ANNOTATION_FILE, Dataset
+from smallsight.data.further_sets import FurtherSet
 from smallsight.data.splits import read_splits
 from smallsight.errors import ConfigError, DatasetError, RunFolderError
 from smallsight.evaluation.ap import metric_definitions
@@ -43,6 +45,7 @@ class Inputs:
     origin: Origin
     warnings: tuple[str, ...]
     unseen: tuple[Dataset, ...]
+    further: tuple[FurtherSet, ...]
 
 
 def read_plan(path: Path | None) -> Plan:
@@ -78,39 +81,35 @@ def read_inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resum
         refuse_other_settings(folder, state, config, plan, kind)
         refuse_other_start(folder, state, str(start or ""))
     train, valid = _datasets(config, plan)
-    _check_sets(config)
-    annotations, unseen = _annotations(folder, state, train, valid)
+    further = further_sets(config, plan, train, valid)
+    annotations, unseen = _annotations(folder, state, train, valid, further)
     if state.champion and not state.finished:
         detections_on(valid, champion_detections(folder, state))  # its images must be today's, or nothing can be judged
     given = GivenFile(str(start)) if start is not None else None
     if start is not None and not (state.created and kind == "optimize"):
         given = look_at(start, train, config)
     origin = Origin(given, annotations)
-    warnings = tuple(keys_without_effect(loaded, len(train.class_names)))
-    return Inputs(config, source, plan, valid, folder, origin, warnings, unseen)
-
-
-def _check_sets(config: Config) -> None:
-    for name, where in config.evaluation.sets.items():
-        file = filled_path(f"evaluation.sets.{name}", where) / ANNOTATION_FILE
-        if not file.is_file():
-            raise ConfigError(f"evaluation.sets.{name}: no {ANNOTATION_FILE} in {file.parent}. Correct the path.")
+    warnings = (*keys_without_effect(loaded, len(train.class_names)), *further.warnings)
+    return Inputs(config, source, plan, valid, folder, origin, warnings, unseen, further.sets)
 
 
 def _annotations(
-    folder: Path, state: State, train: Dataset, valid: Dataset
+    folder: Path, state: State, train: Dataset, valid: Dataset, further: FurtherSets
 ) -> tuple[dict[str, str], tuple[Dataset, ...]]:
-    """What tells both datasets from changed ones (annotations, images), and those that are new to the run folder."""
+    """What tells the datasets from changed ones (annotations, images), and those that are new to the run folder."""
     datasets = {"train": train, "valid": valid}
     files = {split: dataset.root / ANNOTATION_FILE for split, dataset in datasets.items()}
     now = {split: sha256_of(file) for split, file in files.items()}
     for split, dataset in datasets.items():
         files[f"{split} images"] = dataset.root
         now[f"{split} images"] = fingerprint_of([image.path for image in dataset.images])
+    now |= further.fingerprints()
+    files |= further.files()
     if state.created:
         refuse_other_annotations(folder, state, now, files)
     known = {sha256 for run in state.runs for sha256 in run.annotations.values()}
-    return now, tuple(dataset for split, dataset in datasets.items() if now[split] not in known)
+    unseen = (dataset for split, dataset in datasets.items() if now[split] not in known)
+    return now, (*unseen, *further.unseen(state))
 
 
 def run_folder(loaded: LoadedConfig) -> Path:

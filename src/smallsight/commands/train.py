@@ -16,7 +16,9 @@ from rich.console import Console
 
 from smallsight.background import Background
 from smallsight.champion import detections_on, examine, judged
+from smallsight.commands.disk import Disk, taken
 from smallsight.commands.inputs import Inputs, read_inputs, strategy_inputs
+from smallsight.commands.sets import guard_of
 from smallsight.config import load_config
 from smallsight.data.coco import Dataset
 from smallsight.data.frames import decode
@@ -132,17 +134,23 @@ def _session(
         keep_output()
         for warning in inputs.warnings:
             log.line(f"Warning: {warning}")
+        strategy = inputs.plan if inputs.plan.phases else None
+        disk = Disk(inputs.folder, inputs.config, strategy, lambda: run.state, terminal.note)
 
         def progress(event: Mapping[str, Any]) -> None:
             terminal.progress(event)
             if background is not None:
                 background.begun(inputs.folder, log.path)
 
+        def published(state: State) -> None:
+            publish(inputs.folder, state, say=terminal.note)
+            disk.prune(state)
+
         means = Means(
-            train=ChildTrainer(live_writer(inputs.folder, progress)),
+            train=disk.watched(ChildTrainer(live_writer(inputs.folder, progress))),
             compare=comparison(inputs),
             watcher=terminal,
-            publish=lambda state: publish(inputs.folder, state, say=terminal.note),
+            publish=published,
         )
         run = kind(inputs.folder, journal, means)
         try:
@@ -178,6 +186,7 @@ def comparison(inputs: Inputs) -> Compare:
     """
     settings, plan, valid = inputs.config.evaluation, inputs.plan, inputs.valid
     target, guard = plan.target.metric, plan.guard.metric
+    guarded = guard_of(inputs.config, plan, inputs.further)
 
     @cache
     def units() -> Units:
@@ -193,7 +202,7 @@ def comparison(inputs: Inputs) -> Compare:
         return [resampled(chosen, target, guard), *(resampled(path, target) for path in others)]
 
     def compare(candidates: Sequence[Path], champions: Sequence[Path]) -> Verdict:
-        return judge(
+        verdict = judge(
             side(candidates),
             side(champions),
             target=target,
@@ -201,6 +210,7 @@ def comparison(inputs: Inputs) -> Compare:
             max_guard_drop=plan.guard.max_drop,
             confidence=plan.verdict.confidence,
         )
+        return guarded(verdict, candidates[0], champions[0])
 
     return compare
 
@@ -235,4 +245,5 @@ def _conclude(inputs: Inputs, state: State, terminal: Terminal, *, quiet: bool) 
     analysis, page = analyse(history), write_everything(folder, history, state, evidence)
     for console in terminal.consoles[quiet:]:
         print_summary(console, history, analysis, page, evidence)
+    console.print(taken(folder, state).in_words(), soft_wrap=True)
     return to_document(history, analysis, evidence)

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from smallsight.data.rendered import KEY, RENDERER
 from smallsight.data.scene.frame import RenderedFrame, SceneObject, render_frame
 from smallsight.errors import DatasetError
 from smallsight.files import sync_folder, write_text_atomically
@@ -181,13 +182,14 @@ def _write_split(
             file_name = f"{name}_{frame:04d}.jpg"
             (folder / file_name).write_bytes(_jpeg(rendered))
             image_id = len(images) + 1
-            images.append({"id": image_id, "file_name": file_name, "width": width, "height": height, "clip": name})
+            entry = {"id": image_id, "file_name": file_name, "width": width, "height": height, "clip": name}
+            images.append({**entry, KEY: RENDERER})
             annotations += [_annotation(len(annotations) + 1, image_id, item) for item in rendered.objects]
             written += 1
             if progress is not None:
                 progress(written, options.images)
     document = {
-        "info": {"description": f"smallsight synth, seed {options.seed}"},
+        "info": {"description": f"{RENDERER}, seed {options.seed}"},
         "images": images,
         "annotations": annotations,
         "categories": [_CATEGORY],

@@ -30,6 +30,7 @@ from smallsight.report.findings import Analysis
 from smallsight.report.history import History, Memory, latest_per_epoch
 from smallsight.report.lessons import KINDS, SIZES, sizes_apart
 from smallsight.report.memory import memory_in_words
+from smallsight.report.sets import found_by_set, frames_note, metric_by_set
 from smallsight.report.words import written
 
 PHASE_TONES = 8
@@ -61,7 +62,7 @@ def phase_numbers(history: History) -> dict[str, int]:
 
 
 def curves(history: History, analysis: Analysis) -> tuple[Figure, ...]:
-    """The target and its guard, AP and recall by size, losses, rate, memory; those of which nothing is recorded go."""
+    """Target and guard, AP and recall by size, further sets, losses, rate, memory; what nothing is recorded of goes."""
     records = latest_per_epoch(history.records)
     metric, guard, medium = analysis.metric, history.target.guard_metric, ("map_medium", "map_large")
     by_size = {f"ap_{key}" if key[0].isdigit() else key: name for key, name in _BY_SIZE.items()}
@@ -75,6 +76,8 @@ def curves(history: History, analysis: Analysis) -> tuple[Figure, ...]:
             drawn.metrics("Target", _target_note(history, records, metric), usual, {metric}, levels),
             drawn.metrics("AP by object size", "Side of the square with the box's area.", by_size, set(by_size)),
             drawn.metrics("Recall by object size", "Mean over IoU .50 to .95.", recall, set(recall)),
+            drawn.estimates(f"{metric} by evaluation set", "", metric_by_set(records, metric)),
+            drawn.estimates("Share of frames with a detection", frames_note(records), found_by_set(records)),
             drawn.numbers(
                 "Losses", {"train": [r.train_loss for r in records], "validation": [r.val_loss for r in records]}
             ),
@@ -207,6 +210,12 @@ class _Drawing:
                 columns[metric] = values
         series = [self._series(names[m], tone, columns[m], m in shaded, ".3f") for tone, m in enumerate(columns)]
         return self._figure(title, note, series, ".3f", levels=levels)
+
+    def estimates(self, title: str, note: str, columns: Mapping[str, Sequence[Estimate]]) -> Figure:
+        """Figures with their intervals, one for each record, by label."""
+        labelled = enumerate(columns.items())
+        series = [self._series(label, tone, values, True, ".3f") for tone, (label, values) in labelled]
+        return self._figure(title, note, series, ".3f")
 
     def numbers(
         self, title: str, columns: Mapping[str, Sequence[float]], note: str = "", *, from_zero: bool = False

@@ -17,7 +17,7 @@ from typing import Any
 from smallsight.evidence import Evidence
 from smallsight.files import write_text_atomically
 from smallsight.foreign_files import REPORT_FILE
-from smallsight.records import EpochRecord, to_json
+from smallsight.records import EpochRecord, Estimate, to_json
 from smallsight.report.analysis import analyse
 from smallsight.report.findings import Analysis, Mark
 from smallsight.report.history import History, latest_per_epoch
@@ -83,9 +83,11 @@ def csv_text(records: Sequence[EpochRecord]) -> str:
     """One line per epoch under a header; where attempts repeated an epoch, the last one.
 
     Columns: epoch, phase, attempt; each metric with `_low`, `_high` and `_n`, the usual six first and the others in
-    natural order; losses; parts of the training loss; rate, time, memory; resolution. What is not known is empty.
+    natural order; losses; parts of the training loss; rate, time, memory; resolution; then the metrics of each further
+    evaluation set, as `real.map_small`. What is not known is empty.
     """
     rows = latest_per_epoch(records)
+    sets = sorted({(name, metric) for row in rows for name, found in row.sets.items() for metric in found})
     metrics = (*_METRICS, *_in_order({name for row in rows for name in row.metrics} - set(_METRICS)))
     parts = _in_order({name for row in rows for name in row.loss_parts})
     text = io.StringIO()
@@ -98,17 +100,19 @@ def csv_text(records: Sequence[EpochRecord]) -> str:
             *(f"loss_{name}" for name in parts),
             *_MEASURES,
             "resolution",
+            *(f"{name}.{metric}{part}" for name, metric in sets for part in ("", "_low", "_high", "_n")),
         ]
     )
     for row in rows:
         writer.writerow(
             [
                 *(row.epoch, row.phase, row.attempt),
-                *(cell for name in metrics for cell in _cells(row, name)),
+                *(cell for name in metrics for cell in _cells(row.metrics.get(name))),
                 *(_cell(getattr(row, name)) for name in _LOSSES),
                 *(_cell(row.loss_parts.get(name, math.nan)) for name in parts),
                 *(_cell(getattr(row, name)) for name in _MEASURES),
                 row.resolution or "",
+                *(cell for name, metric in sets for cell in _cells(row.sets.get(name, {}).get(metric))),
             ]
         )
     return text.getvalue()
@@ -124,6 +128,8 @@ def _row(record: EpochRecord) -> dict[str, Any]:
         row["resolution"] = record.resolution
     if record.loss_parts:
         row["loss_parts"] = dict(record.loss_parts)
+    if record.sets:
+        row["sets"] = to_json(record.sets)
     known = {name: record.metrics[name] for name in names if name in record.metrics}
     row["intervals"] = {name: [e.low, e.high] for name, e in known.items() if not math.isnan(e.low)}
     row["n"] = {name: estimate.n for name, estimate in known.items() if estimate.n or not estimate.known}
@@ -166,8 +172,7 @@ def _split(name: str) -> list[str]:
     return re.findall(r"\d+|\D+", name)
 
 
-def _cells(record: EpochRecord, metric: str) -> list[object]:
-    estimate = record.metrics.get(metric)
+def _cells(estimate: Estimate | None) -> list[object]:
     if estimate is None:
         return ["", "", "", ""]
     count = estimate.n if estimate.n or not estimate.known else ""

@@ -67,7 +67,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Mark:
-    """A figure to be set against levels; `kind` is `before`, `now` or `elsewhere`."""
+    """A figure to be set against levels; `kind` is `before`, `now` or `set_figures`."""
 
     name: str
     value: Estimate

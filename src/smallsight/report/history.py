@@ -31,7 +31,7 @@ RECORDED_PHASE = "recorded"
 _METRIC = re.compile(r"(map|ap|ar|recall|precision|centre)(_[a-z0-9]+)+")
 _NUMBERS = ("train_loss", "val_loss", "learning_rate", "seconds", "images_per_second", "peak_memory_mb")
 _COUNTS = ("attempt", "resolution")
-_TABLES = ("loss_parts", "intervals", "n")
+_TABLES = ("loss_parts", "intervals", "n", "sets")
 _USUAL_METRICS = ("map_50_95", "map_50", "map_75", "map_small", "map_medium", "map_large")
 _ABSURD_EPOCH = 1_000_000
 
@@ -259,6 +259,7 @@ def _record(path: Path, key: str, row: Any) -> EpochRecord:
         attempt=_count(where, "attempt", row.get("attempt", 1)),
         resolution=_count(where, "resolution", row.get("resolution", 0)),
         loss_parts={name: _number(where, f"loss_parts.{name}", value) for name, value in parts.items()},
+        sets={name: _set(f"{where}.sets", row["sets"], name) for name in _table(where, row, "sets")},
         **numbers,
     )
 
@@ -272,6 +273,18 @@ def _estimate(where: str, name: str, value: Any, interval: Any, count: Any) -> E
         _refuse(f"{where}.intervals.{name}", "not an interval", _named(interval), "[low, high]", "Write two numbers.")
     low, high = (_fraction(f"{where}.intervals", name, end) for end in interval)
     return Estimate(fraction, low, high, n)
+
+
+def _set(where: str, sets: Mapping[str, Any], name: str) -> dict[str, Estimate]:
+    """The figures on a further evaluation set, each with `value`, `low`, `high` and `n`."""
+    found = {}
+    for metric, figure in _table(where, sets, name).items():
+        place = f"{where}.{name}.{metric}"
+        if not isinstance(figure, dict):
+            _refuse(place, "not a figure", _named(figure), "an object", 'Write {"value": 0.5, "n": 20}.')
+        value, low, high = (_number(place, part, figure.get(part)) for part in ("value", "low", "high"))
+        found[metric] = Estimate(value, low, high, _count(place, "n", figure.get("n", 0)))
+    return found
 
 
 def _fraction(where: str, name: str, value: Any) -> float:

@@ -32,6 +32,7 @@ from smallsight.report.charts import (
 )
 from smallsight.report.history import History, latest_per_epoch
 from smallsight.report.lessons import KINDS, gap_warnings, lessons
+from smallsight.report.sets import sets_in_words
 from smallsight.report.words import counted, ends, setting, visible, written
 from smallsight.strategy.plan import flatten
 
@@ -89,6 +90,7 @@ def render(
             misses=tuple(_pictures(evidence.misses if evidence else (), crops or {})),
             false_alarms=tuple(_pictures(evidence.false_alarms if evidence else (), crops or {})),
             settings=_settings(history),
+            sets=sets_in_words(history),
             epochs=latest_per_epoch(history.records),
             left_out=_left_out(history, evidence),
             style=Markup(_text("style.css")),

@@ -12,6 +12,7 @@ from smallsight.report.findings import Analysis, Mark
 from smallsight.report.history import History
 from smallsight.report.lessons import SIZES, VISIBLE, costliest, gap_warnings, lessons, sizes_apart
 from smallsight.report.memory import memory_in_words
+from smallsight.report.sets import sets_in_words
 from smallsight.report.words import visible, written
 
 
@@ -28,6 +29,7 @@ def to_markdown(history: History, evidence: Evidence | None = None) -> str:
         [plain(memory_in_words(history))],
         [plain(" ".join(lessons(evidence)))] if evidence else [],
         table(("size", "AP50", "found", "costs most", "AP50 lost"), _sizes(evidence)) if evidence else [],
+        _bullets(sets_in_words(history)),
         _bullets((*(gap_warnings(evidence, analysis.metric) if evidence else ()), *analysis.warnings)),
     ]
     return "\n\n".join("\n".join(part) for part in parts if any(part)) + "\n"

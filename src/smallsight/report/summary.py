@@ -22,6 +22,7 @@ from smallsight.report.comparison import Comparison, tables
 from smallsight.report.findings import Analysis, Level, Mark, PhaseReview
 from smallsight.report.history import History, PhaseStory
 from smallsight.report.lessons import gap_warnings, lessons
+from smallsight.report.sets import sets_in_words
 from smallsight.report.words import counted, setting, visible, written
 
 _TABLE_WIDTH = 80
@@ -69,6 +70,7 @@ def print_summary(
     _print_issues(console, analysis)
     if evidence is not None:
         _print_list(console, "Mistakes", lessons(evidence))
+    _print_list(console, "On other images", sets_in_words(history))
     gaps = gap_warnings(evidence, analysis.metric) if evidence is not None else ()
     _print_list(console, "Not to conclude", (*gaps, *analysis.warnings))
     if report is not None:

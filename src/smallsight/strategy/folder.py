@@ -25,7 +25,7 @@ NOT_COMPARED = (
     *("training.num_workers", "training.threads", "training.device", "training.hang_timeout_s"),
     *("training.memory_budget_mb", "evaluation.sets"),
 )
-"""Configuration that may differ between two starts of the same run."""
+"""Configuration that may differ between two starts of the same run; evaluation sets that guard may not."""
 CHAMPION = "checkpoint_best.pth"
 OWN_CHECKPOINTS = ("checkpoint.pth", "checkpoint_previous.pth", CHAMPION)
 """Checkpoints that a run writes into its folder again and again."""
@@ -219,26 +219,34 @@ def refuse_other_settings(folder: Path, state: State, config: Config, plan: Plan
         raise RunFolderError(
             f"{folder}: was written by another version ({error}). Use another --output-dir."
         ) from error
-    before = {**flatten(config_before.to_dict()), **_flat_plan(plan_before)}
-    now = {**flatten(config.to_dict()), **_flat_plan(plan)}
+    before = {**_that_matters(config_before), **_guards(config_before), **_flat_plan(plan_before)}
+    now = {**_that_matters(config), **_guards(config), **_flat_plan(plan)}
     for key in sorted({*before, *now}):
-        if before.get(key) != now.get(key) and is_compared(key):
+        if before.get(key) != now.get(key):
             raise RunFolderError(
                 f"{folder}: holds a run with {key} {json.dumps(before.get(key))}; now {json.dumps(now.get(key))}. "
                 "Give the same settings to continue it, or use another --output-dir."
             )
 
 
-def is_compared(key: str) -> bool:
-    """Whether two starts of the same run must agree in this key."""
-    return not key.startswith(NOT_COMPARED)
+def _that_matters(config: Config) -> dict[str, Any]:
+    """The dotted keys in which two starts of the same run must agree."""
+    return {key: value for key, value in flatten(config.to_dict()).items() if not key.startswith(NOT_COMPARED)}
+
+
+def _guards(config: Config) -> dict[str, Any]:
+    """The evaluation sets that guard, as dotted keys: they decide what is kept, as the others do not."""
+    sets = config.evaluation.sets
+    return {f"evaluation.sets.{name}": f"{sets[name].path} (guards)" for name in sets if sets[name].guards}
 
 
 def phase_settings(config: Config, resume: str) -> dict[str, Any]:
-    """What tells a single phase from another one: the configuration that matters and what it starts from."""
-    settings = {key: value for key, value in flatten(config.to_dict()).items() if is_compared(key)}
+    """What tells a single phase from another one: the configuration that matters and what it starts from.
+
+    Evaluation sets that guard tell it as well, by their fingerprints, beside those of the data.
+    """
     return {
-        **settings,
+        **_that_matters(config),
         "checkpoint.resume_from": resume or None,
         "checkpoint.start_epoch": config.checkpoint.start_epoch,
     }
@@ -272,7 +280,7 @@ def refuse_other_annotations(folder: Path, state: State, now: Mapping[str, str],
     else:
         runs = (state.champion_run, state.open_run)
         seen = [run.annotations for run in runs if run is not None]
-        before = [(split, each[split]) for each in seen for split in ("valid", "valid images") if split in each]
+        before = [(split, sha256) for each in seen for split, sha256 in each.items() if not split.startswith("train")]
     for split, sha256 in before:
         if sha256 != now.get(split, sha256):
             what = "these are not the images" if split.endswith("images") else "is not the file"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import struct
 import zipfile
 import zlib
@@ -21,12 +22,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from smallsight.attempts import FORMAT, LIGHTWEIGHT
 from smallsight.detectors.base import Detector
 from smallsight.errors import CheckpointError
-from smallsight.files import UNREADABLE, unpacked_bytes, why, write_atomically
+from smallsight.files import UNREADABLE, says, unpacked_bytes, why, write_atomically
 from smallsight.training.failures import is_out_of_memory
 
-FORMAT = "smallsight 1"
 MOST_RESOLUTION = 1 << 16
 REQUIRED = ("detector", "class_names", "resolution", "epoch", "model", "ema_model")
 _NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError, struct.error)
@@ -70,10 +71,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         Damaged: it is not whole.
         CheckpointError: no such file; not written by smallsight; memory ran out.
     """
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no such file. Give the path of a checkpoint, for example models/checkpoint.pth."
-        )
+    refuse_missing(path)
     _refuse_damaged(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -86,6 +84,23 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if odd := _odd_part(content):
         raise CheckpointError(f"{path}: {odd}: is not what smallsight writes there. Take another file.")
     return dict(content)
+
+
+def refuse_missing(path: Path) -> None:
+    """Make sure that a checkpoint is there; where lightweight ones lie, say which: not all of them are kept.
+
+    Raises:
+        CheckpointError: no such file.
+    """
+    if path.is_file():
+        return
+    names = (re.fullmatch(LIGHTWEIGHT, file.name) for file in path.parent.glob("*.pth"))
+    epochs = sorted(int(name[1]) for name in names if name)
+    advice = "Give the path of a checkpoint, for example models/checkpoint.pth."
+    if epochs and re.fullmatch(LIGHTWEIGHT, path.name):
+        there = ", ".join(map(str, epochs))
+        advice = f"Those of the epochs {there} are there (checkpoint.keep says how many stay). Give one of them."
+    raise CheckpointError(f"{path}: no such file. {advice}")
 
 
 def _odd_part(content: Mapping[str, Any]) -> str:
@@ -123,14 +138,7 @@ def _refuse_damaged(path: Path) -> None:
 
 def is_ours(path: Path) -> bool:
     """Whether a file says that smallsight wrote it; a damaged one that still does counts as ours."""
-    try:
-        if unpacked_bytes(path) > path.stat().st_size:
-            return False
-        with zipfile.ZipFile(path) as archive:
-            name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-            return FORMAT.encode() in archive.read(name)
-    except (OSError, zipfile.BadZipFile, StopIteration, RuntimeError, ValueError):
-        return False
+    return says(path, FORMAT)
 
 
 def labels_of(path: Path) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class ChildTrainer:
                     workers.answer("go on" if go_on else "end")
                 case "failed":
                     continue
-                case "memory" | "note" | "warning" | "averaging" | "ramp" as kind:
+                case "memory" | "note" | "warning" | "averaging" | "ramp" | "disk" as kind:
                     on_fact(kind, {key: value for key, value in event.items() if key != "event"})
                 case _:
                     self._on_progress(event)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from smallsight.config import Config
@@ -27,6 +27,7 @@ from smallsight.rng import keyed_generator
 from smallsight.training.averaging import are_equal
 from smallsight.training.checkpoint import is_of_run, previous_of, save_checkpoint
 from smallsight.training.doubt import doubt_about_start
+from smallsight.training.further_sets import measure_elsewhere
 from smallsight.training.memory import peak_mb
 from smallsight.training.module import LossMeter
 from smallsight.training.predict import Prediction, hard_points, predict
@@ -77,7 +78,10 @@ def _conclude(state: TrainingState, epoch: int, began: float) -> None:
     judged, *others = _candidates(state)
     if state.spec.first_epoch <= epoch < state.spec.last_epoch:
         _look_for_hard_negatives(state, state.module.weights(judged.weights), epoch)
-    record = _record(state, epoch, judged, others, began, trained_s) if state.processes.leads else None
+    elsewhere = measure_elsewhere(state, state.module.weights(judged.weights), epoch)
+    record = None
+    if state.processes.leads:
+        record = replace(_record(state, epoch, judged, others, began, trained_s), sets=elsewhere)
     record = state.processes.told(record)
     assert record is not None
     _keep(state, record)

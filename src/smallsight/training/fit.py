@@ -23,6 +23,7 @@ from smallsight.training.epoch_end import evaluate_start, finish_epoch
 from smallsight.training.loader import Batch
 from smallsight.training.memory import peak_mb, refuse_above
 from smallsight.training.module import NotANumber
+from smallsight.training.predict import largest_pixels
 from smallsight.training.probing import kept_frames_mb, try_hardest
 from smallsight.training.processes import Channel
 from smallsight.training.state import TrainingState
@@ -46,6 +47,7 @@ def _train(state: TrainingState) -> None:
         state.channel.tell({"event": "epoch", "record": to_json(record)})
     if state.records and not state.channel.ask_to_go_on():
         return
+    _tell_sizes(state)
     if spec.last_epoch < spec.first_epoch:
         if not state.records:
             evaluate_start(state)
@@ -57,6 +59,13 @@ def _train(state: TrainingState) -> None:
         _tell_settings(state)
         _probe(state)
         _trainer(state).fit(state.module)
+
+
+def _tell_sizes(state: TrainingState) -> None:
+    """How large its checkpoints will be: both kinds of weights, and the optimizer's two moments in full ones."""
+    weights = sum(weight.nbytes for weight in state.detector.state_dict().values())
+    moments = 2 * sum(weight.nbytes for weight in state.detector.parameters() if weight.requires_grad)
+    state.channel.tell({"event": "disk", "lightweight_bytes": 2 * weights, "full_bytes": 2 * weights + moments})
 
 
 def _tell_settings(state: TrainingState) -> None:
@@ -81,7 +90,9 @@ def _probe(state: TrainingState) -> None:
         MemoryError, RuntimeError: it does not.
     """
     config, device = state.config, state.device
-    found = try_hardest(state.detector, state.supply, state.valid, config, device, config.training.micro_batch)
+    stores = [state.valid, *(frames for _, frames in state.further)]
+    frames = max(stores, key=lambda store: largest_pixels(state.detector, store, config.training.resolution))
+    found = try_hardest(state.detector, state.supply, frames, config, device, config.training.micro_batch)
     epochs = state.spec.last_epoch - state.epoch + 1
     kept_mb, wanted_mb = kept_frames_mb(found, state.train, state.valid, config, device, epochs)
     if kept_mb < wanted_mb:

@@ -67,7 +67,10 @@ class EpochLog:
 
 
 def figures_of(record: EpochRecord) -> dict[str, float]:
-    """What is logged, by name: the metrics with their intervals, losses, rate, speed and memory; known values only."""
+    """What is logged, by name: metrics with their intervals, those of further sets, losses, rate, speed, memory.
+
+    What is not known is left out.
+    """
     figures = {
         "loss/train": record.train_loss,
         "loss/valid": record.val_loss,
@@ -84,6 +87,8 @@ def figures_of(record: EpochRecord) -> dict[str, float]:
             f"intervals/{name}_low": estimate.low,
             f"intervals/{name}_high": estimate.high,
         }
+    for name, found in record.sets.items():
+        figures |= {f"sets/{name}/{metric}": estimate.value for metric, estimate in found.items()}
     return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 

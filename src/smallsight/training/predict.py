@@ -94,17 +94,22 @@ def _load(
     return images.to(device), [target.to(device) for target in targets], sizes_wh
 
 
+def largest_pixels(detector: Detector, frames: FrameStore, resolution: int) -> int:
+    """Pixels of the largest frame, as the detector sees it."""
+    return max(_pixels(detector, frames, resolution))
+
+
+def _pixels(detector: Detector, frames: FrameStore, resolution: int) -> list[int]:
+    sizes = [entry.size_wh for entry in frames.dataset.images]
+    step, keeps = detector.resolution_step, detector.keeps_aspect
+    seen = (model_size_wh(size, resolution, step, keeps_aspect=keeps) for size in sizes)
+    return [width * height for width, height in seen]
+
+
 def hardest_detection(detector: Detector, frames: FrameStore, resolution: int, batch_size: int) -> None:
     """Detect, with losses, on as many of the largest frames as are evaluated at once."""
-    sizes = [entry.size_wh for entry in frames.dataset.images]
-
-    def pixels(index: int) -> int:
-        width, height = model_size_wh(
-            sizes[index], resolution, detector.resolution_step, keeps_aspect=detector.keeps_aspect
-        )
-        return width * height
-
-    largest = max(range(len(sizes)), key=pixels)
+    pixels = _pixels(detector, frames, resolution)
+    largest = pixels.index(max(pixels))
     detector.eval()
     with torch.inference_mode():
         detector.detect_with_losses(*_load(detector, frames, [largest] * batch_size, resolution))

@@ -12,7 +12,7 @@ from smallsight.detectors.base import Detector
 from smallsight.detectors.rfdetr_files import read_rfdetr_file
 from smallsight.detectors.rfdetr_weights import as_checkpoint, start_from
 from smallsight.errors import CheckpointError
-from smallsight.training.checkpoint import check_classes, is_ours, load_checkpoint
+from smallsight.training.checkpoint import check_classes, is_ours, load_checkpoint, refuse_missing
 
 
 def own_checkpoint(path: Path, start: Path | None) -> dict[str, Any] | None:
@@ -76,6 +76,7 @@ def epoch_of(path: Path, train: Dataset, config: Config) -> int:
     Raises:
         CheckpointError: it can't be read, or knows other classes.
     """
+    refuse_missing(path)
     if config.model.detector != "rfdetr" or is_ours(path):
         return int(_ours(path, train.class_names, config)["epoch"])
     file = read_rfdetr_file(path)

@@ -15,6 +15,7 @@ from smallsight.augment.pipeline import Points
 from smallsight.config import Config, build_config
 from smallsight.data.frame_cache import open_cache
 from smallsight.data.frames import FrameStore
+from smallsight.data.further_sets import FurtherSet, sets_of_every_epoch
 from smallsight.data.splits import read_splits
 from smallsight.detectors.build import build_detector
 from smallsight.errors import ConfigError, Interrupted
@@ -40,6 +41,7 @@ class TrainingState:
 
     Attributes:
         processes: this one's place among those that train together.
+        further: the further evaluation sets of every epoch, with their frames.
         epoch: the epoch in training, or the next one.
         skip_batches: how many of its batches were trained before a restart.
         seconds_before: how long it took until then.
@@ -60,7 +62,7 @@ class TrainingState:
         self.device = resolve_device(self.config.training.device, self.processes)
         if self.config.training.mixed_precision and precision_of(True, self.device) == "32-true":
             self._note(f"training.mixed_precision: in float32 on {self.device}, where less makes it no faster.")
-        self.train, self.valid = _frames(self.config)
+        self.train, self.valid, self.further = _frames(self.config)
         self.detector = build_detector(
             self.config,
             self.train.dataset.class_names,
@@ -235,10 +237,11 @@ class TrainingState:
         }
 
 
-def _frames(config: Config) -> tuple[FrameStore, FrameStore]:
+def _frames(config: Config) -> tuple[FrameStore, FrameStore, tuple[tuple[FurtherSet, FrameStore], ...]]:
     train, valid = read_splits(config)
     budget, disk = config.dataset.cache_mb / config.training.devices, open_cache(config)
     return (
         FrameStore(train, budget_mb=budget * (1 - VALID_CACHE_SHARE), disk=disk),
         FrameStore(valid, budget_mb=budget * VALID_CACHE_SHARE, disk=disk),
+        tuple((each, FrameStore(each.dataset, disk=disk)) for each in sets_of_every_epoch(config, train.class_names)),
     )

@@ -1,0 +1,138 @@
+"""The disk under a run: what it will take is said first, what nothing needs is deleted, what it took is said last."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smallsight.attempts import FORMAT, AttemptResult, AttemptSpec, lightweight_file
+from smallsight.config import Config
+from smallsight.errors import TrainingError
+from smallsight.files import says
+from smallsight.records import EpochRecord
+from smallsight.strategy.keeping import keep_of, superfluous
+from smallsight.strategy.means import Trainer
+from smallsight.strategy.plan import Plan
+from smallsight.strategy.room import Need, Sizes, in_bytes, need_of_phase, need_of_run
+from smallsight.strategy.state import State
+from smallsight.training.child import OnFact
+
+RUN_CHECKPOINTS = ("checkpoint.pth", "checkpoint_previous.pth", "checkpoint_best.pth")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a run has on the disk: sizes of its checkpoints, bytes of its detections, logs and journal."""
+
+    lightweight: tuple[int, ...]
+    full: tuple[int, ...]
+    rest: int
+
+    def in_words(self) -> str:
+        """One line."""
+        light, full = sum(self.lightweight), sum(self.full)
+        return (
+            f"Disk: the run takes {in_bytes(light + full + self.rest)}: {in_bytes(light)} in "
+            f"{len(self.lightweight)} lightweight checkpoints, {in_bytes(full)} in {len(self.full)} full ones, "
+            f"{in_bytes(self.rest)} in detections, logs and the journal."
+        )
+
+
+def taken(folder: Path, state: State) -> Taken:
+    """What the run of this state has in its folder; files of others there don't count."""
+    epochs = {record.epoch for run in state.runs for attempt in run.attempts for record in attempt.records}
+    own = [path for part in ("phases", "sets") for path in (folder / part).rglob("*") if path.is_file()]
+    full = [folder / name for name in RUN_CHECKPOINTS] + [path for path in own if path.suffix == ".pth"]
+    rest = [folder / "journal.sqlite"] + [path for path in own if path.suffix != ".pth"]
+    lightweight = (lightweight_file(folder, epoch) for epoch in sorted(epochs))
+    return Taken(tuple(_sizes(lightweight)), tuple(_sizes(full)), sum(_sizes(rest)))
+
+
+def _sizes(paths: Sequence[Path] | Iterator[Path]) -> Iterator[int]:
+    return (path.stat().st_size for path in paths if path.is_file())
+
+
+class Disk:
+    """The disk under one run, while this process works on it.
+
+    Args:
+        folder: of the run.
+        config: as this start has it.
+        plan: of the strategy; None for a phase by hand.
+        state: what is known of the run now.
+        say: gets a line for the user.
+    """
+
+    def __init__(
+        self, folder: Path, config: Config, plan: Plan | None, state: Callable[[], State], say: Callable[[str], None]
+    ) -> None:
+        self._folder, self._config, self._plan, self._state, self._say = folder, config, plan, state, say
+        self._told_all = self._told_undeletable = False
+
+    def watched(self, train: Trainer) -> Trainer:
+        """A trainer that looks at the disk as soon as an attempt knows how large its checkpoints are."""
+
+        def watching(spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool], on_fact: OnFact) -> AttemptResult:
+            def look(kind: str, content: Mapping[str, Any]) -> None:
+                on_fact(kind, content)
+                if kind == "disk":
+                    self.look(spec, content["lightweight_bytes"], content["full_bytes"])
+
+            return train(spec, on_epoch, look)
+
+        return watching
+
+    def look(self, spec: AttemptSpec, lightweight: int, full: int) -> None:
+        """Say what the run will take, and whether the disk has room for the attempt.
+
+        Raises:
+            TrainingError: not even its first checkpoint fits.
+        """
+        state, free = self._state(), shutil.disk_usage(self._folder).free
+        if free < full:
+            raise TrainingError(
+                f"{self._folder}: the disk has no room for the first checkpoint of phase {spec.phase}; got "
+                f"{in_bytes(free)} free, expected {in_bytes(full)}. Make room, then run the same command again."
+            )
+        there, keep = taken(self._folder, state), keep_of(state, self._config)
+        run = state.open_run
+        done = len(run.records) if run else 0
+        epochs = sum(len(attempt.records) for each in state.runs for attempt in each.attempts)
+        sizes = Sizes(lightweight, full, there.rest // epochs if epochs else 0)
+        run_files = sum((self._folder / name).is_file() for name in RUN_CHECKPOINTS)
+        phase = need_of_phase(max(1, spec.last_epoch - spec.first_epoch + 1 - done), keep, run_files)
+        if not self._told_all:
+            self._told_all = True
+            self._say(self._all_in_words(phase, sizes, free))
+        if free < phase.bytes_of(sizes):
+            self._say(
+                f"Warning: {self._folder}: the disk is nearly full. Phase {spec.phase} may add "
+                f"{phase.in_words(sizes)}; {in_bytes(free)} are free. Make room, or lower checkpoint.keep (now {keep})."
+            )
+
+    def _all_in_words(self, phase: Need, sizes: Sizes, free: int) -> str:
+        keep = keep_of(self._state(), self._config)
+        if self._plan is None:
+            what, need = "this phase adds", phase
+        else:
+            resumes = bool(self._state().resume)
+            epochs = [1 if resumes else self._plan.baseline_epochs(self._config)]
+            what, need = "the whole run takes", need_of_run([*epochs, *(p.epochs for p in self._plan.phases)], keep)
+        return f"Disk: {what} {need.in_words(sizes)} with checkpoint.keep {keep}; {in_bytes(free)} are free."
+
+    def prune(self, state: State) -> None:
+        """Delete what the run wrote and nothing needs any more; a file of another's under such a name stays."""
+        for path in superfluous(state, keep_of(state, self._config)):
+            file = self._folder / path
+            in_own_folder = path.parts[0] == "phases"  # elsewhere a file of another's may have taken its place
+            if not file.is_file() or not (in_own_folder or says(file, FORMAT)):
+                continue
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:  # the run goes on without
+                if not self._told_undeletable:
+                    self._told_undeletable = True
+                    self._say(f"{file}: no longer needed, but it can't be deleted ({error.strerror}).")

@@ -1,0 +1,151 @@
+"""The further evaluation sets of a run: looked at before it begins, and asked before a phase is crowned."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from smallsight.attempts import detections_of_set
+from smallsight.champion import detections_on, judged
+from smallsight.config import Config
+from smallsight.data.coco import ANNOTATION_FILE, Dataset
+from smallsight.data.further_sets import FurtherSet, sets_of_every_epoch
+from smallsight.data.groups import groups_of
+from smallsight.data.rendered import rendered_share
+from smallsight.errors import ConfigError, DatasetError
+from smallsight.evaluation.ap import AREA_RANGES, metric_definitions
+from smallsight.evaluation.bootstrap import Resampled, Units, resample
+from smallsight.evaluation.guard_sets import guarded
+from smallsight.evaluation.verdict import Difference, difference_of
+from smallsight.files import fingerprint_of, sha256_of
+from smallsight.records import Verdict
+from smallsight.strategy.plan import Plan
+from smallsight.strategy.state import State
+
+MOSTLY = 0.5
+"""A validation set of which a larger share was rendered says little about real frames."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+
+
+@dataclass(frozen=True, eq=False)
+class FurtherSets:
+    """The sets that every epoch is measured on, and what is to be said of the choice of sets."""
+
+    sets: tuple[FurtherSet, ...]
+    warnings: tuple[str, ...]
+
+    def fingerprints(self) -> dict[str, str]:
+        """What tells the sets that guard from changed ones, as `folder.Origin.annotations` holds it."""
+        found = {}
+        for each in self.sets:
+            if each.labelled:
+                found[f"set {each.name}"] = sha256_of(each.dataset.root / ANNOTATION_FILE)
+                found[f"set {each.name} images"] = fingerprint_of([image.path for image in each.dataset.images])
+        return found
+
+    def files(self) -> dict[str, Path]:
+        """Where what `fingerprints` tells lies."""
+        roots = {each.name: each.dataset.root for each in self.sets if each.labelled}
+        annotations = {f"set {name}": root / ANNOTATION_FILE for name, root in roots.items()}
+        return annotations | {f"set {name} images": root for name, root in roots.items()}
+
+    def unseen(self, state: State) -> tuple[Dataset, ...]:
+        """Those on which this run has no figures yet."""
+        return tuple(each.dataset for each in self.sets if not any(each.name in r.sets for r in state.records))
+
+
+def further_sets(config: Config, plan: Plan, train: Dataset, valid: Dataset) -> FurtherSets:
+    """The sets that the configuration names, read and checked.
+
+    Raises:
+        ConfigError: a name that can't be part of a file's, no such folder, or no labels where they are needed.
+        DatasetError: a set can't be read, or holds no object that the target metric is about.
+    """
+    _refuse_names(list(config.evaluation.sets))
+    sets = sets_of_every_epoch(config, train.class_names)
+    for each in sets:
+        if each.labelled and not _holds(each.dataset, plan.target.metric, config):
+            raise DatasetError(
+                f"evaluation.sets.{each.name}: {each.dataset.root}: no object there is of a size that "
+                f"{plan.target.metric} is about, so it can't guard. Add such frames, or set target.metric."
+            )
+    return FurtherSets(sets, tuple(_warnings(config, sets, valid)))
+
+
+def _refuse_names(names: Sequence[str]) -> None:
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ConfigError(
+                f"evaluation.sets: got the name {name!r}, which becomes part of file names; expected 1 to 40 letters "
+                "(a to z), digits, _ and -, a letter or digit first. Rename the set."
+            )
+    twice = next((name for name in names if [other.lower() for other in names].count(name.lower()) > 1), None)
+    if twice:
+        raise ConfigError(
+            f"evaluation.sets: {twice!r} differs from another name by its capitals alone, and some disks don't tell "
+            "them apart. Rename one of them."
+        )
+
+
+def _holds(dataset: Dataset, metric: str, config: Config) -> bool:
+    """Whether a set holds an object that a metric is about."""
+    size_bin = metric_definitions(config.evaluation.max_dets)[metric].size_bin
+    low, high = AREA_RANGES.get(size_bin, AREA_RANGES["all"])
+    return any(((low <= t.areas) & (t.areas <= high) & ~t.ignored).any() for t in dataset.truths)
+
+
+def _warnings(config: Config, sets: Sequence[FurtherSet], valid: Dataset) -> Iterator[str]:
+    share = rendered_share(valid.root)
+    real = [each.name for each in sets if each.labelled and not rendered_share(each.dataset.root)]
+    if share > MOSTLY and not real:
+        which = "all validation images" if share == 1 else f"{share:.0%} of the validation images"
+        yield (
+            f"{valid.root}: smallsight synth rendered {which}. What is better on them need not be better on real "
+            "frames. Add labelled real frames, for example evaluation.sets.real={path: data/real, guards: true}."
+        )
+    frames = sum(len(each.dataset) for each in sets)
+    if frames > len(valid):
+        yield (
+            f"evaluation.sets: {frames} further frames are looked at after every epoch, beside {len(valid)} of the "
+            "validation set. Fewer make epochs shorter."
+        )
+
+
+Guard = Callable[[Verdict, Path, Path], Verdict]
+"""A verdict after the guarding sets were asked; the files are the candidate's and the champion's detections on the
+validation set."""
+
+
+def guard_of(config: Config, plan: Plan, sets: Sequence[FurtherSet]) -> Guard:
+    """What asks the sets that guard; each file is evaluated once, since a candidate may be the next champion.
+
+    What it returns raises:
+        RunFolderError: a file was made on other images.
+    """
+    settings, target = config.evaluation, plan.target.metric
+    guards = {each.name: each.dataset for each in sets if each.labelled}
+
+    @cache
+    def resampled(name: str, path: Path) -> Resampled:
+        dataset = guards[name]
+        units = Units.of(len(dataset), groups_of(dataset), settings.resample)
+        evaluation = judged(config, dataset, detections_on(dataset, path))
+        return resample(evaluation, [target], units, replicates=settings.replicates)
+
+    def difference(name: str, candidate: Path, champion: Path) -> Difference | None:
+        files = [detections_of_set(path, name) for path in (candidate, champion)]
+        if not all(path.is_file() for path in files):
+            return None
+        ours, theirs = (resampled(name, path) for path in files)
+        return difference_of([ours], [theirs], target)
+
+    def ask(verdict: Verdict, candidate: Path, champion: Path) -> Verdict:
+        if not guards:
+            return verdict
+        differences = {name: difference(name, candidate, champion) for name in guards}
+        return guarded(verdict, differences, target, plan.verdict.confidence)
+
+    return ask

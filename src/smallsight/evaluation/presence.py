@@ -1,0 +1,28 @@
+"""What can be said of frames without labels: in how many anything was found, how often, and how surely."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from smallsight.records import Detections, Estimate
+from smallsight.set_figures import COUNT_LOW, FOUND_HIGH, FOUND_LOW, HIGH_SCORE, LOW_SCORE, TOP_SCORE
+
+
+def presence(detections: Sequence[Detections]) -> dict[str, Estimate]:
+    """Figures of frames whose truth is not known.
+
+    Args:
+        detections: one per frame; of whatever class.
+    Returns:
+        The names of `set_figures` as means over the frames; `n` is how many there are. No interval: frames of one video
+        resemble each other, and nobody knows how many videos there are.
+    """
+    tops = [float(found.scores.max(initial=0.0)) for found in detections]
+    counts = [int((found.scores >= LOW_SCORE).sum()) for found in detections]
+    sums = {
+        FOUND_LOW: sum(top >= LOW_SCORE for top in tops),
+        FOUND_HIGH: sum(top >= HIGH_SCORE for top in tops),
+        COUNT_LOW: sum(counts),
+        TOP_SCORE: sum(tops),
+    }
+    return {name: Estimate(total / len(detections), n=len(detections)) for name, total in sums.items()}

@@ -1,0 +1,81 @@
+"""Which checkpoints of a run are still needed. A pure function of its state; `commands.disk` deletes.
+
+A file is only named here where the journal says that the run wrote it, and where everything that the run may need in
+its place is on the disk already. So a crash before, between or after deletions loses nothing: the next look names the
+rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from smallsight.attempts import BEST, lightweight_file
+from smallsight.config import Config
+from smallsight.sections import Keep
+from smallsight.strategy.folder import attempt_folder
+from smallsight.strategy.state import Attempt, State
+from smallsight.strategy.tree import best_epoch
+
+
+def keep_of(state: State, config: Config) -> Keep:
+    """How many lightweight checkpoints a run keeps: what this start asks for.
+
+    A run that was begun before there was `checkpoint.keep` keeps all: nobody who began it knew that files may go.
+    """
+    return config.checkpoint.keep if "keep" in state.config.get("checkpoint", {}) else "all"
+
+
+def superfluous(state: State, keep: Keep) -> tuple[Path, ...]:
+    """Checkpoints that the run wrote and that nothing needs any more, relative to the run folder.
+
+    Of the lightweight files stay the last `keep`, the best and the last epoch of each attempt, and every file that a
+    phase was told to start from. Of the attempts' `best.pth` stay that of the champion, from which
+    `checkpoint_best.pth` is put back where it is damaged, and those of a phase that is not judged yet.
+
+    Args:
+        state: of the run.
+        keep: how many lightweight files stay whatever their figures; `all` for every file of any kind.
+    """
+    if keep == "all":
+        return ()
+    found = (*_lightweight(state, keep), *_best(state))
+    return tuple(path for path in found if not _is_start(path, state))
+
+
+def _lightweight(state: State, keep: int) -> Iterator[Path]:
+    written = list(dict.fromkeys(record.epoch for attempt in _attempts(state) for record in attempt.records))
+    needed = set(written[-keep:])
+    for attempt in _attempts(state):
+        best = best_epoch(attempt.records, state.plan["target"]["metric"])
+        needed |= {record.epoch for record in (best, *attempt.records[-1:]) if record is not None}
+    return (lightweight_file(Path(), epoch) for epoch in written if epoch not in needed)
+
+
+def _best(state: State) -> Iterator[Path]:
+    champion = state.champion
+    for run in state.runs:
+        for attempt in run.attempts:
+            is_champion = champion is not None and (champion.phase_number, champion.attempt) == (
+                run.number,
+                attempt.number,
+            )
+            if run.closed and not is_champion:
+                yield attempt_folder(Path(), run, attempt.number) / BEST
+
+
+def _attempts(state: State) -> Iterator[Attempt]:
+    return (attempt for run in state.runs for attempt in run.attempts)
+
+
+def _is_start(path: Path, state: State) -> bool:
+    """Whether a phase was told to start from this file: the same command has to find it again.
+
+    The user's path may begin at any working directory, so its end decides.
+    """
+    starts = [state.resume, *(run.decision.settings.get("checkpoint.resume_from") for run in state.runs)]
+    for given in starts:
+        parts = Path(given or "").parts[-len(path.parts) :]
+        if parts and path.parts[-len(parts) :] == parts:
+            return True
+    return False
