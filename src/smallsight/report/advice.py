@@ -39,6 +39,12 @@ def recommendations(history: History, analysis: Analysis) -> tuple[str, ...]:
 def warnings(history: History, analysis: Analysis) -> tuple[str, ...]:
     """What the numbers do not show, though they may seem to."""
     found = []
+    target = history.target
+    if target.unknown_metric:
+        found.append(
+            f"{target.unknown_metric} is not in this file, so the trend is that of {target.metric}. The levels "
+            f"{target.minimum:g}, {target.success:g} and {target.optimal:g} were set for {target.unknown_metric}."
+        )
     best, inflation = analysis.best, analysis.best_inflation
     # A run's verdicts and its lift are less the luck of choosing; of a recorded file nothing else says it.
     if history.champion is None and best is not None and inflation >= _VISIBLE:

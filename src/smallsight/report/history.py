@@ -12,12 +12,13 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from smallsight.errors import HistoryError
 from smallsight.records import Decision, EpochRecord, Estimate, Verdict
+from smallsight.report.other_tools import rows_of
 from smallsight.strategy.plan import PlateauRule
 
 PhaseOutcome = (
@@ -46,6 +47,8 @@ class Target:
         guard_metric: the metric that must not suffer.
         guard_floor: its lowest value allowed, None for no fixed floor.
         rate_per_epoch: the improvement per elapsed epoch that the strategy asks for.
+        unknown_metric: the metric that was asked for and that the file lacks, so that `metric` stands in for it; empty
+            where nothing stands in.
     """
 
     metric: str = "map_small"
@@ -55,6 +58,7 @@ class Target:
     guard_metric: str = "map_50_95"
     guard_floor: float | None = None
     rate_per_epoch: float = 0.003
+    unknown_metric: str = ""
 
 
 @dataclass(frozen=True)
@@ -179,7 +183,7 @@ def read_history(path: Path, target: Target | None = None) -> History:
     """Read a recorded file.
 
     Args:
-        path: a JSON file as described at the top.
+        path: a JSON file as described at the top, or a file of another tool (`report.other_tools`).
         target: what to measure against; the default levels where None.
     Returns:
         Its epochs in order. Metrics are fractions in [0, 1]; null or -1 (no object of that size) is not known.
@@ -187,7 +191,10 @@ def read_history(path: Path, target: Target | None = None) -> History:
         HistoryError: the file is missing or not such a file, or none of its epochs has the target metric.
     """
     target = target or Target()
-    content = _load(path)
+    text = _text_of(path)
+    foreign = rows_of(text)
+    is_foreign = foreign is not None
+    content = {"metrics": foreign} if is_foreign else _parsed(path, text)
     if not isinstance(content, dict) or not isinstance(content.get("metrics"), dict):
         _refuse(
             f"{path}", "no epochs in it", _named(content), "an object with `metrics`", 'Write {"metrics": {"1": {}}}.'
@@ -195,6 +202,7 @@ def read_history(path: Path, target: Target | None = None) -> History:
     rows = content["metrics"]
     if not rows:
         _refuse(f"{path}: metrics", "empty", "no epoch", "one or more", "Record an epoch first.")
+    target = _of_what_is_known(target, rows) if is_foreign else target
     records = tuple(sorted((_record(path, key, row) for key, row in rows.items()), key=lambda record: record.epoch))
     _refuse_repeats(path, records)
     if all(math.isnan(record.value(target.metric)) for record in records):
@@ -204,13 +212,24 @@ def read_history(path: Path, target: Target | None = None) -> History:
     return History(source=str(path), records=records, target=target)
 
 
-def _load(path: Path) -> Any:
+def _of_what_is_known(target: Target, rows: Mapping[str, Mapping[str, float]]) -> Target:
+    """The target, of the metric that a file of another tool has where it lacks the target's."""
+    if any(target.metric in row for row in rows.values()):
+        return target
+    known = (name for name in _USUAL_METRICS if any(name in row for row in rows.values()))
+    return replace(target, metric=next(known), unknown_metric=target.metric)
+
+
+def _text_of(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         _refuse(f"{path}", "no such file", "nothing", "a run folder or a JSON file of epochs", "Check the path.")
     except (OSError, UnicodeDecodeError) as error:
         _refuse(f"{path}", "can't be read", _reason(error), "a JSON file in UTF-8", "Check the path.")
+
+
+def _parsed(path: Path, text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
     except RecursionError:
