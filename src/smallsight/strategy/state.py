@@ -261,8 +261,8 @@ def fold(events: Iterable[Event], state: State | None = None) -> State:
 def _created(state: State, content: Mapping[str, Any]) -> State:
     return replace(
         state,
-        config=content["config"],
-        plan=content["plan"],
+        config=dict(content["config"]),
+        plan=dict(content["plan"]),
         run_id=content["run_id"],
         kind=content["run_kind"],
         resume=content["resume"],
