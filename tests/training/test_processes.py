@@ -179,8 +179,9 @@ def detections(spec: AttemptSpec, epoch: int) -> list[Any]:
 
 @pytest.mark.slow
 def test_two_processes_have_the_losses_of_one_with_the_same_batches(data: Path, tmp_path: Path) -> None:
-    one, alone, spec_1 = train(tmp_path / "one", rfdetr(data, batch_size=4, multi_scale=True))
-    two, shared, spec_2 = train(tmp_path / "two", rfdetr(data, batch_size=2, multi_scale=True, devices=2))
+    sets = {"evaluation": {"replicates": 100, "sets": {"again": {"path": str(data / "valid"), "guards": True}}}}
+    one, alone, spec_1 = train(tmp_path / "one", {**rfdetr(data, batch_size=4, multi_scale=True), **sets})
+    two, shared, spec_2 = train(tmp_path / "two", {**rfdetr(data, batch_size=2, multi_scale=True, devices=2), **sets})
     assert one == two == AttemptResult(), (one, two)
     assert set(alone) == set(shared) == {1, 2}
     for epoch in (1, 2):
@@ -189,6 +190,8 @@ def test_two_processes_have_the_losses_of_one_with_the_same_batches(data: Path, 
         assert shared[epoch].val_loss == pytest.approx(alone[epoch].val_loss, rel=1e-4)
         pairs = zip(detections(spec_1, epoch), detections(spec_2, epoch), strict=True)
         assert all(np.allclose(mine, theirs, atol=0.05) for mine, theirs in pairs), "each image once, in its place"
+        for record in (alone[epoch], shared[epoch]):
+            assert repr(record.sets["again"]) == repr(dict(record.metrics)), "the same frames, the same weights"
 
 
 @pytest.mark.slow
