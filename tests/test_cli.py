@@ -306,6 +306,14 @@ def test_a_whole_run_as_json(project: Path, cli: Cli) -> None:
     assert {**json.loads((project / "out" / "status.json").read_text()), "running": False, "live": None} == status
 
 
+def test_the_end_says_what_the_run_has_taken(project: Path, cli: Cli) -> None:
+    shown = cli(*optimize())
+    (line,) = (line for line in shown.out.splitlines() if line.startswith("Disk: the run takes "))
+    assert line in (project / "out" / "run.log").read_text()
+    assert "in 2 full ones" in line, "the best of one attempt, and the champion"
+    assert "Disk: the run takes" in cli(*optimize("--json")).err
+
+
 def test_a_finished_run_is_told_and_not_trained(project: Path, cli: Cli) -> None:
     cli(*optimize())
     calls, journal = FakeChild.calls, (project / "out" / "journal.sqlite").read_bytes()

@@ -79,6 +79,15 @@ def test_a_phase_by_hand_says_what_it_adds(tmp_path: Path, free: Callable[[float
     ]
 
 
+def test_a_start_that_is_only_measured_adds_no_epochs(tmp_path: Path, free: Callable[[float], None]) -> None:
+    free(70e9)
+    bench = Bench(tmp_path, plan=None)
+    bench.attempt(epochs=0)
+    assert bench.lines == []
+    bench.attempt(epochs=2)
+    assert "this phase adds up to" in bench.lines[0], "it is said of the phase that trains"
+
+
 def test_a_disk_that_is_nearly_full_is_said_before_each_phase(tmp_path: Path, free: Callable[[float], None]) -> None:
     free(1.4e9)
     bench = Bench(tmp_path)

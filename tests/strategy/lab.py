@@ -128,7 +128,7 @@ class FakeTrainer:
         if last.epoch >= spec.first_epoch:  # what was only evaluated leaves the checkpoint alone
             spec.checkpoint.write_text(json.dumps(state))
             spec.lightweight(last.epoch).parent.mkdir(exist_ok=True)
-            write_checkpoint(spec.lightweight(last.epoch), f"{spec.phase} {spec.attempt} epoch {last.epoch}")
+            write_checkpoint(spec.lightweight(last.epoch), f"trained_in {spec.run_id}")
 
 
 def write_checkpoint(path: Path, content: str, mark: str = FORMAT) -> None:

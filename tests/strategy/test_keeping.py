@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from smallsight.attempts import FORMAT
 from smallsight.config import Config
 from smallsight.records import Decision, EpochRecord, Estimate
 from smallsight.strategy.keeping import keep_of, superfluous
@@ -169,13 +170,14 @@ def test_a_power_cut_between_any_two_deletions_loses_nothing(tmp_path: Path, mon
         assert state.champion is not None and state.champion.record.epoch == 8
 
 
-def test_files_of_others_stay(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mark", ["another tool", f"{FORMAT} trained_in another run"])
+def test_files_of_others_stay(tmp_path: Path, mark: str) -> None:
     """Under a name that the run used, and under names of epochs that it did not train."""
     lab = lab_of(tmp_path / "run")
     folder = lab.folder / "checkpoints"
     folder.mkdir(parents=True)
     write_checkpoint(folder / "checkpoint_epoch_38_lightweight.pth", "an earlier training", "another tool")
-    watcher, lab.watcher = lab.watcher, _Replacing(folder / "checkpoint_epoch_1_lightweight.pth")
+    watcher, lab.watcher = lab.watcher, _Replacing(folder / "checkpoint_epoch_1_lightweight.pth", mark)
     lab.optimize()
     lab.watcher = watcher
     names = {path.name for path in folder.iterdir()}
@@ -186,15 +188,15 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
 class _Replacing:
     """After the first epoch, someone puts a file of another tool in the place of ours."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, mark: str) -> None:
+        self.path, self.mark = path, mark
 
     def decided(self, decision: Decision) -> None:
         return
 
     def epoch(self, record: EpochRecord, best: float) -> None:
         if record.epoch == 1:
-            write_checkpoint(self.path, "theirs", "another tool")
+            write_checkpoint(self.path, "theirs", self.mark)
 
     def note(self, text: str) -> None:
         return

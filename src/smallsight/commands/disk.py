@@ -46,13 +46,21 @@ def taken(folder: Path, state: State) -> Taken:
     epochs = {record.epoch for run in state.runs for attempt in run.attempts for record in attempt.records}
     own = [path for part in ("phases", "sets") for path in (folder / part).rglob("*") if path.is_file()]
     full = [folder / name for name in RUN_CHECKPOINTS] + [path for path in own if path.suffix == ".pth"]
-    rest = [folder / "journal.sqlite"] + [path for path in own if path.suffix != ".pth"]
+    rest = [folder / "journal.sqlite", folder / "run.log"] + [path for path in own if path.suffix != ".pth"]
     lightweight = (lightweight_file(folder, epoch) for epoch in sorted(epochs))
     return Taken(tuple(_sizes(lightweight)), tuple(_sizes(full)), sum(_sizes(rest)))
 
 
 def _sizes(paths: Sequence[Path] | Iterator[Path]) -> Iterator[int]:
     return (path.stat().st_size for path in paths if path.is_file())
+
+
+def _is_of(state: State, lightweight: Path) -> bool:
+    """Whether a file was written by this run, and is not another's that has taken its place.
+
+    Earlier versions did not write into a lightweight file which run it is of.
+    """
+    return says(lightweight, FORMAT) and (says(lightweight, state.run_id) or not says(lightweight, "trained_in"))
 
 
 class Disk:
@@ -103,8 +111,9 @@ class Disk:
         epochs = sum(len(attempt.records) for each in state.runs for attempt in each.attempts)
         sizes = Sizes(lightweight, full, there.rest // epochs if epochs else 0)
         run_files = sum((self._folder / name).is_file() for name in RUN_CHECKPOINTS)
-        phase = need_of_phase(max(1, spec.last_epoch - spec.first_epoch + 1 - done), keep, run_files)
-        if not self._told_all:
+        epochs_left = max(0, spec.last_epoch - spec.first_epoch + 1 - done)
+        phase = need_of_phase(epochs_left, keep, run_files)
+        if not self._told_all and (self._plan is not None or epochs_left):
             self._told_all = True
             self._say(self._all_in_words(phase, sizes, free))
         if free < phase.bytes_of(sizes):
@@ -119,7 +128,7 @@ class Disk:
             what, need = "this phase adds", phase
         else:
             resumes = bool(self._state().resume)
-            epochs = [1 if resumes else self._plan.baseline_epochs(self._config)]
+            epochs = [0 if resumes else self._plan.baseline_epochs(self._config)]
             what, need = "the whole run takes", need_of_run([*epochs, *(p.epochs for p in self._plan.phases)], keep)
         return f"Disk: {what} {need.in_words(sizes)} with checkpoint.keep {keep}; {in_bytes(free)} are free."
 
@@ -127,8 +136,7 @@ class Disk:
         """Delete what the run wrote and nothing needs any more; a file of another's under such a name stays."""
         for path in superfluous(state, keep_of(state, self._config)):
             file = self._folder / path
-            in_own_folder = path.parts[0] == "phases"  # elsewhere a file of another's may have taken its place
-            if not file.is_file() or not (in_own_folder or says(file, FORMAT)):
+            if not file.is_file() or not (path.parts[0] == "phases" or _is_of(state, file)):
                 continue
             try:
                 file.unlink(missing_ok=True)

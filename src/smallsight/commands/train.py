@@ -245,5 +245,5 @@ def _conclude(inputs: Inputs, state: State, terminal: Terminal, *, quiet: bool) 
     analysis, page = analyse(history), write_everything(folder, history, state, evidence)
     for console in terminal.consoles[quiet:]:
         print_summary(console, history, analysis, page, evidence)
-    console.print(taken(folder, state).in_words(), soft_wrap=True)
+    terminal.note(taken(folder, state).in_words())
     return to_document(history, analysis, evidence)

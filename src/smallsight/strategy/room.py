@@ -46,7 +46,7 @@ def need_of_phase(epochs: int, keep: Keep, run_files: int = 0) -> Need:
     """What a phase adds at most to what is there: its own files, and one full checkpoint while it is written.
 
     Args:
-        epochs: still to be trained.
+        epochs: still to be trained; 0 where only the start is measured.
         keep: see `keeping.superfluous`.
         run_files: how many of the `RUN_FILES` are there.
     """
