@@ -121,6 +121,23 @@ def test_no_room_for_the_first_checkpoint_is_an_error(tmp_path: Path, free: Call
     )
 
 
+@pytest.mark.parametrize(
+    ("says", "stays"),
+    [
+        ("weights", False),  # as earlier versions wrote it
+        ("trained_in run 1", False),
+        ("trained_in run 2", True),
+    ],
+)
+def test_a_file_of_another_run_under_the_name_of_ours_stays(tmp_path: Path, says: str, stays: bool) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    file = tmp_path / "checkpoints" / "checkpoint_epoch_1_lightweight.pth"
+    write_checkpoint(file, says)
+    state = state_of(A, run_id="run 1")
+    Bench(tmp_path, state=state).disk.prune(state)
+    assert file.exists() == stays
+
+
 def test_what_a_run_has_taken(tmp_path: Path) -> None:
     """Files of others in the folder don't count."""
     (tmp_path / "checkpoints").mkdir()

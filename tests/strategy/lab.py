@@ -78,7 +78,7 @@ class FakeTrainer:
     ) -> AttemptResult:
         self.fuse.pass_on()
         self.specs.append(spec)
-        self.started_from.append(Path(spec.start_path).read_text() if spec.start == "warm" else "")
+        self.started_from.append(read_checkpoint(Path(spec.start_path)) if spec.start == "warm" else "")
         on_fact("memory", {"setbacks": spec.setbacks})
         records = self._restored(spec)
         answers = [on_epoch(record) for record in records]
@@ -128,13 +128,21 @@ class FakeTrainer:
         if last.epoch >= spec.first_epoch:  # what was only evaluated leaves the checkpoint alone
             spec.checkpoint.write_text(json.dumps(state))
             spec.lightweight(last.epoch).parent.mkdir(exist_ok=True)
-            write_checkpoint(spec.lightweight(last.epoch), f"trained_in {spec.run_id}")
+            write_checkpoint(spec.lightweight(last.epoch), f"{spec.phase} {spec.attempt} epoch {last.epoch}")
 
 
 def write_checkpoint(path: Path, content: str, mark: str = FORMAT) -> None:
-    """A file that says who wrote it, as `torch.save` would make it."""
+    """A file that says who wrote it, as `torch.save` would make it; the same content gives the same bytes."""
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", f"{mark} {content}")
+        archive.writestr(zipfile.ZipInfo("archive/data.pkl"), f"{mark} {content}")
+
+
+def read_checkpoint(path: Path) -> str:
+    """What is in a file of `write_checkpoint`, without its mark, or in a text."""
+    if not zipfile.is_zipfile(path):
+        return path.read_text()
+    with zipfile.ZipFile(path) as archive:
+        return archive.read("archive/data.pkl").decode().removeprefix(f"{FORMAT} ")
 
 
 @dataclass
@@ -201,7 +209,7 @@ class Lab:
         path = Path(resume)
         if not path.is_file():
             return GivenFile(resume, epoch=epoch)
-        text, wrote = path.read_text(), None
+        text, wrote = read_checkpoint(path), None
         if weights := re.fullmatch(r"(\w+) (\d+) epoch (\d+)", text):
             with Journal(self.folder / "journal.sqlite", read_only=True) as journal:
                 run_id = journal.events()[0].content["run_id"]
