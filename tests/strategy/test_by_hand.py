@@ -376,6 +376,19 @@ def test_what_has_no_influence_on_figures_asks_for_no_measuring(tmp_path: Path) 
     assert [r.name for r in lab.train("two", Config.model_validate(changed), light(lab, 2)).runs] == ["one", "two"]
 
 
+def test_measured_again_where_a_set_guards_that_did_not_before(tmp_path: Path) -> None:
+    """Else the phase could not be told from its start there. Once measured, no later phase asks again."""
+    lab = lab_of(tmp_path, {"one": [[0.5, 0.6]], "start": [[0.6]], "two": [[0.64]], "three": [[0.65]]})
+    lab.train("one", config_of(2))
+    lab.annotations = {"set real": "1", "set real images": "2"}
+    state = lab.train("two", config_of(3), light(lab, 2), 2)
+    assert [run.name for run in state.runs] == ["one", "start", "two"]
+    assert state.runs[2].start == Place(2, 1, 2), "where the set was measured"
+    assert [run.name for run in lab.train("three", config_of(4), light(lab, 3), 3).runs][3:] == ["three"]
+    lab.annotations = {}
+    assert [run.name for run in lab.train("two", config_of(4, seed=3), light(lab, 3), 3).runs][4:] == ["two"]
+
+
 def test_detections_that_are_gone_are_made_again(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     lab.train("one", config_of(2))

@@ -22,6 +22,7 @@ from smallsight.evaluation.guard_sets import guarded
 from smallsight.evaluation.verdict import Difference, difference_of
 from smallsight.files import fingerprint_of, sha256_of
 from smallsight.records import Verdict
+from smallsight.strategy.lineage import GUARDING
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.state import State
 
@@ -42,15 +43,15 @@ class FurtherSets:
         found = {}
         for each in self.sets:
             if each.labelled:
-                found[f"set {each.name}"] = sha256_of(each.dataset.root / ANNOTATION_FILE)
-                found[f"set {each.name} images"] = fingerprint_of([image.path for image in each.dataset.images])
+                found[f"{GUARDING}{each.name}"] = sha256_of(each.dataset.root / ANNOTATION_FILE)
+                found[f"{GUARDING}{each.name} images"] = fingerprint_of([image.path for image in each.dataset.images])
         return found
 
     def files(self) -> dict[str, Path]:
         """Where what `fingerprints` tells lies."""
         roots = {each.name: each.dataset.root for each in self.sets if each.labelled}
-        annotations = {f"set {name}": root / ANNOTATION_FILE for name, root in roots.items()}
-        return annotations | {f"set {name} images": root for name, root in roots.items()}
+        annotations = {f"{GUARDING}{name}": root / ANNOTATION_FILE for name, root in roots.items()}
+        return annotations | {f"{GUARDING}{name} images": root for name, root in roots.items()}
 
     def unseen(self, state: State) -> tuple[Dataset, ...]:
         """Those on which this run has no figures yet."""

@@ -22,7 +22,17 @@ from smallsight.strategy.folder import (
     phase_settings,
 )
 from smallsight.strategy.given import Call, GivenFile, Place
-from smallsight.strategy.lineage import START, attempt_at, judged_against, measured, place_of, record_at, run_at, wrote
+from smallsight.strategy.lineage import (
+    START,
+    attempt_at,
+    judged_against,
+    measured,
+    place_of,
+    record_at,
+    run_at,
+    was_guarded,
+    wrote,
+)
 from smallsight.strategy.outcomes import outcome_in_words
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.runner import Run, first_epoch
@@ -107,7 +117,9 @@ class ByHand(Run):
                 self._pass_over(self.state.open_run, plan)
             reason = f"Measure the checkpoint that the phase starts from ({given.path}) at {_px(config)}."
             known = place_of(self.state, given)
-            before = known if known is not None and self._detections(known).is_file() else None
+            # Measured again for a set that guards only since now, the start is that new measurement.
+            guarded = known is not None and was_guarded(run_at(self.state, known), origin.annotations)
+            before = known if known is not None and guarded and self._detections(known).is_file() else None
             self._decide(Decision("run", reason, START, settings), origin, before, call)
         run = self._work_off(config, plan)
         if run.status == "failed" or run.current is None or not run.records:

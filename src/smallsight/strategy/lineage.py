@@ -9,6 +9,8 @@ from smallsight.records import EpochRecord
 from smallsight.strategy.given import GivenFile, Place
 from smallsight.strategy.state import Attempt, PhaseRun, State
 
+GUARDING = "set "
+"""How the fingerprints of evaluation sets that guard are named: `set real`, `set real images`."""
 START = "start"
 """Name of what only measures a checkpoint before a phase by hand goes on with it."""
 _MEASURED_WITH = ("model.", "dataset.", "evaluation.", "training.resolution")
@@ -64,7 +66,13 @@ def measured(
 def _fits(state: State, place: Place, settings: Mapping[str, Any], annotations: Mapping[str, str]) -> bool:
     run, attempt = run_at(state, place), attempt_at(state, place)
     same_images = all(run.annotations.get(key) == annotations.get(key) for key in ("valid", "valid images"))
-    return same_images and alike(attempt.settings, settings)
+    return same_images and was_guarded(run, annotations) and alike(attempt.settings, settings)
+
+
+def was_guarded(run: PhaseRun, annotations: Mapping[str, str]) -> bool:
+    """Whether a phase was measured on each of the evaluation sets that guard now."""
+    guards = (key for key in annotations if key.startswith(GUARDING))
+    return all(run.annotations.get(key) == annotations[key] for key in guards)
 
 
 def record_at(state: State, place: Place | None) -> EpochRecord | None:
