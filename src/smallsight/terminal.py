@@ -82,6 +82,7 @@ class Terminal:
     def command(self, title: str, line: str) -> None:
         """A command that can be pasted: it stays in one line, however narrow the terminal is."""
         self._line((f"{title}:", "bold"))
+        self._log.line(line)
         self.console.print(Text(visible(line)), soft_wrap=True)
 
     def epoch(self, record: EpochRecord, best: float) -> None:
