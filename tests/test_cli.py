@@ -114,7 +114,11 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (optimize("dataset.coco_val_path=${NOT_SET}/valid"), "the environment variable NOT_SET is not set"),
     (optimize("dataset.coco_val_path="), "dataset.coco_val_path: not given"),
     (optimize("dataset.category_name=puck"), "puck"),
-    (optimize("model.rfdetr_size=base", "model.detector=rfdetr"), "RF-DETR base needs a multiple of 56; got 96."),
+    (optimize("model.rfdetr_size=base", "model.detector=rfdetr"), "RF-DETR base has 300 queries"),
+    (
+        optimize("model.rfdetr_size=base", "model.detector=rfdetr", "training.resolution=300"),
+        "RF-DETR base needs a multiple of 56; got 300.",
+    ),
     (optimize("--budget", "ten"), "--budget: got 'ten', expected a time such as 90s, 20m or 8h."),
     (optimize("--budget", "0s"), "--budget: got '0s'"),
     (optimize("--budget", "nans"), "--budget: got 'nans'"),

@@ -43,7 +43,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 def inputs(folder: Path, **evaluation: object) -> Inputs:
     config = Config.model_validate({"evaluation": {"replicates": 200, **evaluation}})
-    return Inputs(config, "run.yaml", Plan(), read_coco(folder / "valid"), folder, Origin(), (), ())
+    return Inputs(config, "run.yaml", Plan(), read_coco(folder / "valid"), folder, Origin(), (), (), ())
 
 
 @pytest.mark.parametrize(

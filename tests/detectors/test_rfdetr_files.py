@@ -223,7 +223,7 @@ def test_the_size_is_seen_from_the_shapes(size: str, sizes: tuple[str, ...], tmp
 def test_other_numbers_of_queries_are_refused(trained: RFDetrDetector, tmp_path: Path) -> None:
     content = best_total_of_1_3(trained)
     content["model"]["query_feat.weight"] = torch.zeros(10, 32)
-    with pytest.raises(CheckpointError, match=r"got \[10, 32\] for query_feat.weight, expected \[40, 32\]"):
+    with pytest.raises(CheckpointError, match=r"got \[10, 32\] for query_feat.weight, expected \[32, 32\]"):
         start_from(read_rfdetr_file(written(tmp_path, content)), trained)
 
 

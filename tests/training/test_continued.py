@@ -18,6 +18,7 @@ from smallsight.errors import CheckpointError, ConfigError, Interrupted
 from smallsight.training.checkpoint import load_checkpoint, previous_of
 from smallsight.training.fit import run_attempt
 from smallsight.training.loader import BatchParts, EpochSamples
+from smallsight.training.memory import STEPS
 from smallsight.training.module import LossMeter, NotANumber, TrainingModule, accumulation_share
 from smallsight.training.state import TrainingState
 from training.frames import attempt_spec, tiny_settings, write_data
@@ -156,7 +157,7 @@ def test_a_loss_that_is_no_number_goes_on_from_before_with_another_rate(
         nonlocal count
         count += 1
         whole = losses(self, *arguments)
-        bad = count == 5  # the probe is the first; the fourth batch
+        bad = count == STEPS + 4  # the probe takes the first; the fourth batch
         return dataclasses.replace(whole, parts={k: v * float("inf") for k, v in whole.parts.items()}) if bad else whole
 
     monkeypatch.setattr(NanoDetector, "losses", broken)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,14 +13,13 @@ from smallsight.detectors.nano import NanoDetector
 from smallsight.training import memory
 from smallsight.training.failures import is_out_of_memory
 from smallsight.training.loader import Batch
+from smallsight.training.machine import resident_mb
 from smallsight.training.memory import (
     Probe,
     largest_batch,
     limit_mb,
-    peak_resident_mb,
     probe,
     refuse_above,
-    resident_mb,
 )
 
 CPU = torch.device("cpu")
@@ -121,14 +119,8 @@ def test_the_probe_takes_what_a_training_does_beside_its_activations(detector: N
     assert 590 < found.peak_mb - before < 800, "and the checkpoint beside them"
 
 
-def test_the_peak_is_that_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system hands a process's peak on to those that it starts."""
-    monkeypatch.setattr(memory.resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=10**9))
-    assert resident_mb() * 0.9 < peak_resident_mb() < 10**5
-
-
 def test_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_available_mb", lambda: 1000.0)
+    monkeypatch.setattr(memory, "available_mb", lambda: 1000.0)
     monkeypatch.setattr(memory, "resident_mb", lambda: 250.0)
     assert limit_mb(CPU, None) == limit_mb(CPU, 1e9) == 1250.0
     assert limit_mb(CPU, 50.0) == 50.0

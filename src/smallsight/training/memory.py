@@ -6,11 +6,8 @@ Without a probe, a step that is too large comes when its scale happens to be dra
 from __future__ import annotations
 
 import contextlib
-import resource
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,6 +15,7 @@ from torch import Tensor
 from smallsight.detectors.base import Detector
 from smallsight.training.failures import is_out_of_memory
 from smallsight.training.loader import Batch
+from smallsight.training.machine import available_mb, peak_resident_mb, resident_mb
 
 RESERVE = 0.1
 """Share of the limit that a batch chosen by `largest_batch`, and frames that are kept, leave free."""
@@ -27,8 +25,6 @@ CHECKPOINT_COPIES = 2 + OPTIMIZER_COPIES
 """A checkpoint holds weights, average and what the optimizer keeps; it is put together in memory."""
 STEPS = 2
 """The gradients of the first step are there while the second one runs, as they are in a training."""
-_KB = 1024 / 1e6
-"""What Linux calls kB, in MB."""
 
 
 @dataclass(frozen=True)
@@ -52,44 +48,15 @@ def limit_mb(device: torch.device, budget_mb: float | None) -> float:
 
     Args:
         device: CUDA: what the driver calls free, and what this process has taken of the rest. Else: the same of the
-            machine's memory.
+            memory of the machine, or of the container.
         budget_mb: the user's own limit, where it is lower.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         there = (free + torch.cuda.memory_reserved(device)) / 1e6
     else:
-        there = _available_mb() + resident_mb()
+        there = available_mb() + resident_mb()
     return min(there, budget_mb) if budget_mb else there
-
-
-def _available_mb() -> float:
-    """What Linux calls available; elsewhere there is no telling, and nothing is refused for it."""
-    return _linux_mb("/proc/meminfo", "MemAvailable", float("inf"))
-
-
-def resident_mb() -> float:
-    """Memory of this process that lies in RAM now."""
-    return _linux_mb("/proc/self/status", "VmRSS", _most_mb())
-
-
-def peak_resident_mb() -> float:
-    """The highest it has been in this process; what the system counts for it holds that of its parent as well."""
-    return _linux_mb("/proc/self/status", "VmHWM", _most_mb())
-
-
-def _most_mb() -> float:
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / 1e6 if sys.platform == "darwin" else most * _KB
-
-
-def _linux_mb(file: str, key: str, elsewhere: float) -> float:
-    """A figure that Linux tells; `elsewhere` where there is no such file."""
-    try:
-        lines = Path(file).read_text().splitlines()
-    except OSError:
-        return elsewhere
-    return next((int(line.split()[1]) * _KB for line in lines if line.startswith(f"{key}:")), elsewhere)
 
 
 def peak_mb(device: torch.device) -> float:
