@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import pickle
+import re
 import shutil
 import struct
 import tempfile
@@ -22,7 +24,13 @@ UNREADABLE = (
 
 
 def why(error: BaseException) -> str:
-    """The first line of what an error says, or else its type's name."""
+    """The first line of what an error says, or else its type's name; of a refused pickle, what it asks for.
+
+    PyTorch's own words on a refused pickle advise to load it with code of the file's run, coloured for a terminal.
+    """
+    if isinstance(error, pickle.UnpicklingError):
+        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+        return f"it asks for {wanted[1]} to be run" if wanted else "it is no pickle of plain values"
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 

@@ -27,6 +27,8 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 _Factor = Annotated[float, Field(gt=0, le=4)]
 _Enlargement = Annotated[float, Field(ge=1, le=4)]
 _Reduction = Annotated[float, Field(ge=0.5, le=1)]
+_Output = Annotated[int, Field(ge=0, le=100_000)]
+_OUTPUTS = "names of classes with output numbers, such as {ball: 1}"
 _DEVICES = "auto, cpu, cuda, cuda:0 (or another number) or mps"
 _SETS = "names with folders, such as {night: data/night}, or as an override evaluation.sets.night=data/night"
 _SET = "a folder, or keys such as {path: data/night, guards: true}"
@@ -211,7 +213,11 @@ class Augmentation(Section):
 
 
 class Model(Section):
-    """The detector. Keys from `architecture` on have no effect and are accepted from older files."""
+    """The detector. Keys from `architecture` on have no effect and are accepted from older files.
+
+    `class_outputs` says which output of a foreign checkpoint's class head each class is, from 0; without it the file
+    says so, or the outputs are tried on labelled frames.
+    """
 
     detector: Literal["nano", "rfdetr"] = "nano"
     width: Annotated[float, Field(gt=0, le=8)] = 1.0
@@ -219,6 +225,7 @@ class Model(Section):
     rfdetr_size: Literal["tiny", "nano", "small", "medium", "base", "large"] = "base"
     num_classes: _Positive | None = None
     pretrained: Annotated[bool | str, Field(description="true, false or a file with weights")] = False
+    class_outputs: Annotated[dict[str, _Output] | None, Field(description=_OUTPUTS)] = None
     remap_mscoco_category: bool = False
     architecture: str | None = None
     backbone: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import torch
 from torch import Tensor
 
 from smallsight.config import build_config
-from smallsight.detectors.build import build_detector
+from smallsight.detectors.build import build_detector, descriptions_of, refuse_other_network
+from smallsight.detectors.foreign import ForeignFile, read_foreign
 from smallsight.detectors.rfdetr import RFDetrDetector
-from smallsight.detectors.rfdetr_files import RFDetrFile, read_rfdetr_file
-from smallsight.detectors.rfdetr_weights import as_checkpoint, start_from
+from smallsight.detectors.rfdetr_files import numbering, sizes
 from smallsight.errors import CheckpointError, ConfigError
+from smallsight.training.start import as_checkpoint
 
 State = dict[str, Tensor]
 OPTIMIZER = {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.zeros(2)}}, "param_groups": [{"params": [0]}]}
@@ -105,10 +107,10 @@ def written(folder: Path, content: Any) -> Path:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_gives_its_weights_and_what_it_knows(name: str, trained: RFDetrDetector, tmp_path: Path) -> None:
-    file = read_rfdetr_file(written(tmp_path, FORMATS[name](trained)))
-    assert file.class_names == ("ball",) and file.resolution == 1120 and file.sizes == ("tiny",)
+    file = read_foreign(written(tmp_path, FORMATS[name](trained)))
+    assert file.class_names == ("ball",) and file.resolution == 1120 and sizes(file) == ("tiny",)
     assert file.epoch == (None if "total" in name else 39)
-    assert file.numbering == ("category_id" if name.endswith("1_3") else "position")
+    assert numbering(file) == ("category_id" if name.endswith("1_3") else "position")
     for key, value in weights(trained).items():
         assert torch.equal(file.model[key], value), key
     whole = name in ("checkpoint_of_1_3", "last_of_1_11")
@@ -124,10 +126,12 @@ def test_every_format_gives_its_weights_and_what_it_knows(name: str, trained: RF
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_detector_goes_on_as_the_file_left_it(name: str, trained: RFDetrDetector, tmp_path: Path) -> None:
     """The detections are the same; the raw and the averaged weights stay apart; the class keeps its output."""
-    file = read_rfdetr_file(written(tmp_path, FORMATS[name](trained)))
+    file = read_foreign(written(tmp_path, FORMATS[name](trained)))
     fresh = RFDetrDetector(("ball",), size="tiny").eval()
     before = {key: value.clone() for key, value in fresh.state_dict().items()}
-    start = start_from(file, fresh, category_ids=(0,))
+    outputs = fresh.class_outputs(file, (0,), None)
+    start = fresh.start_from(file, outputs.taken)
+    assert outputs.is_known and outputs.taken == (0,)
     assert all(torch.equal(before[key], value) for key, value in fresh.state_dict().items())
     content = as_checkpoint(file, start, fresh, 560)
     assert {"detector", "class_names", "resolution", "epoch", "model", "ema_model"} <= set(content)
@@ -141,45 +145,82 @@ def test_a_detector_goes_on_as_the_file_left_it(name: str, trained: RFDetrDetect
     assert torch.allclose(moved, torch.full_like(moved, 0.25 if file.average is not None else 0.0))
 
 
+STRIPPED: dict[str, Callable[[RFDetrDetector], Any]] = {
+    "two sets of weights": lambda d: {"model": weights(d), "ema_model": weights(d, 0.25), "epoch": 38},
+    "plain settings": lambda d: {"model": weights(d), "args": vars(old_args()), "epoch": 38},
+    "model_state_dict": lambda d: {"epoch": 38, "model_state_dict": weights(d), "optimizer_state_dict": OPTIMIZER},
+    "state_dict": lambda d: {"state_dict": {f"module.{key}": value for key, value in weights(d).items()}},
+    "bare": weights,
+    "bare, wrapped twice": lambda d: {f"_orig_mod.model.{key}": value for key, value in weights(d).items()},
+}
+
+
+@pytest.mark.parametrize("name", STRIPPED)
+def test_a_stripped_file_does_not_say_how_its_outputs_are_numbered(
+    name: str, trained: RFDetrDetector, tmp_path: Path
+) -> None:
+    file = read_foreign(written(tmp_path, STRIPPED[name](trained)))
+    assert set(file.model) == set(weights(trained)) and numbering(file) == "unknown"
+    assert descriptions_of(file) == [{"detector": "rfdetr", "size": "tiny"}]
+    assert file.epoch == (None if name.startswith(("state", "bare")) else 39)
+    outputs = trained.class_outputs(file, (1,), None)
+    assert not outputs.is_known and outputs.count == 2
+
+
+@pytest.mark.parametrize("output", [0, 1])
+def test_of_a_stripped_file_the_trained_output_shows_in_the_biases(
+    output: int, trained: RFDetrDetector, tmp_path: Path
+) -> None:
+    """Objects raise an output's bias above the value that it starts from, background lowers the others'."""
+    content = {"model": weights(trained)}
+    for key in [key for key in content["model"] if "class_embed" in key and key.endswith("bias")]:
+        content["model"][key] = torch.tensor([-4.42, -4.69] if output == 0 else [-4.69, -4.42])
+    outputs = trained.class_outputs(read_foreign(written(tmp_path, content)), (1,), None)
+    assert outputs.taken == (output,) and "bias" in outputs.note and not outputs.is_known
+
+
 @pytest.mark.parametrize(
-    ("numbering", "known", "outputs", "names", "category_ids", "expected"),
+    ("rule", "known", "outputs", "names", "category_ids", "expected", "is_known"),
     [
         # up to 1.4: the category's id, whatever the position; Roboflow's parent has id 0
-        ("category_id", ["ball"], 2, ["ball"], (1,), (1,)),
-        ("category_id", ["ball"], 2, ["ball"], (0,), (0,)),
-        ("category_id", ["ball"], 3, ["ball"], (1,), (1,)),
-        ("category_id", ["ball"], 3, ["ball"], None, (1,)),
-        ("category_id", ["ball", "player"], 4, ["player", "ball"], (2, 1), (2, 1)),
-        ("category_id", ["ball"], 2, ["ball"], (7,), (None,)),
+        ("category_id", ["ball"], 2, ["ball"], (1,), (1,), True),
+        ("category_id", ["ball"], 2, ["ball"], (0,), (0,), True),
+        ("category_id", ["ball"], 3, ["ball"], (1,), (1,), True),
+        ("category_id", ["ball"], 3, ["ball"], None, (1,), True),
+        ("category_id", ["ball", "player"], 4, ["player", "ball"], (2, 1), (2, 1), True),
+        ("category_id", ["ball"], 2, ["ball"], (7,), (None,), False),
         # since 1.5: the position, after a parent that the head has an output for
-        ("position", ["ball"], 2, ["ball"], (1,), (0,)),
-        ("position", ["ball"], 3, ["ball"], (1,), (1,)),
-        ("position", ["ball"], 3, ["ball"], (0,), (0,)),
-        ("position", ["ball", "player"], 3, ["player"], (2,), (1,)),
-        ("position", ["ball", "player"], 3, ["player", "referee"], (1, 2), (1, None)),
+        ("position", ["ball"], 2, ["ball"], (1,), (0,), True),
+        ("position", ["ball"], 3, ["ball"], (1,), (1,), True),
+        ("position", ["ball"], 3, ["ball"], (0,), (0,), True),
+        ("position", ["ball", "player"], 3, ["player"], (2,), (1,), True),
+        ("position", ["ball", "player"], 3, ["player", "referee"], (1, 2), (1, None), False),
         # one class is one class, whatever its name; without names the counts have to fit
-        ("position", ["football"], 2, ["ball"], (1,), (0,)),
-        ("position", [], 2, ["ball"], (1,), (0,)),
-        ("position", [], 91, ["ball"], (1,), (None,)),
-        ("position", ["person", "car"], 3, ["ball"], (1,), (None,)),
+        ("position", ["football"], 2, ["ball"], (1,), (0,), True),
+        ("position", [], 2, ["ball"], (1,), (0,), True),
+        ("position", [], 91, ["ball"], (1,), (None,), False),
+        ("position", ["person", "car"], 3, ["ball"], (1,), (None,), True),
     ],
 )
 def test_which_output_of_the_head_is_which_class(
-    numbering: Any,
+    rule: str,
     known: list[str],
     outputs: int,
     names: list[str],
     category_ids: tuple[int, ...] | None,
     expected: tuple[int | None, ...],
+    is_known: bool,
     trained: RFDetrDetector,
 ) -> None:
     found = weights(trained)
     for key in [key for key in found if "class_embed." in key]:
         found[key] = torch.stack([torch.full_like(found[key][0], float(at)) for at in range(outputs)])
-    file = RFDetrFile(Path("f.pth"), found, None, tuple(known), numbering, 5, 1120, ("tiny",), ())
+    by_id = rule == "category_id"
+    file = ForeignFile(Path("f.pth"), found, None, tuple(known), has_namespace=by_id, by_lightning=not by_id)
     detector = RFDetrDetector(names, size="tiny")
-    start = start_from(file, detector, category_ids)
-    assert start.outputs == expected and "class head" in start.notes[0]
+    decided = detector.class_outputs(file, category_ids, None)
+    assert (decided.taken, decided.is_known) == (expected, is_known) and "class head" in decided.note
+    start = detector.start_from(file, decided.taken)
     for head in ("class_embed", "transformer.enc_out_class_embed.1"):
         bias, own = start.model[f"model.{head}.bias"], detector.state_dict()[f"model.{head}.bias"]
         assert bias[:-1].tolist() == [float(own[0]) if at is None else at for at in expected]
@@ -187,10 +228,13 @@ def test_which_output_of_the_head_is_which_class(
 
 
 def test_the_user_may_say_which_output_it_is(trained: RFDetrDetector, tmp_path: Path) -> None:
-    file = read_rfdetr_file(written(tmp_path, checkpoint_of_1_3(trained)))
-    assert start_from(file, trained, (1,), outputs=(0,)).outputs == (0,)
-    with pytest.raises(CheckpointError, match=r"outputs 0 to 1; got \[2\]"):
-        start_from(file, trained, (1,), outputs=(2,))
+    file = read_foreign(written(tmp_path, checkpoint_of_1_3(trained)))
+    asked = trained.class_outputs(file, (1,), {"ball": 0})
+    assert asked.taken == (0,) and asked.is_known and "model.class_outputs" in asked.note
+    with pytest.raises(CheckpointError, match=r"outputs 0 to 1; got 2 in model.class_outputs"):
+        trained.class_outputs(file, (1,), {"ball": 2})
+    with pytest.raises(CheckpointError, match=r"names outputs for player; expected one for each of ball"):
+        trained.class_outputs(file, (1,), {"player": 0})
 
 
 def test_learnt_positions_come_onto_our_grid(trained: RFDetrDetector, tmp_path: Path) -> None:
@@ -199,8 +243,7 @@ def test_learnt_positions_come_onto_our_grid(trained: RFDetrDetector, tmp_path: 
     key = "backbone.0.encoder.encoder.embeddings.position_embeddings"
     ramp = torch.linspace(0, 1, 12).view(1, 1, 12, 1).expand(1, 12, 12, 384).reshape(1, 144, 384)
     content["model"][key] = torch.cat([torch.full((1, 1, 384), 5.0), ramp], dim=1)
-    file = read_rfdetr_file(written(tmp_path, content))
-    start = start_from(file, trained, (0,))
+    start = trained.start_from(read_foreign(written(tmp_path, content)), (0,))
     found = start.model[f"model.{key}"]
     assert found.shape == (1, 37, 384) and bool((found[:, 0] == 5).all())
     row = found[0, 1:7, 0]
@@ -209,22 +252,25 @@ def test_learnt_positions_come_onto_our_grid(trained: RFDetrDetector, tmp_path: 
 
 
 def test_another_size_is_refused_with_the_key_to_set(trained: RFDetrDetector, tmp_path: Path) -> None:
-    file = read_rfdetr_file(written(tmp_path, best_total_of_1_3(trained)))
-    with pytest.raises(CheckpointError, match=r"holds RF-DETR tiny; got nano .* Set model.rfdetr_size=tiny"):
-        start_from(file, RFDetrDetector(("ball",), size="nano"))
+    file = read_foreign(written(tmp_path, best_total_of_1_3(trained)))
+    with pytest.raises(CheckpointError, match=r"rfdetr_size tiny; got nano .* Set model.rfdetr_size=tiny"):
+        refuse_other_network(file, build_config({"model": {"rfdetr_size": "nano"}}, "run.yaml"))
+    with pytest.raises(CheckpointError, match=r"holds a rfdetr detector; got nano .* set model.detector=rfdetr"):
+        refuse_other_network(file, build_config({}, "run.yaml"))
+    refuse_other_network(file, configured(False))
 
 
-@pytest.mark.parametrize(("size", "sizes"), [("base", ("base",)), ("medium", ("medium",)), ("small", ("small",))])
-def test_the_size_is_seen_from_the_shapes(size: str, sizes: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "expected"), [("base", ("base",)), ("medium", ("medium",)), ("small", ("small",))])
+def test_the_size_is_seen_from_the_shapes(size: str, expected: tuple[str, ...], tmp_path: Path) -> None:
     model = weights(RFDetrDetector(("ball",), size=size))
-    assert read_rfdetr_file(written(tmp_path, {"model": model})).sizes == sizes
+    assert sizes(read_foreign(written(tmp_path, {"model": model}))) == expected
 
 
 def test_other_numbers_of_queries_are_refused(trained: RFDetrDetector, tmp_path: Path) -> None:
     content = best_total_of_1_3(trained)
     content["model"]["query_feat.weight"] = torch.zeros(10, 32)
     with pytest.raises(CheckpointError, match=r"got \[10, 32\] for query_feat.weight, expected \[32, 32\]"):
-        start_from(read_rfdetr_file(written(tmp_path, content)), trained)
+        trained.start_from(read_foreign(written(tmp_path, content)), (0,))
 
 
 class _Spell:
@@ -240,7 +286,7 @@ def test_a_file_that_wants_to_run_code_is_refused(
     monkeypatch.chdir(tmp_path)
     path = written(tmp_path, best_total_of_1_3(trained) | {"args": old_args(spell=_Spell())})
     with pytest.raises(CheckpointError, match=r"asks for \w+\.mkdir to be run .* refused"):
-        read_rfdetr_file(path)
+        read_foreign(path)
     assert not (tmp_path / "cast").exists()
 
 
@@ -249,11 +295,13 @@ def test_a_file_that_is_none_says_so(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"weights.pth: "):
-        read_rfdetr_file(path)
+        read_foreign(path)
     with pytest.raises(CheckpointError, match="no such file"):
-        read_rfdetr_file(tmp_path / "absent.pth")
-    with pytest.raises(CheckpointError, match="no weights of RF-DETR"):
-        read_rfdetr_file(written(tmp_path, {"model": {"stem.weight": torch.zeros(2)}}))
+        read_foreign(tmp_path / "absent.pth")
+    with pytest.raises(CheckpointError, match="no detector that this version knows"):
+        descriptions_of(read_foreign(written(tmp_path, {"model": {"stem.weight": torch.zeros(2)}})))
+    with pytest.raises(CheckpointError, match=r"holds no weights; got epoch, loss at the top"):
+        read_foreign(written(tmp_path, {"epoch": 3, "loss": 0.5}))
 
 
 # Pretrained weights of a configuration

@@ -13,7 +13,7 @@ import typer
 from smallsight.background import Background, as_lines, go_on_alone
 from smallsight.cli.data import convert, doctor, split, synth
 from smallsight.cli.messages import errors_as_messages, say
-from smallsight.cli.options import AsJson, Html, no_folder
+from smallsight.cli.options import AsJson, Html, Weights, no_folder, output_numbers
 from smallsight.errors import EXIT_DONE, ConfigError, Interrupted
 from smallsight.run_log import own_version
 from smallsight.signals import cause_of, handle_stops
@@ -112,7 +112,7 @@ def join(
 
 @app.command()
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="Any checkpoint that smallsight wrote.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Any checkpoint that training can start from.")],
     data: Annotated[Path, typer.Argument(help="Folder with images and _annotations.coco.json.")],
     resolution: Annotated[int | None, typer.Option(help="Input size, px; the checkpoint's own by default.")] = None,
     max_dets: Annotated[int, typer.Option(help="Detections per image that count.")] = 100,
@@ -122,7 +122,15 @@ def evaluate(
         Path | None,
         typer.Option("--results", metavar="FILE", callback=no_folder, help="Write the detections as COCO results."),
     ] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Use the trained weights instead of their average (EMA).")] = False,
+    weights: Annotated[
+        Weights,
+        typer.Option("--weights", help="raw: as trained; average: their EMA; judged: the better ones."),
+    ] = Weights.JUDGED,
+    raw: Annotated[bool, typer.Option("--raw", hidden=True, help="As --weights raw.")] = False,
+    class_outputs: Annotated[
+        list[str] | None,
+        typer.Option("--class-outputs", metavar="CLASS=N", help="Output of a foreign head; once per class."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a checkpoint on a COCO folder."""
@@ -134,13 +142,16 @@ def evaluate(
         resolution=resolution,
         max_dets=max_dets,
         centre_hit_px=centre_hit_px,
-        raw=raw,
+        weights="raw" if raw else weights.value,
+        class_outputs=output_numbers(class_outputs) if class_outputs else None,
         device=device,
         results=results,
     )
     if as_json:
         typer.echo(json.dumps(metrics, indent=1))
         return
+    for note in metrics["notes"]:
+        say(f"Given checkpoint: {note}.")
     for name, item in metrics["metrics"].items():
         value = "n/a" if item["value"] is None else f"{item['value']:.3f}"
         interval = "" if item["low"] is None else f"  [{item['low']:.3f}, {item['high']:.3f}]"

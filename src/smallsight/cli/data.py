@@ -116,7 +116,7 @@ def doctor(
     if checkpoint is not None:
         from smallsight.training.measure import predictor
 
-        predict = predictor(checkpoint)
+        predict = predictor(checkpoint, resolution=resolution)
     settings = Config() if config is None else load_config(config).config
     options = Options(settings, resolution, pattern=pattern, predict=predict)
     if not show(data, options, html, as_json=as_json).sound:

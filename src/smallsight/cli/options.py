@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from smallsight.errors import InputError
+from smallsight.errors import ConfigError, InputError
 
 Pattern = Annotated[
     str | None, typer.Option(metavar="REGEX", help="Finds the match or clip in a file name (its first group).")
@@ -25,3 +27,26 @@ Html = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", callback=no_folder, help="Write a page with pictures there.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+class Weights(str, Enum):
+    """Which of a checkpoint's two sets of weights."""
+
+    JUDGED = "judged"
+    AVERAGE = "average"
+    RAW = "raw"
+
+
+def output_numbers(texts: Sequence[str]) -> dict[str, int]:
+    """`CLASS=N` texts as outputs of a class head by class name.
+
+    Raises:
+        ConfigError: one is of another form.
+    """
+    found = {}
+    for text in texts:
+        name, equals, number = text.rpartition("=")
+        if not (name and equals and number.isdigit()):
+            raise ConfigError(f"--class-outputs: got {text!r}, expected CLASS=N, for example ball=1.")
+        found[name] = int(number)
+    return found

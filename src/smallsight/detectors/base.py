@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from smallsight.detectors.foreign import ClassOutputs, ForeignFile, Start
 from smallsight.records import Detections
 
 
@@ -98,6 +99,31 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def description(self) -> Mapping[str, Any]:
         """What is needed, beside the weights, to build this detector again; plain JSON values."""
+
+    @abstractmethod
+    def class_outputs(
+        self, file: ForeignFile, category_ids: Sequence[int] | None, wanted: Mapping[str, int] | None
+    ) -> ClassOutputs:
+        """Which output of a file's class head each class of this detector goes on with.
+
+        Args:
+            file: of this detector's network.
+            category_ids: the annotation file's id of each class; None where there are no annotations.
+            wanted: outputs by class name, where the user names them.
+        Raises:
+            CheckpointError: the user names a class or an output that is not there.
+        """
+
+    @abstractmethod
+    def start_from(self, file: ForeignFile, outputs: Sequence[int | None]) -> Start:
+        """Complete states with the weights of a file in them; the detector itself, with fresh weights, stays as it is.
+
+        Args:
+            file: of this detector's network.
+            outputs: by class, which output of the file's head it goes on with; None starts anew.
+        Raises:
+            CheckpointError: weights that are missing or of another shape.
+        """
 
 
 def over_processes(sums: Tensor) -> tuple[Tensor, int]:

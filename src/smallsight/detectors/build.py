@@ -11,6 +11,7 @@ import torch
 
 from smallsight.config import Config, refuse_unavailable
 from smallsight.detectors.base import Detector
+from smallsight.detectors.foreign import ForeignFile, read_foreign
 from smallsight.errors import CheckpointError
 from smallsight.rfdetr_sizes import INSTALL, is_installed
 
@@ -41,7 +42,7 @@ def build_detector(
         return _nano(class_names, model.width, model.flip_average, config.training.seed)
     detector = _rfdetr(class_names, model.rfdetr_size, config.training.seed, activation_checkpointing)
     if pretrained and model.pretrained:
-        _put_pretrained(detector, model.pretrained, model.rfdetr_size, source)
+        _put_pretrained(detector, model.pretrained, config, source)
     return detector
 
 
@@ -66,6 +67,49 @@ def detector_from_description(description: Mapping[str, Any], where: str) -> Det
     raise CheckpointError(f"{where}: holds a {kind!r} detector; this version knows: nano, rfdetr.")
 
 
+def descriptions_of(file: ForeignFile) -> list[dict[str, Any]]:
+    """The detectors whose network a foreign file can be of, likeliest first, without their class names.
+
+    Raises:
+        CheckpointError: none that this version builds.
+    """
+    from smallsight.detectors import nano, rfdetr_files
+
+    found = nano.descriptions(file) or rfdetr_files.descriptions(file)
+    if not found:
+        raise CheckpointError(
+            f"{file.path}: holds no detector that this version knows; expected RF-DETR or the embedded detector. "
+            "Give a checkpoint of smallsight or of RF-DETR."
+        )
+    return found
+
+
+def refuse_other_network(file: ForeignFile, config: Config) -> None:
+    """Make sure that a foreign file is of the configured detector's network.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    found, model = descriptions_of(file), config.model
+    kind = found[0]["detector"]
+    if kind != model.detector:
+        raise CheckpointError(
+            f"{file.path}: holds a {kind} detector; got {model.detector} in model.detector. Give a checkpoint of "
+            f"{model.detector}, or set model.detector={kind}."
+        )
+    key, fact = _SIZE_KEYS[kind]
+    wanted, sizes = getattr(model, key), [each[fact] for each in found]
+    if wanted not in sizes:
+        raise CheckpointError(
+            f"{file.path}: holds the {kind} detector with {key} {' or '.join(map(str, sizes))}; got {wanted} in "
+            f"model.{key}. Set model.{key}={sizes[0]}."
+        )
+
+
+_SIZE_KEYS = {"nano": ("width", "width"), "rfdetr": ("rfdetr_size", "size")}
+"""How large a network is, by kind: the key of the configuration, and that of the description."""
+
+
 def _nano(class_names: Sequence[str], width: float, flip_average: bool, seed: int) -> Detector:
     from smallsight.detectors.nano import NanoDetector
 
@@ -82,15 +126,15 @@ def _rfdetr(class_names: Sequence[str], size: str, seed: int, activation_checkpo
         return RFDetrDetector(class_names, size=size, activation_checkpointing=activation_checkpointing)
 
 
-def _put_pretrained(detector: Detector, pretrained: bool | str, size: str, source: str) -> None:
+def _put_pretrained(detector: Detector, pretrained: bool | str, config: Config, source: str) -> None:
     """The weights of a file, or the published ones, in a detector; a head of other classes starts anew."""
-    from smallsight.detectors.rfdetr_files import read_rfdetr_file
-    from smallsight.detectors.rfdetr_weights import start_from
-
     if isinstance(pretrained, str):
         path = Path(pretrained).expanduser()
     else:
         from smallsight.detectors.rfdetr_download import published_weights
 
-        path = published_weights(size, source)
-    detector.load_state_dict(start_from(read_rfdetr_file(path), detector).average)
+        path = published_weights(config.model.rfdetr_size, source)
+    file = read_foreign(path)
+    refuse_other_network(file, config)
+    outputs = detector.class_outputs(file, None, config.model.class_outputs)
+    detector.load_state_dict(detector.start_from(file, outputs.taken).average)

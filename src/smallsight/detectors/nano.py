@@ -19,7 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smallsight.detectors import nano_files
 from smallsight.detectors.base import Detector, Losses, Target, over_processes
+from smallsight.detectors.foreign import ClassOutputs, ForeignFile, Start
 from smallsight.records import Detections
 
 WIDTHS = (16, 32, 64, 96)
@@ -30,6 +32,28 @@ CENTRE_SHARE = 0.3
 """A cell learns a box where the bump of the nearest object is at least this high."""
 MAX_DETECTIONS = 100
 MIN_SCORE = 0.01
+
+
+_WIDTHS_TRIED = (1.0, *(hundredths / 100 for hundredths in range(5, 801, 5)))
+"""Where a file does not say its width."""
+
+
+def _channels(width: float) -> tuple[int, ...]:
+    """At strides 2, 4, 8 and 16."""
+    return tuple(max(8, round(channels * width / 8) * 8) for channels in WIDTHS)
+
+
+def descriptions(file: ForeignFile) -> list[dict[str, Any]]:
+    """The embedded detector whose network a foreign file is of, without its classes; none where it is another's."""
+    layers = ("down2.0.weight", "down4.0.0.weight", "down8.0.0.weight", "down16.0.0.weight", "head.weight")
+    found = [file.model[name] for name in layers if name in file.model]
+    if len(found) < len(layers) or any(weight.ndim != 4 for weight in found):
+        return []
+    *downs, head = (len(weight) for weight in found)
+    width = next((w for w in _WIDTHS_TRIED if _channels(w) == tuple(downs)), None)
+    if width is None or head <= nano_files.BOX_OUTPUTS:
+        return []
+    return [{"detector": "nano", "width": width, "flip_average": False}]
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
@@ -69,7 +93,7 @@ class NanoDetector(Detector):
         self.class_names = tuple(class_names)
         self.width = width
         self.flip_average = flip_average
-        c2, c4, c8, c16 = (max(8, round(c * width / 8) * 8) for c in WIDTHS)
+        c2, c4, c8, c16 = _channels(width)
         self.down2 = _conv(3, c2, stride=2)
         self.down4 = nn.Sequential(_conv(c2, c4, stride=2), _Residual(c4))
         self.down8 = nn.Sequential(_conv(c4, c8, stride=2), _Residual(c8))
@@ -80,7 +104,7 @@ class NanoDetector(Detector):
         self.mix8 = _conv(c8, c8)
         self.mix4 = _conv(c4, c4)
         self.mix2 = nn.Sequential(_conv(c2, c2), _conv(c2, c2))
-        self.head = nn.Conv2d(c2, len(self.class_names) + 4, 1)
+        self.head = nn.Conv2d(c2, len(self.class_names) + nano_files.BOX_OUTPUTS, 1)
         nn.init.normal_(self.head.weight, std=0.01)
         bias = [math.log(PRIOR / (1 - PRIOR))] * len(self.class_names) + [0.0, 0.0, 1.0, 1.0]
         self.head.bias = nn.Parameter(torch.tensor(bias))
@@ -93,6 +117,14 @@ class NanoDetector(Detector):
             "width": self.width,
             "flip_average": self.flip_average,
         }
+
+    def class_outputs(
+        self, file: ForeignFile, category_ids: Sequence[int] | None, wanted: Mapping[str, int] | None
+    ) -> ClassOutputs:
+        return nano_files.class_outputs(file, self.class_names, wanted)
+
+    def start_from(self, file: ForeignFile, outputs: Sequence[int | None]) -> Start:
+        return nano_files.start_from(file, self.state_dict(), outputs)
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         matrices = [p for p in self.parameters() if p.ndim > 1]

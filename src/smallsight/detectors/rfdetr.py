@@ -27,7 +27,9 @@ with warnings.catch_warnings():
 
     from smallsight.detectors.rfdetr_criterion import ObjectCriterion, in_float32
 
+from smallsight.detectors import rfdetr_weights
 from smallsight.detectors.base import Detector, Losses, Target
+from smallsight.detectors.foreign import ClassOutputs, ForeignFile, Start
 from smallsight.records import Detections
 from smallsight.rfdetr_sizes import SIZES, RFDetrSize
 
@@ -88,6 +90,14 @@ class RFDetrDetector(Detector):
 
     def description(self) -> Mapping[str, Any]:
         return {"detector": "rfdetr", "size": self.size.name, "class_names": list(self.class_names)}
+
+    def class_outputs(
+        self, file: ForeignFile, category_ids: Sequence[int] | None, wanted: Mapping[str, int] | None
+    ) -> ClassOutputs:
+        return rfdetr_weights.class_outputs(file, self.class_names, category_ids, wanted)
+
+    def start_from(self, file: ForeignFile, outputs: Sequence[int | None]) -> Start:
+        return rfdetr_weights.start_from(file, self.state_dict(), outputs)
 
     def forward(self, images: Tensor) -> dict[str, Any]:
         """The library's outputs: logits and boxes of every query, of the intermediate layers and the proposals as well.

@@ -2,149 +2,137 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smallsight.detectors.base import Detector
-from smallsight.detectors.rfdetr_files import RFDetrFile, positional_side
-from smallsight.errors import CheckpointError
-from smallsight.rfdetr_sizes import SIZES
+from smallsight.detectors.foreign import (
+    ClassOutputs,
+    ForeignFile,
+    Start,
+    common_notes,
+    does_not_fit,
+    listed,
+    outputs_asked_for,
+)
+from smallsight.detectors.rfdetr_files import numbering, positional_side
 
 _PREFIX = "model."
 _HEADS = ("class_embed.", "transformer.enc_out_class_embed.")
 _POSITIONS = "embeddings.position_embeddings"
 _MADE_ANEW = ("_kp_active_mask",)
 """Entries that later versions added and that hold nothing for boxes."""
-
-
-@dataclass(frozen=True, eq=False)
-class Start:
-    """What a foreign file gives a detector to start from.
-
-    Attributes:
-        model, average: complete states of the detector.
-        outputs: for each class, which output of the file's head it goes on with; None for one that starts anew.
-        notes: in words, what was decided and what does not carry over.
-    """
-
-    model: dict[str, Tensor]
-    average: dict[str, Tensor]
-    outputs: tuple[int | None, ...]
-    notes: tuple[str, ...]
-
-
-def start_from(
-    file: RFDetrFile,
-    detector: Detector,
-    category_ids: Sequence[int] | None = None,
-    outputs: Sequence[int] | None = None,
-) -> Start:
-    """The states of `detector` with the weights of a file in them; the detector itself stays as it is.
-
-    Args:
-        file: of the same size.
-        detector: an RF-DETR with fresh weights.
-        category_ids: the annotation file's id of each of the detector's classes; files up to 1.4 are numbered by it.
-        outputs: which output of the file's head each class is, where the user says so.
-    Raises:
-        CheckpointError: another size; weights that are missing or of another shape; an output that is not there.
-    """
-    size = str(detector.description()["size"])
-    file.refuse_other_size(size)
-    taken, note = _outputs(file, detector.class_names, category_ids, outputs)
-    fresh = {key.removeprefix(_PREFIX): value for key, value in detector.state_dict().items()}
-    model = _fitted(file, file.model, fresh, taken)
-    average = model if file.average is None else _fitted(file, file.average, fresh, taken)
-    notes = [note, *file.left_behind]
-    if file.average is None:
-        notes.append("no average (EMA) in the file: the average starts from its weights")
-    if file.epoch is None:
-        notes.append("no epoch in the file: it counts as 0; checkpoint.start_epoch says otherwise")
-    side = SIZES[size].positional_side
-    if positional_side(file.model) != side:
-        notes.append(f"its grid of positions was {positional_side(file.model)} wide and is resampled to {side}")
-    return Start(_prefixed(model), _prefixed(average), taken, tuple(notes))
-
-
-def as_checkpoint(file: RFDetrFile, start: Start, detector: Detector, resolution: int) -> dict[str, Any]:
-    """A file as the content of a lightweight checkpoint of ours.
-
-    Args:
-        resolution: px, taken where the file does not say.
-    """
-    return {
-        "detector": dict(detector.description()),
-        "class_names": list(detector.class_names),
-        "resolution": file.resolution or resolution,
-        "epoch": file.epoch or 0,
-        "model": start.model,
-        "ema_model": start.average,
-        "metrics": {},
-    }
-
-
-def _prefixed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{_PREFIX}{key}": value.clone() for key, value in state.items()}
-
-
-def _outputs(
-    file: RFDetrFile, names: Sequence[str], category_ids: Sequence[int] | None, wanted: Sequence[int] | None
-) -> tuple[tuple[int | None, ...], str]:
-    """Which output of the file's head each class goes on with, and a sentence on it."""
-    last = file.outputs - 1
-    if wanted is not None:
-        if len(wanted) != len(names) or not all(0 <= output <= last for output in wanted):
-            raise CheckpointError(f"{file.path}: its head has the outputs 0 to {last}; got {list(wanted)} to take.")
-        return tuple(wanted), f"class head: output {_listed(wanted)} taken as asked for"
-    known = file.class_names
-    if known and not set(names) & set(known) and not len(names) == len(known) == 1:
-        return (None,) * len(names), f"class head: starts anew; the file knows {_listed(known)}, not {_listed(names)}"
-    if not known and last > len(names) + 1:
-        return (None,) * len(names), f"class head: starts anew; the file's is one of {last} classes without names"
-    found = tuple(_output(file, names, index, category_ids) for index in range(len(names)))
-    meant = [f"{name} is output {'anew' if at is None else at}" for name, at in zip(names, found, strict=True)]
-    return found, f"class head: {', '.join(meant)} of 0 to {last}, by the {_RULES[file.numbering]}"
-
-
+_PRIOR_BIAS = math.log(0.01 / 0.99)
+"""Of every output before training. Objects raise the bias of their class's output; background lowers the others'."""
 _RULES = {
     "category_id": "category id, as files up to RF-DETR 1.4 are numbered",
     "position": "position among the categories, as files since RF-DETR 1.5 are numbered",
 }
 
 
-def _output(file: RFDetrFile, names: Sequence[str], index: int, category_ids: Sequence[int] | None) -> int | None:
+def class_outputs(
+    file: ForeignFile,
+    names: Sequence[str],
+    category_ids: Sequence[int] | None,
+    wanted: Mapping[str, int] | None,
+) -> ClassOutputs:
+    """Which output of the file's head each class goes on with.
+
+    Args:
+        names: of the detector's classes.
+        category_ids: the annotation file's id of each class; files up to 1.4 are numbered by it.
+        wanted: outputs that the user names.
+    Raises:
+        CheckpointError: what the user names is not there.
+    """
+    count, known = len(file.model["class_embed.bias"]), file.class_names
+    if wanted is not None:
+        return outputs_asked_for(file, names, count, wanted)
+    anew: tuple[int | None, ...] = (None,) * len(names)
+    if known and not set(names) & set(known) and not len(names) == len(known) == 1:
+        words = f"class head: starts anew; the file knows {listed(known)}, not {listed(names)}"
+        return ClassOutputs(anew, count, True, words)
+    if not known and count > len(names) + 2:
+        words = f"class head: starts anew; the file's has {count} outputs without names"
+        return ClassOutputs(anew, count, False, words)
+    rule = numbering(file)
+    risen = _risen_outputs(file) if rule == "unknown" else ()
+    if len(risen) == len(names):
+        found, reason = risen, "the outputs whose bias rose in training"
+    else:
+        by_id = rule == "category_id"
+        found = tuple(_output(known, count, names, index, category_ids, by_id=by_id) for index in range(len(names)))
+        reason = f"the {_RULES['category_id' if by_id else 'position']}"
+    meant = [f"{name} is output {'anew' if at is None else at}" for name, at in zip(names, found, strict=True)]
+    words = f"class head: {', '.join(meant)} of 0 to {count - 1}, by {reason}"
+    return ClassOutputs(found, count, rule != "unknown" and None not in found, words)
+
+
+def _risen_outputs(file: ForeignFile) -> tuple[int | None, ...]:
+    """The outputs whose biases lie above the value that they start from in all heads, the others' below it."""
+    heads = [value for key, value in file.model.items() if key.startswith(_HEADS) and key.endswith("bias")]
+    above = torch.stack(heads) > _PRIOR_BIAS
+    return tuple(torch.nonzero(above[0]).flatten().tolist()) if bool((above == above[0]).all()) else ()
+
+
+def _output(
+    known: Sequence[str],
+    count: int,
+    names: Sequence[str],
+    index: int,
+    category_ids: Sequence[int] | None,
+    *,
+    by_id: bool,
+) -> int | None:
     """The output of one class.
 
     Up to 1.4 it is the category's id. From 1.5 to 1.9 it is the position among all categories of the annotation file, a
     parent that comes first (Roboflow's) included; the head is then larger than the list of class names. Since 1.10
     parents are left out.
     """
-    known, last = file.class_names, file.outputs - 1
     if known and names[index] in known:
         position = known.index(names[index])
     elif not known or len(known) == len(names) == 1:
         position = index
     else:
         return None
-    if file.numbering == "category_id":
+    if by_id:
         output = category_ids[index] if category_ids is not None else position + 1
     else:
-        parents = 0 if category_ids is not None and 0 in category_ids else max(0, last - len(known or names))
-        output = position + parents
-    return output if 0 <= output <= last else None
+        has_parents = category_ids is None or 0 not in category_ids
+        output = position + (max(0, count - 1 - len(known or names)) if has_parents else 0)
+    return output if 0 <= output < count else None
 
 
-def _listed(values: Sequence[object]) -> str:
-    return ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
+def start_from(file: ForeignFile, fresh: Mapping[str, Tensor], outputs: Sequence[int | None]) -> Start:
+    """A complete state for a detector with the weights of a file in it.
+
+    Args:
+        file: of the same size.
+        fresh: state of the detector, with fresh weights.
+        outputs: by class, which output of the file's head it goes on with; None starts anew.
+    Raises:
+        CheckpointError: weights that are missing or of another shape.
+    """
+    own = {key.removeprefix(_PREFIX): value for key, value in fresh.items()}
+    model = _fitted(file, file.model, own, outputs)
+    average = model if file.average is None else _fitted(file, file.average, own, outputs)
+    notes = [*common_notes(file)]
+    side = positional_side(own)
+    if positional_side(file.model) != side:
+        notes.append(f"its grid of positions was {positional_side(file.model)} wide and is resampled to {side}")
+    return Start(_prefixed(model), _prefixed(average), tuple(notes))
+
+
+def _prefixed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{_PREFIX}{key}": value.clone() for key, value in state.items()}
 
 
 def _fitted(
-    file: RFDetrFile, found: Mapping[str, Tensor], fresh: Mapping[str, Tensor], outputs: Sequence[int | None]
+    file: ForeignFile, found: Mapping[str, Tensor], fresh: Mapping[str, Tensor], outputs: Sequence[int | None]
 ) -> dict[str, Tensor]:
     """`found` in the shapes of `fresh`."""
     result = {}
@@ -157,11 +145,7 @@ def _fitted(
         elif value is not None and key.endswith(_POSITIONS):
             value = _resampled(value, own)
         if value is None or value.shape != own.shape:
-            got = "nothing" if value is None else list(value.shape)
-            raise CheckpointError(
-                f"{file.path}: does not fit; got {got} for {key}, expected {list(own.shape)}. "
-                "Was it trained with other settings of the network (queries, groups) than the size's own?"
-            )
+            raise does_not_fit(file, key, value, own)
         result[key] = value.to(own.dtype)
     return result
 

@@ -1,4 +1,4 @@
-"""What training starts from: a checkpoint of ours, or a file that RF-DETR's own training wrote."""
+"""What training starts from: a checkpoint of ours, or a file that another trainer wrote."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 from smallsight.config import Config
 from smallsight.data.coco import Dataset
 from smallsight.detectors.base import Detector
-from smallsight.detectors.rfdetr_files import read_rfdetr_file
-from smallsight.detectors.rfdetr_weights import as_checkpoint, start_from
+from smallsight.detectors.build import refuse_other_network
+from smallsight.detectors.foreign import ForeignFile, Start, read_foreign
 from smallsight.errors import CheckpointError
 from smallsight.training.checkpoint import check_classes, is_ours, load_checkpoint, refuse_missing
+from smallsight.training.class_outputs import settled
 
 
 def own_checkpoint(path: Path, start: Path | None) -> dict[str, Any] | None:
@@ -44,19 +45,42 @@ def read_start(
 
     Args:
         path: the file.
-        detector: that shall go on with it.
-        train: whose classes it learns.
+        detector: that shall go on with it, on its device.
+        train: whose classes it learns; class outputs that nobody knows are tried on some of its frames.
         config: of the run.
     Returns:
         At least what a lightweight checkpoint holds; and sentences on what was decided and what does not carry over.
     Raises:
         CheckpointError: it can't be read or does not fit.
     """
-    if config.model.detector != "rfdetr" or is_ours(path):
+    refuse_missing(path)
+    if is_ours(path):
         return _ours(path, detector.class_names, config), ()
-    file = read_rfdetr_file(path)
-    start = start_from(file, detector, train.category_ids)
-    return as_checkpoint(file, start, detector, config.training.resolution), start.notes
+    file = read_foreign(path)
+    refuse_other_network(file, config)
+    outputs = detector.class_outputs(file, train.category_ids, config.model.class_outputs)
+    outputs = settled(file, detector, outputs, train, config.training.resolution)
+    start = detector.start_from(file, outputs.taken)
+    return as_checkpoint(file, start, detector, config.training.resolution), (outputs.note, *start.notes)
+
+
+def as_checkpoint(file: ForeignFile, start: Start, detector: Detector, resolution: int) -> dict[str, Any]:
+    """A file as the content of a lightweight checkpoint of ours.
+
+    Args:
+        file: of the detector's network.
+        start: what the detector made of it.
+        resolution: px, where the file does not say.
+    """
+    return {
+        "detector": dict(detector.description()),
+        "class_names": list(detector.class_names),
+        "resolution": file.resolution or resolution,
+        "epoch": file.epoch or 0,
+        "model": start.model,
+        "ema_model": start.average,
+        "metrics": {},
+    }
 
 
 def _ours(path: Path, class_names: tuple[str, ...], config: Config) -> dict[str, Any]:
@@ -77,8 +101,8 @@ def epoch_of(path: Path, train: Dataset, config: Config) -> int:
         CheckpointError: it can't be read, or knows other classes.
     """
     refuse_missing(path)
-    if config.model.detector != "rfdetr" or is_ours(path):
+    if is_ours(path):
         return int(_ours(path, train.class_names, config)["epoch"])
-    file = read_rfdetr_file(path)
-    file.refuse_other_size(config.model.rfdetr_size)
+    file = read_foreign(path)
+    refuse_other_network(file, config)
     return file.epoch or 0

@@ -1,0 +1,70 @@
+"""Weights of the embedded detector that another trainer saved: which output is which class, what else differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from smallsight.detectors.foreign import (
+    ClassOutputs,
+    ForeignFile,
+    Start,
+    common_notes,
+    does_not_fit,
+    listed,
+    outputs_asked_for,
+)
+
+BOX_OUTPUTS = 4
+"""Of the head, after the classes'."""
+
+
+def class_outputs(file: ForeignFile, names: Sequence[str], wanted: Mapping[str, int] | None) -> ClassOutputs:
+    """Which output of the file's head each class goes on with: by name, or else by position.
+
+    Raises:
+        CheckpointError: what the user names is not there.
+    """
+    count, known = len(file.model["head.weight"]) - BOX_OUTPUTS, file.class_names
+    if wanted is not None:
+        return outputs_asked_for(file, names, count, wanted)
+    if count == len(names) == 1:
+        return ClassOutputs((0,), 1, True, f"class head: its only output is {names[0]}")
+    if len(known) == count:
+        taken = tuple(known.index(name) if name in known else None for name in names)
+        return ClassOutputs(taken, count, True, f"class head: the file knows {listed(known)}; taken by name")
+    taken = tuple(at if at < count else None for at in range(len(names)))
+    words = f"class head: {count} outputs without names; taken in the order of {listed(names)}"
+    return ClassOutputs(taken, count, False, words)
+
+
+def start_from(file: ForeignFile, fresh: Mapping[str, Tensor], outputs: Sequence[int | None]) -> Start:
+    """A complete state for a detector with the weights of a file in it.
+
+    Args:
+        file: of the same width.
+        fresh: state of the detector, with fresh weights.
+        outputs: by class, which output of the file's head it goes on with; None starts anew.
+    Raises:
+        CheckpointError: weights that are missing or of another shape.
+    """
+    model = _fitted(file, file.model, fresh, outputs)
+    average = model if file.average is None else _fitted(file, file.average, fresh, outputs)
+    return Start(model, average, tuple(common_notes(file)))
+
+
+def _fitted(
+    file: ForeignFile, found: Mapping[str, Tensor], fresh: Mapping[str, Tensor], outputs: Sequence[int | None]
+) -> dict[str, Tensor]:
+    result = {}
+    for key, own in fresh.items():
+        value = found.get(key)
+        if value is not None and key.startswith("head."):
+            rows = [own[at] if taken is None else value[taken] for at, taken in enumerate(outputs)]
+            value = torch.stack([*rows, *value[-BOX_OUTPUTS:]])
+        if value is None or value.shape != own.shape:
+            raise does_not_fit(file, key, value, own)
+        result[key] = value.to(own.dtype).clone()
+    return result
