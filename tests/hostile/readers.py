@@ -30,9 +30,9 @@ from smallsight.data.formats.voc import read_voc
 from smallsight.data.formats.yolo import read_yolo
 from smallsight.data.frames import decode
 from smallsight.data.groups import groups_of
-from smallsight.detectors.build import detector_from_description
+from smallsight.detectors.build import descriptions_of, detector_from_description
+from smallsight.detectors.foreign import read_foreign
 from smallsight.detectors.nano import NanoDetector
-from smallsight.detectors.rfdetr_files import read_rfdetr_file
 from smallsight.errors import SmallsightError
 from smallsight.evaluation.detections_file import load_detections, save_detections
 from smallsight.records import Detections
@@ -172,6 +172,7 @@ def write_checkpoints(folder: Path) -> None:
     content = {"detector": dict(detector.description()), "class_names": ["ball"], "resolution": 640, "epoch": 3}
     save_checkpoint(folder / "ours.pth", {**content, "model": state, "ema_model": state, "metrics": {"map": 0.5}})
     torch.save(rfdetr_like(), folder / "theirs.pth")
+    torch.save({"model_state_dict": state, "epoch": 7}, folder / "bare.pth")
 
 
 def rfdetr_like() -> dict[str, Any]:
@@ -187,9 +188,13 @@ def rfdetr_like() -> dict[str, Any]:
 
 
 def read_checkpoints(folder: Path) -> object:
-    """As `smallsight evaluate` and `--resume` do; both files are read, whatever the first one gives."""
+    """As `smallsight evaluate` and `--resume` do; all files are read, whatever the first ones give."""
     refused = None
-    for path, read in ((folder / "ours.pth", _read_ours), (folder / "theirs.pth", read_rfdetr_file)):
+    for path, read in (
+        (folder / "ours.pth", _read_ours),
+        (folder / "theirs.pth", _read_theirs),
+        (folder / "bare.pth", _take_up_theirs),
+    ):
         is_ours(path)
         try:
             read(path)
@@ -198,6 +203,16 @@ def read_checkpoints(folder: Path) -> object:
     if refused:
         raise refused
     return None
+
+
+def _read_theirs(path: Path) -> object:
+    return descriptions_of(read_foreign(path))
+
+
+def _take_up_theirs(path: Path) -> object:
+    file = read_foreign(path)
+    detector = detector_from_description({**descriptions_of(file)[0], "class_names": ["ball"]}, str(path))
+    return detector.start_from(file, detector.class_outputs(file, None, None).taken)
 
 
 def _read_ours(path: Path) -> object:

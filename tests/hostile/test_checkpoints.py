@@ -11,7 +11,8 @@ import torch
 
 from hostile.readers import read_checkpoints, rfdetr_like, write_checkpoints
 from smallsight.attempts import FORMAT
-from smallsight.detectors.rfdetr_files import read_rfdetr_file
+from smallsight.detectors.build import descriptions_of
+from smallsight.detectors.foreign import read_foreign
 from smallsight.errors import CheckpointError
 from smallsight.training.checkpoint import load_checkpoint
 
@@ -53,11 +54,23 @@ def test_theirs(tmp_path: Path, name: str, value: Any) -> None:
     content = rfdetr_like()
     content["model"] = {**content["model"], name: value, 5: torch.zeros(1)}
     torch.save(content, tmp_path / "theirs.pth")
-    if name == "class_embed.bias" and torch.is_tensor(value) and value.ndim == 1:
-        assert read_rfdetr_file(tmp_path / "theirs.pth").outputs == 0
-        return
     with pytest.raises(CheckpointError, match="RF-DETR"):
-        read_rfdetr_file(tmp_path / "theirs.pth")
+        descriptions_of(read_foreign(tmp_path / "theirs.pth"))
+
+
+@pytest.mark.parametrize("name", ["head.weight", "head.bias", "down4.0.0.weight", "mix8.1.running_mean"])
+@pytest.mark.parametrize(
+    "value",
+    [torch.zeros(()), torch.zeros(0), torch.zeros(2, 2, 2, 2, 2), torch.zeros(1).expand(10**6, 10**6), None, "x"],
+    ids=lambda v: str(getattr(v, "shape", v)),
+)
+def test_another_trainers_weights_of_the_embedded_detector(tmp_path: Path, name: str, value: Any) -> None:
+    write_checkpoints(tmp_path)
+    content = torch.load(tmp_path / "bare.pth", weights_only=True)
+    content["model_state_dict"][name] = value
+    torch.save(content, tmp_path / "bare.pth")
+    with pytest.raises(CheckpointError, match=r"does not fit|no detector that this version knows"):
+        read_checkpoints(tmp_path)
 
 
 @pytest.mark.parametrize(

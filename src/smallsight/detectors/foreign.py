@@ -25,6 +25,8 @@ from smallsight.files import UNREADABLE, unpacked_bytes, why
 
 HARMLESS = (argparse.Namespace, types.SimpleNamespace, pathlib.PosixPath, pathlib.PurePosixPath)
 """What such files hold besides tensors and plain values; making one of these runs nothing of the file's."""
+MOST = 1 << 16
+"""Epochs, and px of a resolution, that a file may say."""
 _WEIGHTS = ("model", "model_state_dict", "state_dict", "model_state")
 _AVERAGES = ("ema_model", "ema_model_state_dict", "model_ema", "ema_state_dict", "ema")
 _WRAPPERS = ("module.", "model.", "_orig_mod.")
@@ -106,14 +108,14 @@ def read_foreign(path: Path) -> ForeignFile:
         )
     args = content.get("args")
     settings = {**_plain(args), **_plain(content.get("model_config"))}
-    epoch, resolution, names = content.get("epoch"), settings.get("resolution"), settings.get("class_names")
+    epoch, names = _whole(content.get("epoch"), 0), settings.get("class_names")
     return ForeignFile(
         path=path,
         model=model,
         average=_average(content),
         class_names=tuple(map(str, names)) if isinstance(names, (list, tuple)) else (),
-        epoch=epoch + 1 if isinstance(epoch, int) and epoch >= 0 else None,
-        resolution=resolution if isinstance(resolution, int) and resolution > 0 else None,
+        epoch=None if epoch is None else epoch + 1,
+        resolution=_whole(settings.get("resolution"), 1),
         settings=settings,
         has_namespace=isinstance(args, (argparse.Namespace, types.SimpleNamespace)),
         by_lightning=any(key in content for key in ("pytorch-lightning_version", "loops", "callbacks")),
@@ -159,6 +161,12 @@ def common_notes(file: ForeignFile) -> Iterator[str]:
         yield "no epoch in the file: it counts as 0; checkpoint.start_epoch says otherwise"
 
 
+def fits_head(found: Tensor, own: Tensor, outputs: Sequence[int | None]) -> bool:
+    """Whether a class head's weights have the outputs that are wanted of it, each shaped like ours."""
+    wanted = max((output for output in outputs if output is not None), default=-1)
+    return found.ndim > 0 and found.shape[1:] == own.shape[1:] and wanted < len(found)
+
+
 def does_not_fit(file: ForeignFile, name: str, found: Tensor | None, wanted: Tensor) -> CheckpointError:
     """The error for one of the weights that is missing or has another shape."""
     got = "nothing" if found is None else list(found.shape)
@@ -189,6 +197,12 @@ def _load(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path}: got {type(content).__name__} at the top, expected a checkpoint.")
     return content
+
+
+def _whole(value: Any, least: int) -> int | None:
+    """A whole number of a sensible size; None for anything else."""
+    fits = isinstance(value, int) and not isinstance(value, bool) and least <= value <= MOST
+    return value if fits else None
 
 
 def _plain(settings: Any) -> dict[str, Any]:

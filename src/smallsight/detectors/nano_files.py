@@ -13,6 +13,7 @@ from smallsight.detectors.foreign import (
     Start,
     common_notes,
     does_not_fit,
+    fits_head,
     listed,
     outputs_asked_for,
 )
@@ -61,7 +62,7 @@ def _fitted(
     result = {}
     for key, own in fresh.items():
         value = found.get(key)
-        if value is not None and key.startswith("head."):
+        if value is not None and key.startswith("head.") and fits_head(value, own, outputs):
             rows = [own[at] if taken is None else value[taken] for at, taken in enumerate(outputs)]
             value = torch.stack([*rows, *value[-BOX_OUTPUTS:]])
         if value is None or value.shape != own.shape:

@@ -25,7 +25,8 @@ _POSITIONS = f"{_BACKBONE}embeddings.position_embeddings"
 
 def is_rfdetr(file: ForeignFile) -> bool:
     """Whether the weights are those of an RF-DETR of any kind."""
-    return _ranks(file.model, "class_embed.bias", "transformer.decoder.layers.0.linear1.weight") == (1, 2)
+    ranks = _ranks(file.model, "class_embed.bias", "transformer.decoder.layers.0.linear1.weight")
+    return ranks == (1, 2) and len(file.model["class_embed.bias"]) > 0
 
 
 def numbering(file: ForeignFile) -> Numbering:

@@ -15,6 +15,7 @@ from smallsight.detectors.foreign import (
     Start,
     common_notes,
     does_not_fit,
+    fits_head,
     listed,
     outputs_asked_for,
 )
@@ -25,6 +26,8 @@ _HEADS = ("class_embed.", "transformer.enc_out_class_embed.")
 _POSITIONS = "embeddings.position_embeddings"
 _MADE_ANEW = ("_kp_active_mask",)
 """Entries that later versions added and that hold nothing for boxes."""
+_LARGEST_SIDE = 256
+"""Of a grid of positions, patches."""
 _PRIOR_BIAS = math.log(0.01 / 0.99)
 """Of every output before training. Objects raise the bias of their class's output; background lowers the others'."""
 _RULES = {
@@ -140,9 +143,9 @@ def _fitted(
         value = found.get(key)
         if key.startswith(_MADE_ANEW):
             value = own
-        elif value is not None and key.startswith(_HEADS):
+        elif value is not None and key.startswith(_HEADS) and fits_head(value, own, outputs):
             value = _head(value, own, outputs)
-        elif value is not None and key.endswith(_POSITIONS):
+        elif value is not None and key.endswith(_POSITIONS) and _is_grid(value, own):
             value = _resampled(value, own)
         if value is None or value.shape != own.shape:
             raise does_not_fit(file, key, value, own)
@@ -155,6 +158,14 @@ def _head(found: Tensor, own: Tensor, outputs: Sequence[int | None]) -> Tensor:
     spare = next((at for at in reversed(range(len(found))) if at not in outputs), None)
     rows = [own[at] if taken is None else found[taken] for at, taken in enumerate([*outputs, spare])]
     return torch.stack(rows)
+
+
+def _is_grid(found: Tensor, own: Tensor) -> bool:
+    """Whether they are learnt positions of a square grid, as wide as ours."""
+    if found.ndim != 3 or found.shape[::2] != own.shape[::2]:
+        return False
+    side = math.isqrt(max(found.shape[1] - 1, 0))
+    return 0 < side <= _LARGEST_SIDE and found.shape[1] == 1 + side * side
 
 
 def _resampled(found: Tensor, own: Tensor) -> Tensor:
