@@ -75,7 +75,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
         "training",
         (
             *(*GROUND, "config", "data", "augment", "evaluation", "training"),
-            *("detectors.base", "detectors.build", "detectors.rfdetr_files", "detectors.rfdetr_weights"),
+            *("detectors.base", "detectors.build", "detectors.foreign"),
         ),
     ),
     ("strategy", (*GROUND, "config", "schema_messages", "unused_keys", "strategy")),

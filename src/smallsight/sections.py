@@ -215,8 +215,7 @@ class Augmentation(Section):
 class Model(Section):
     """The detector. Keys from `architecture` on have no effect and are accepted from older files.
 
-    `class_outputs` says which output of a foreign checkpoint's class head each class is, from 0; without it the file
-    says so, or the outputs are tried on labelled frames.
+    `class_outputs` numbers the outputs of a foreign checkpoint's class head from 0; without it they are found out.
     """
 
     detector: Literal["nano", "rfdetr"] = "nano"
