@@ -52,6 +52,11 @@ def test_each_strategy_loads_and_fits_each_configuration(path: Path) -> None:
         check_plan(plan, load_config(config).config, str(path))
 
 
+@pytest.mark.parametrize("path", STRATEGIES, ids=lambda path: path.stem)
+def test_each_shipped_phase_says_what_is_done_about_its_risk(path: Path) -> None:
+    assert [phase.name for phase in load_plan(path).phases if not phase.mitigation] == []
+
+
 @pytest.mark.parametrize("name", MISSION)
 def test_the_missions_configurations_have_its_values(name: str) -> None:
     config = load_config(ROOT / "configs" / f"{name}.yaml").config
@@ -67,6 +72,10 @@ def test_the_default_strategy_is_the_missions() -> None:
     config = load_config(ROOT / "configs" / "resume_20_epochs_low_memory.yaml").config
     phases = {phase.name: phase for phase in plan.phases}
     assert (plan.target.minimum, plan.target.success, plan.target.optimal) == (0.65, 0.70, 0.75)
+    assert (plan.guard.metric, plan.guard.floor) == ("map_50_95", 0.68)
+    assert [phases[name].risk for name in ("continue", "multi_scale", "higher_resolution", "lr_decay_half")] == [
+        *("low", "medium", "high", "low"),
+    ]
     assert phases["higher_resolution"].settings(config) == {"training.resolution": 1288}
     half = with_settings(config, phases["lr_decay_half"].settings(config), "test")
     assert half.training.learning_rate == pytest.approx(0.0001)

@@ -315,6 +315,13 @@ def test_settings_without_influence_on_the_figures_may_change(lab: Callable[...,
     lab({}, config=config_of(num_workers=2, threads=1, device="cpu")).optimize()
 
 
+def test_words_of_a_strategy_may_change(lab: Callable[..., Lab]) -> None:
+    """A run of days goes on with a strategy file whose titles, risks and expectations were written anew."""
+    lab({"baseline": [[0.5, 0.66]]}).optimize()
+    said = {"title": "Other", "risk": "high", "mitigation": "Other", "expected_gain": [0.5, 0.6]}
+    lab({}, plan=plan_of([{**phase, **said} for phase in PHASES])).optimize()
+
+
 def test_another_kind_of_run_is_refused(lab: Callable[..., Lab]) -> None:
     run = lab({"baseline": [[0.5, 0.66]]})
     run.optimize()

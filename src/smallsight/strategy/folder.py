@@ -29,6 +29,8 @@ NOT_COMPARED = (
 CHAMPION = "checkpoint_best.pth"
 OWN_CHECKPOINTS = ("checkpoint.pth", "checkpoint_previous.pth", CHAMPION)
 """Checkpoints that a run writes into its folder again and again."""
+_ONLY_SAID = ("title", "risk", "mitigation", "expected_gain")
+"""Keys of a phase that are shown and decide nothing; they may differ, too."""
 
 
 @dataclass(frozen=True)
@@ -292,6 +294,9 @@ def refuse_other_annotations(folder: Path, state: State, now: Mapping[str, str],
 
 
 def _flat_plan(plan: Plan) -> dict[str, Any]:
-    """A plan as dotted keys (`phases.mosaic.epochs`); `phases` alone holds the names, in order."""
-    phases = {phase["name"]: phase for phase in plan.to_dict()["phases"]}
+    """What a plan decides by, as dotted keys (`phases.mosaic.epochs`); `phases` alone holds the names, in order."""
+    phases = {
+        phase["name"]: {key: value for key, value in phase.items() if key not in _ONLY_SAID}
+        for phase in plan.to_dict()["phases"]
+    }
     return {**flatten({**plan.to_dict(), "phases": phases}), "phases": list(phases)}

@@ -47,10 +47,14 @@ class Target(Section):
 
 
 class Guard(Section):
-    """What must not be paid with: a demonstrable drop of this metric below the champion's by more than `max_drop`."""
+    """What must not be paid with: a demonstrable drop of this metric below the champion's by more than `max_drop`.
+
+    `floor` is a lowest value for any champion, where the baseline is not below it itself; None for no such value.
+    """
 
     metric: str = "map_50_95"
     max_drop: Annotated[float, Field(ge=0, le=1)] = 0.002
+    floor: _Fraction | None = None
 
 
 class PlateauRule(Section):
@@ -117,7 +121,7 @@ class When(Section):
 
 
 class Phase(Section):
-    """One step of the strategy: what it changes and when it is taken."""
+    """One step of the strategy: what it changes and when it is taken; `mitigation` says what is done about its risk."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}$", description=_NAME)]
     title: str = ""
@@ -128,6 +132,7 @@ class Phase(Section):
     expected_gain: tuple[float, float] | None = None
     budget_share: _Share = 1.0
     risk: Literal["low", "medium", "high"] = "low"
+    mitigation: str = ""
     end_on_plateau: bool = True
 
     def settings(self, config: Config) -> dict[str, Any]:

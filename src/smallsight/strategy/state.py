@@ -261,8 +261,8 @@ def fold(events: Iterable[Event], state: State | None = None) -> State:
 def _created(state: State, content: Mapping[str, Any]) -> State:
     return replace(
         state,
-        config=dict(content["config"]),
-        plan=dict(content["plan"]),
+        config=content["config"],
+        plan=content["plan"],
         run_id=content["run_id"],
         kind=content["run_kind"],
         resume=content["resume"],
@@ -302,7 +302,7 @@ def _with_attempt(state: State, **changes: Any) -> State:
 
 
 def _attempt_started(state: State, content: Mapping[str, Any]) -> State:
-    first, last = int(content["first_epoch"]), int(content["last_epoch"])
+    first, last = content["first_epoch"], content["last_epoch"]
     attempt = Attempt(content["attempt"], dict(content["settings"]), first, last, began_s=state.elapsed_s)
     return _with_run(state, attempts=(*state.runs[-1].attempts, attempt))
 
@@ -354,7 +354,7 @@ def _fact(state: State, content: Mapping[str, Any]) -> State:
 def _phase_closed(state: State, content: Mapping[str, Any]) -> State:
     """End a phase, and crown it where it is the better one: a single event, so that no crash falls between the two."""
     verdict, over_start = (verdict_from_json(v) if v else None for v in (content["verdict"], content.get("over_start")))
-    crowned = int(content["crowned"]["epoch"]) if content["crowned"] else None
+    crowned = content["crowned"]["epoch"] if content["crowned"] else None
     state = _with_run(state, closed=True, verdict=verdict, over_start=over_start, crowned=crowned)
     return _crowned(state, **content["crowned"]) if content["crowned"] else state
 

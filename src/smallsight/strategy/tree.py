@@ -190,19 +190,23 @@ def must_halt(state: State) -> bool:
 
 
 def against_erosion(verdict: Verdict, candidate: EpochRecord, baseline: EpochRecord | None, plan: Plan) -> Verdict:
-    """Take back an "improved" where the guard metric lies too far below the baseline's.
+    """Take back an "improved" where the guard metric lies too far below the baseline's, or below its floor.
 
-    A verdict looks at the champion alone, so each of many phases could take a little from the guard metric.
+    A verdict looks at the champion alone, so each of many phases could take a little from the guard metric. The floor
+    counts only where the baseline is not below it: else nothing could ever be crowned.
     """
     guard = plan.guard
     before = baseline.value(guard.metric) if baseline else float("nan")
     value = candidate.value(guard.metric)
-    if verdict.outcome != "improved" or not value < before - guard.max_drop:
+    if verdict.outcome != "improved":
         return verdict
-    reason = (
-        f"{verdict.reason} But {guard.metric} {value:.3f} is more than {guard.max_drop:g} below the baseline's "
-        f"{before:.3f}, so the champion stays."
-    )
+    if value < before - guard.max_drop:
+        why = f"more than {guard.max_drop:g} below the baseline's {before:.3f}"
+    elif guard.floor is not None and value < guard.floor <= before:
+        why = f"below its floor of {guard.floor:g}, where the baseline was not ({before:.3f})"
+    else:
+        return verdict
+    reason = f"{verdict.reason} But {guard.metric} {value:.3f} is {why}, so the champion stays."
     return replace(verdict, outcome="no_evidence", reason=reason)
 
 
