@@ -135,6 +135,9 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (["report", "run.yaml", "--html", "data"], "data: is a folder, expected a file to write. Give its name, too."),
     (["doctor", "data", "--html", "data"], "data: is a folder, expected a file to write."),
     (["report", "nowhere"], "nowhere: no such file"),
+    (["report", "nowhere", "--config", "run.yaml"], "nowhere: no such file"),
+    (["report", "file", "--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
+    (["report", "file", "--strategy", "strategy.yaml"], "--strategy: needs --config"),
     (["report", "file"], "file"),
     (["synth", "frames", "--size", "12"], "--size: got '12', expected WxH in px"),
     (["synth", "/proc/x", "--images", "9"], "Check the path and its permissions."),
@@ -354,6 +357,33 @@ def test_a_page_is_written_where_asked_for_and_said_so(project: Path, cli: Cli) 
     cli("train", "--config", "run.yaml", "--output-dir", "out")
     said = cli("report", "out", "--html", "page.html").out
     assert said.endswith("Report: out/report.html\nReport: page.html\n") and (project / "page.html").is_file()
+
+
+def test_a_recorded_history_is_looked_at_with_a_configuration(project: Path, cli: Cli) -> None:
+    rows = {str(epoch): {"map_small": 0.5 + epoch / 1000} for epoch in (3, 4, 5)}
+    (project / "epochs.json").write_text(json.dumps({"metrics": rows}))
+    before = content_of(project)
+    told = cli("report", "epochs.json", "--config", "run.yaml").out
+    assert "biggest opportunity: training.multi_scale is off." in told
+    assert (
+        "    smallsight train --config run.yaml --output-dir runs/run --resume runs/run/checkpoint.pth "
+        "training.multi_scale=true training.epochs=15\n"
+    ) in told
+    assert content_of(project) == before
+    own = cli("report", "epochs.json", "--config", "run.yaml", "--strategy", "strategy.yaml").out
+    assert "opportunity" not in own and "longer" in own
+    given = cli("report", "epochs.json", "--config", "run.yaml", "--json").out
+    assert json.loads(given)["analysis"]["timeline"]["start"]["epoch"] == 5
+
+
+def test_a_run_folder_knows_its_configuration(project: Path, cli: Cli) -> None:
+    cli(*optimize())
+    before = content_of(project)
+    outcome = cli("report", "out", "--config", "run.yaml")
+    assert (outcome.code, outcome.out) == (2, "") and content_of(project) == before
+    assert (
+        outcome.err == "Error: --config: out is a run folder, which knows its own configuration. Leave --config out.\n"
+    )
 
 
 def test_a_failed_run_has_its_own_exit_code(project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

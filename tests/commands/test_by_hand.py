@@ -228,7 +228,7 @@ def test_before_any_run_the_evaluation_says_what_there_is(project: Path, capsys:
     assert shown.startswith(
         f"No run in models yet: this is said of one.yaml and of the epochs in {REPORT_FILE}.\nNext: "
     )
-    assert "training.multi_scale: multi-scale training is off" in shown and "latest     0.400, epoch 39" in shown
+    assert "training.multi_scale is off" in shown and "latest        0.400, epoch 39" in shown
     assert (project / REPORT_FILE).read_bytes() == before
     (project / REPORT_FILE).unlink()
     evaluate("one.yaml")
@@ -236,7 +236,7 @@ def test_before_any_run_the_evaluation_says_what_there_is(project: Path, capsys:
     assert (
         "and of no recorded epochs" in shown and "Train and record: no epoch with map_small is recorded yet." in shown
     )
-    assert "training.multi_scale: multi-scale training is off" in shown
+    assert "training.multi_scale is off" in shown
     assert not (project / REPORT_FILE).exists()
 
 

@@ -10,11 +10,19 @@ import pytest
 from report.chromium import BROWSER, Page
 from report.chromium import page as opened
 from report.evidence import crops, evidence
+from smallsight.config import Config
 from smallsight.report.history import History
 from smallsight.report.html import render
+from smallsight.report.under_strategy import under_strategy
+from smallsight.strategy.given import Call
+from smallsight.strategy.shipped import shipped_plan
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
 
+WIDE_TABLES = (
+    "Array.from(document.querySelectorAll('table.prose'))"
+    ".filter(x => x.scrollWidth > x.parentElement.clientWidth).length"
+)
 SHOWN = "Array.from(document.querySelectorAll('{}')).filter(x => x.getBoundingClientRect().height < 8).length"
 COLUMN = "Array.from(document.querySelectorAll('#epochs tbody tr')).map(row => Number(row.cells[{}].textContent))"
 SMALLEST = (
@@ -63,6 +71,21 @@ def test_it_fits_a_phone_in_light_and_dark(file: Path, tmp_path: Path, scheme: s
         assert page.ask(SMALLEST) >= 12
         ground, ink = page.ask(BRIGHTNESS.format("backgroundColor")), page.ask(BRIGHTNESS.format("color"))
         assert ground > 240 > 60 > ink if scheme == "light" else ground < 40 < 200 < ink
+        assert page.complaints == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_strategys_tables_fit(recorded: History, tmp_path: Path, width: int) -> None:
+    config = Config.model_validate({"model": {"rfdetr_size": "base"}, "training": {"resolution": 1120}})
+    call = Call(("smallsight", "train"), "configs/x.yaml", "models")
+    history = under_strategy(recorded, shipped_plan(), config, call, "models/checkpoint.pth")
+    file = tmp_path / "report.html"
+    file.write_text(render(history))
+    with opened(file, tmp_path / "profile", width=width) as page:
+        assert page.ask("document.documentElement.scrollWidth") <= width
+        assert page.ask("document.querySelectorAll('table.prose').length") == 2
+        assert page.ask(WIDE_TABLES) == 0
+        assert page.ask(SMALLEST) >= 12
         assert page.complaints == []
 
 

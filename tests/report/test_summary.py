@@ -45,8 +45,10 @@ def test_a_recorded_run_is_readable_at_any_width(recorded: History, width: int) 
     for words in (
         "latest 0.598, epoch 39",
         "best 0.600, epoch 33",
-        "+0.071 from the first to the latest",
-        "+0.0036 [+0.0023, +0.0049] per elapsed epoch, n=17",
+        "progress +0.071 in 19 epochs (epoch 20 to 39), +0.0044 per recorded step, +0.0037 per elapsed epoch.",
+        "minimum 0.65 0.052 to go",
+        "target: map_small is 0.598 (59.8%) at epoch 39",
+        "because epochs 36 to 38 were not recorded",
         "0.052 to go, about 14 epochs [6 to 30]",
         "plateau by slope: no",
         "plateau by patience: yes (first fired at epoch 32)",
@@ -87,7 +89,7 @@ def test_one_is_not_many(run: History) -> None:
     decision = Decision("run", "once more", "again", {"training.multi_scale": None}, 1)
     records = (run.records[0], replace(run.records[0], epoch=2))
     flat = one_line(summary(replace(run, records=records, phases=(phase,), decisions=(decision,))))
-    assert "over 1 epoch (2 recorded)" in flat and "again 13 no evidence" in flat
+    assert "in 1 epoch (epoch 1 to 2)" in flat and "again 13 no evidence" in flat
     assert "run again, 1 epoch (training.multi_scale=not set): once more" in flat
 
 
@@ -152,4 +154,4 @@ def test_a_level_that_is_reached_and_a_guard(run: History) -> None:
     flat = one_line(summary(replace(run, target=Target(minimum=0.45, success=0.5, guard_floor=0.72))))
     assert "0.45 reached" in flat
     assert "0.50 reached, though chance may have lifted it" in flat
-    assert "map_50_95 0.700 [0.600, 0.800], n=200, floor 0.720 NOT kept" in flat
+    assert "map_50_95 0.700 [0.600, 0.800], n=200 0.720 or more, by the baseline NOT kept" in flat

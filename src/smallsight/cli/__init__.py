@@ -161,13 +161,21 @@ def evaluate(
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="Run folder, or a JSON file with a recorded history.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Of a recorded history: the configuration of its training.")
+    ] = None,
+    strategy: Annotated[
+        Path | None, typer.Option("--strategy", help="With --config: the strategy to judge by.")
+    ] = None,
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what happened in a run and why, and what to do next. Its report.html is written anew."""
     from smallsight.commands.report import show_report
 
-    show_report(run, as_json=as_json, html=html)
+    if strategy is not None and config is None:
+        raise ConfigError("--strategy: needs --config, the configuration of the recorded epochs. Give it, too.")
+    show_report(run, as_json=as_json, html=html, config=config, strategy=strategy)
 
 
 @app.command()

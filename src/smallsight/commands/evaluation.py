@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from smallsight.commands.inputs import run_folder
+from smallsight.commands.recorded import configured
 from smallsight.commands.report import history_of, show_report
 from smallsight.config import LoadedConfig, load_config
 from smallsight.errors import HistoryError, visible
@@ -16,10 +16,12 @@ from smallsight.foreign_files import REPORT_FILE, is_foreign, keep
 from smallsight.report.analysis import analyse
 from smallsight.report.before import take_over
 from smallsight.report.document import write_report
-from smallsight.report.history import History
+from smallsight.report.history import History, read_history
 from smallsight.report.story import first_epoch
 from smallsight.report.summary import print_summary
+from smallsight.report.under_strategy import target_of
 from smallsight.status import JOURNAL, read_state
+from smallsight.strategy.shipped import shipped_plan
 
 HERE = Path(REPORT_FILE)
 
@@ -84,9 +86,9 @@ def _of_recorded(path: Path) -> None:
 
 def _before_any_run(loaded: LoadedConfig) -> None:
     """What a configuration and the recorded epochs here say; nothing is written."""
-    console, config = Console(highlight=False), loaded.config.to_dict()
-    recorded = history_of(HERE) if HERE.is_file() else History(loaded.source, ())
-    history = replace(recorded, config=config)
+    console, plan = Console(highlight=False), shipped_plan()
+    recorded = read_history(HERE, target_of(plan)) if HERE.is_file() else History(loaded.source, ())
+    history = configured(recorded, loaded, plan)
     epochs = f"the epochs in {HERE}" if history.records else f"no recorded epochs ({HERE} is not here)"
     console.print(
         visible(f"No run in {run_folder(loaded)} yet: this is said of {loaded.source} and of {epochs}."),

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from smallsight.champion import examine
+from smallsight.commands.recorded import recorded_history
 from smallsight.errors import RunFolderError, visible
 from smallsight.report.analysis import analyse
 from smallsight.report.document import REPORT_FILE, to_document
@@ -41,6 +42,8 @@ def show_report(
     *,
     as_json: bool,
     html: Path | None = None,
+    config: Path | None = None,
+    strategy: Path | None = None,
     lines: Sequence[str] = (),
     written: Callable[[], None] | None = None,
 ) -> None:
@@ -48,13 +51,15 @@ def show_report(
 
     Args:
         html: write the page there, too.
+        config, strategy: see `recorded_history`; for a recorded history alone.
         lines: to be said first.
         written: called once all is written.
     """
+    recorded = None if config is None else recorded_history(path, config, strategy)
     state = read_state(path) if (path / JOURNAL).is_file() else None
     writes = state is not None and not as_json and os.access(path, os.W_OK)
     lines = [*lines, *(make_way(path, state) if state is not None and writes else [])]
-    history = history_of(path)
+    history = recorded or history_of(path)
     analysis = analyse(history)
     evidence = examine(path, state) if state else None
     own = write_everything(path, history, state, evidence) if state is not None and writes else None

@@ -25,10 +25,15 @@ def recommendations(history: History, analysis: Analysis) -> tuple[str, ...]:
             f"Look at {analysis.guard.metric} first: {analysis.guard.value:.3f} is below its floor of "
             f"{analysis.guard.floor:.3f}."
         )
+    elif analysis.guard.above_absolute is False and analysis.guard.absolute_binds:
+        rest.append(
+            f"Look at {analysis.guard.metric} first: {analysis.guard.value:.3f} is below the "
+            f"{analysis.guard.absolute_floor:g} that the strategy wants of any champion."
+        )
     if analysis.overfitting.detected:
         rest.append("Stop the overfitting: more augmentation, or a lower learning rate from an earlier checkpoint.")
     if analysis.level_reached in ("none", "minimum"):
-        rest.extend(f"{issue.key}: {issue.remedy}." for issue in analysis.issues if issue.severity != "low")
+        rest.extend(f"{issue.key}: {issue.remedy}." for issue in analysis.open_issues if issue.severity != "low")
     if analysis.plateau.by_slope and not history.finished:
         rest.append("Lower the learning rate to a half, then to a tenth: the strategy expects +0.01 to +0.02 of it.")
     if analysis.level_reached != "none":

@@ -16,7 +16,12 @@ from smallsight.records import Decision, EpochRecord, Estimate
 from smallsight.report.advice import recommendations, warnings
 from smallsight.report.findings import Agreement, Analysis, Guard, Level, LevelName, Mark, Pace, PhaseReview
 from smallsight.report.history import History, PhaseStory, latest_per_epoch
+from smallsight.report.insights import insights
 from smallsight.report.issues import Issue, configuration_issues
+from smallsight.report.key_metrics import key_metrics, progress
+from smallsight.report.opportunities import opportunities
+from smallsight.report.risks import risks
+from smallsight.report.timeline import timeline
 from smallsight.strategy.trends import Trend, epochs_to_reach, momentum, overfitting, plateau, standing, trend
 
 __all__ = ["Analysis", "Guard", "Level", "Mark", "PhaseReview", "analyse", "expected_maximum"]
@@ -66,8 +71,23 @@ def analyse(history: History) -> Analysis:
         phases=tuple(_review(phase) for phase in history.phases),
         issues=_untried(configuration_issues(history.config), history.decisions),
     )
-    advised = dataclasses.replace(analysis, warnings=warnings(history, analysis))
-    return dataclasses.replace(advised, recommendations=recommendations(history, advised))
+    return _told(history, analysis, _start(history, marks))
+
+
+def _told(history: History, figures: Analysis, start: Mark | None) -> Analysis:
+    """The figures with what follows from them, for people."""
+    analysis = dataclasses.replace(
+        figures,
+        warnings=warnings(history, figures),
+        opportunities=opportunities(history, figures.issues),
+        key_metrics=key_metrics(history, figures),
+        progress=progress(history, figures),
+        timeline=timeline(history, start),
+        risks=risks(history),
+    )
+    return dataclasses.replace(
+        analysis, insights=insights(history, analysis), recommendations=recommendations(history, analysis)
+    )
 
 
 def expected_maximum(n: int) -> float:
@@ -95,6 +115,14 @@ def _current(history: History, marks: list[Mark]) -> Mark | None:
     return marks[-1] if marks else None
 
 
+def _start(history: History, marks: list[Mark]) -> Mark | None:
+    """What a strategy starts from: the baseline, or the latest recorded epoch where no strategy led them."""
+    if history.phases or history.baseline is not None:
+        baseline, metric = history.baseline, history.target.metric
+        return Mark(baseline.epoch, baseline.metrics[metric]) if baseline and metric in baseline.metrics else None
+    return marks[-1] if marks else None
+
+
 def _levels(history: History, current: Mark | None, line: Trend) -> tuple[Level, ...]:
     target = history.target
     named: tuple[tuple[LevelName, float], ...] = (
@@ -117,11 +145,21 @@ def _levels(history: History, current: Mark | None, line: Trend) -> tuple[Level,
 
 
 def _guard(history: History, records: tuple[EpochRecord, ...]) -> Guard:
-    metric, floor = history.target.guard_metric, history.target.guard_floor
+    target = history.target
+    metric, floor, absolute = target.guard_metric, target.guard_floor, target.guard_absolute_floor
     record = history.champion or (records[-1] if records else None)
     value = record.metrics.get(metric, Estimate(math.nan)) if record else Estimate(math.nan)
-    kept = value.value >= floor if floor is not None and value.known else None
-    return Guard(metric, value, floor, kept)
+    then = [history.baseline] if history.baseline else records
+    before = max((r.value(metric) for r in then if not math.isnan(r.value(metric))), default=math.nan)
+    return Guard(
+        metric,
+        value,
+        floor,
+        value.value >= floor if floor is not None and value.known else None,
+        absolute,
+        value.value >= absolute if absolute is not None and value.known else None,
+        absolute is None or not before < absolute,
+    )
 
 
 def _pace(slope: Estimate, wanted: float) -> Pace:

@@ -5,8 +5,10 @@ Rates are per ELAPSED epoch, intervals are 95 % intervals.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from smallsight.records import Estimate
 from smallsight.report.issues import Issue
@@ -15,6 +17,8 @@ from smallsight.strategy.trends import Overfitting, Plateau, Standing
 LevelName = Literal["none", "minimum", "success", "optimal"]
 Agreement = Literal["above", "compatible", "below", "not measured"]
 Pace = Literal["above", "undecided", "below"]
+Range = tuple[float, float]
+StandingWord = Literal["good", "bad", "undecided", "not known"]
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,25 @@ class Level:
 
 @dataclass(frozen=True)
 class Guard:
-    """Where the guard metric stands; `kept` is None where no floor is set or its value is not known."""
+    """Where the guard metric stands.
+
+    Attributes:
+        metric, value: of the same epoch as the current value of the target metric.
+        floor: the baseline's value less what it may drop; None where no baseline is known.
+        kept: whether `value` is not below it; None where that can't be told.
+        absolute_floor: the lowest value that the strategy wants of any champion; None for none.
+        above_absolute: whether `value` is not below that; None where that can't be told.
+        absolute_binds: whether a champion below it is refused: not where the baseline was below it itself, or all
+            epochs were, of which no baseline is known.
+    """
 
     metric: str
     value: Estimate
     floor: float | None
     kept: bool | None
+    absolute_floor: float | None = None
+    above_absolute: bool | None = None
+    absolute_binds: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,6 +85,116 @@ class PhaseReview:
     expected: tuple[float, float] | None
     actual: Estimate
     agreement: Agreement
+
+
+@dataclass(frozen=True)
+class TimelineRow:
+    """A phase of the strategy: what is expected of it, and what happened.
+
+    Attributes:
+        phase, title: of the strategy.
+        planned_epochs: how many it is to have.
+        first_epoch, last_epoch: their numbers if all phases before it run in full; 0 where it may not be taken.
+        expected_gain: in the target metric, over the phases before it; None where the strategy names none.
+        expected: value after it; None where the start is not known, or where it may not be taken.
+        expected_total: gain since the start, likewise.
+        conditional: whether it is taken only where training is flat, or where another phase failed or did not help.
+        epochs, outcome: what happened, in words; empty where it was not begun.
+        reached: its best value.
+        total: the champion's value after it less the start's.
+    """
+
+    phase: str
+    title: str
+    planned_epochs: int
+    first_epoch: int
+    last_epoch: int
+    expected_gain: Range | None
+    expected: Range | None
+    expected_total: Range | None
+    conditional: bool
+    epochs: str = ""
+    outcome: str = ""
+    reached: float = math.nan
+    total: float = math.nan
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What a strategy expects, phase by phase, beside what happened.
+
+    Attributes:
+        metric: the target metric.
+        start: the mark that it begins from; None where it is not measured yet.
+        rows: one for each phase, in the strategy's order; without those whose settings were in force from the start.
+        note: how to read it.
+        goal: minimum and success level; `goal_total` the gain to each since the start, None where that is not known.
+    """
+
+    metric: str
+    start: Mark | None
+    rows: tuple[TimelineRow, ...]
+    note: str
+    goal: Range
+    goal_total: Range | None
+
+    @property
+    def expects_something(self) -> bool:
+        """Whether the strategy says of any phase what it expects."""
+        return any(row.expected_gain is not None for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Risk:
+    """What may go wrong in a phase, what is done about it, and how the phase went (empty where it was not begun)."""
+
+    phase: str
+    title: str
+    level: str
+    mitigation: str
+    outcome: str
+
+
+@dataclass(frozen=True)
+class KeyMetric:
+    """A figure to watch: how it stands, what is wanted, and whether it is so."""
+
+    name: str
+    now: str
+    wanted: str
+    state: str
+    standing: StandingWord
+
+
+@dataclass(frozen=True)
+class Insight:
+    """What a reader should know first: a sentence or two, and the command that follows from it (empty for none)."""
+
+    topic: str
+    text: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Opportunity:
+    """A phase of the strategy that has not run and whose settings are not in force.
+
+    Attributes:
+        phase, title: of the strategy.
+        what: what stands in the way now, in words.
+        settings: dotted keys that it would change.
+        expected_gain: in the target metric; None where the strategy names none.
+        risk: low, medium or high.
+        command: what would do it; empty where a strategy leads the run and does so by itself.
+    """
+
+    phase: str
+    title: str
+    what: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    expected_gain: Range | None = None
+    risk: str = "low"
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +222,12 @@ class Analysis:
         issues: of the configuration, less what a phase has already changed.
         recommendations: sentences, what to do next first.
         warnings: what not to conclude.
+        opportunities: what the strategy would change and has not tried, in its order of preference.
+        insights: what a reader should know first.
+        key_metrics: figures to watch.
+        progress: what was gained over which epochs, and whether that is fast enough; empty where unknown.
+        timeline: expected against actual, phase by phase; None where no strategy is known.
+        risks: of each phase of the strategy.
     """
 
     metric: str
@@ -124,3 +257,15 @@ class Analysis:
     issues: tuple[Issue, ...]
     recommendations: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    opportunities: tuple[Opportunity, ...] = ()
+    insights: tuple[Insight, ...] = ()
+    key_metrics: tuple[KeyMetric, ...] = ()
+    progress: str = ""
+    timeline: Timeline | None = None
+    risks: tuple[Risk, ...] = ()
+
+    @property
+    def open_issues(self) -> tuple[Issue, ...]:
+        """The issues that no opportunity speaks of already."""
+        spoken_of = {key for opportunity in self.opportunities for key in opportunity.settings}
+        return tuple(issue for issue in self.issues if issue.key not in spoken_of)

@@ -19,7 +19,8 @@ from typing import Any, Literal, NoReturn
 from smallsight.errors import HistoryError
 from smallsight.records import Decision, EpochRecord, Estimate, Verdict
 from smallsight.report.other_tools import rows_of
-from smallsight.strategy.plan import PlateauRule
+from smallsight.strategy.given import Call
+from smallsight.strategy.plan import Plan, PlateauRule
 
 PhaseOutcome = (
     Literal["baseline", "measured", "improved", "no_evidence", "regressed"]
@@ -45,7 +46,8 @@ class Target:
         metric: the metric that decides.
         minimum, success, optimal: its three levels.
         guard_metric: the metric that must not suffer.
-        guard_floor: its lowest value allowed, None for no fixed floor.
+        guard_floor: what the baseline leaves it to drop to, None where no baseline is known.
+        guard_absolute_floor: its lowest value allowed whatever the baseline was, None for no such value.
         rate_per_epoch: the improvement per elapsed epoch that the strategy asks for.
         unknown_metric: the metric that was asked for and that the file lacks, so that `metric` stands in for it; empty
             where nothing stands in.
@@ -57,6 +59,7 @@ class Target:
     optimal: float = 0.75
     guard_metric: str = "map_50_95"
     guard_floor: float | None = None
+    guard_absolute_floor: float | None = None
     rate_per_epoch: float = 0.003
     unknown_metric: str = ""
 
@@ -96,6 +99,7 @@ class PhaseStory:
         memory: what it took.
         notes: what the training had to say beside its epochs.
         only_measures: whether it trains nothing and measures the checkpoint that a phase by hand starts from.
+        plays: the phase of the strategy that it is, where it goes by another name.
     """
 
     name: str
@@ -111,6 +115,12 @@ class PhaseStory:
     memory: Memory = field(default_factory=Memory)
     notes: tuple[str, ...] = ()
     only_measures: bool = False
+    plays: str = ""
+
+    @property
+    def part(self) -> str:
+        """The phase of the strategy that it is."""
+        return self.plays or self.name
 
     @property
     def begun(self) -> bool:
@@ -146,6 +156,7 @@ class History:
         baseline: the checkpoint as it came; champion: the best one that was accepted.
         config: the run's configuration, sections as in its file.
         plateau: when the strategy counts the target metric as flat.
+        plan: the strategy that leads the run, or by which recorded epochs are looked at; None for none.
         champion_path: the champion's checkpoint file.
         finished: whether the strategy has come to its end.
         stopped: why nobody works on a run that is not finished; empty where somebody does.
@@ -153,6 +164,8 @@ class History:
         start_doubts: what seems wrong with the checkpoint that the run started from.
         record_doubts: why epochs recorded before the run can't be compared with its own.
         by_hand: whether its phases are by hand; each is then compared with what it started from.
+        call: the command line that others to go on with are like; None where a strategy leads the run by itself.
+        start_path: the checkpoint to go on from, for such commands.
     """
 
     source: str
@@ -164,6 +177,7 @@ class History:
     config: Mapping[str, Any] | None = None
     target: Target = field(default_factory=Target)
     plateau: PlateauRule = field(default_factory=PlateauRule)
+    plan: Plan | None = None
     champion_path: str = ""
     finished: bool = False
     stopped: Stopped = ""
@@ -171,6 +185,8 @@ class History:
     start_doubts: tuple[str, ...] = ()
     record_doubts: tuple[str, ...] = ()
     by_hand: bool = False
+    call: Call | None = None
+    start_path: str = ""
 
 
 def latest_per_epoch(records: Iterable[EpochRecord]) -> tuple[EpochRecord, ...]:

@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from smallsight.evidence import Box, Crop, Evidence, Mistake
 from smallsight.records import Estimate
+from smallsight.report import key_metrics, risks, timeline
 from smallsight.report.advice import WHY_IT_ENDED
 from smallsight.report.analysis import analyse
 from smallsight.report.charts import (
@@ -30,10 +31,12 @@ from smallsight.report.charts import (
     phase_rows,
     target_figure,
 )
+from smallsight.report.criteria import criteria
+from smallsight.report.findings import Analysis
 from smallsight.report.history import History, latest_per_epoch
 from smallsight.report.lessons import KINDS, gap_warnings, lessons
 from smallsight.report.sets import sets_in_words
-from smallsight.report.words import counted, ends, setting, visible, written
+from smallsight.report.words import counted, ends, filled, setting, visible, written
 from smallsight.strategy.plan import flatten
 
 _TEMPLATES = files("smallsight.report") / "templates"
@@ -78,6 +81,7 @@ def render(
             warnings=(*gap_warnings(evidence, analysis.metric), *analysis.warnings) if evidence else analysis.warnings,
             lessons=lessons(evidence) if evidence else (),
             kinds=KINDS,
+            **_of_strategy(analysis),
             numbers=phase_numbers(history),
             tones=PHASE_TONES,
             reviews={review.phase: review for review in analysis.phases},
@@ -98,6 +102,19 @@ def render(
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )
     )
+
+
+def _of_strategy(analysis: Analysis) -> dict[str, Any]:
+    """What the strategy wants and expects, in words; a table that says nothing is None."""
+    found = analysis.timeline
+    expects = found is not None and found.expects_something
+    return {
+        "criteria": criteria(analysis),
+        "watched_head": key_metrics.HEAD,
+        "guard": key_metrics.guard_metric(analysis.guard),
+        "planned": filled(timeline.HEAD, timeline.cells(found)) if found is not None and expects else None,
+        "risks": filled(risks.HEAD, risks.cells(analysis.risks)) if analysis.risks else None,
+    }
 
 
 def _environment() -> Environment:

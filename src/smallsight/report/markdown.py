@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator
 
 from smallsight.evidence import Evidence
 from smallsight.records import EpochRecord, Estimate
+from smallsight.report import key_metrics, risks, timeline
 from smallsight.report.analysis import analyse
-from smallsight.report.findings import Analysis, Mark
+from smallsight.report.criteria import criteria
+from smallsight.report.findings import Analysis, Insight, Mark
 from smallsight.report.history import History
 from smallsight.report.lessons import SIZES, VISIBLE, costliest, gap_warnings, lessons, sizes_apart
 from smallsight.report.memory import memory_in_words
 from smallsight.report.sets import sets_in_words
-from smallsight.report.words import visible, written
+from smallsight.report.words import Rows, filled, visible, written
 
 
 def to_markdown(history: History, evidence: Evidence | None = None) -> str:
@@ -25,6 +27,11 @@ def to_markdown(history: History, evidence: Evidence | None = None) -> str:
         *([plain(f"{command.title}:"), "```bash", visible(command.line), "```"] for command in history.commands),
         _bullets(others),
         table(("", analysis.metric, "n"), _reached(history, analysis, evidence)),
+        _bullets(criteria(analysis)),
+        [plain(analysis.progress)] if analysis.progress else [],
+        [line for insight in analysis.insights for line in _insight(insight)],
+        table(key_metrics.HEAD, _plain(key_metrics.cells(analysis.key_metrics))),
+        *_strategy(analysis),
         table(("phase", "epochs", "expected", "measured", "outcome"), _phases(history, analysis)),
         [plain(memory_in_words(history))],
         [plain(" ".join(lessons(evidence)))] if evidence else [],
@@ -33,6 +40,28 @@ def to_markdown(history: History, evidence: Evidence | None = None) -> str:
         _bullets((*(gap_warnings(evidence, analysis.metric) if evidence else ()), *analysis.warnings)),
     ]
     return "\n\n".join("\n".join(part) for part in parts if any(part)) + "\n"
+
+
+def _insight(insight: Insight) -> Iterator[str]:
+    yield f"- **{plain(insight.topic)}**: {plain(insight.text)}"
+    if insight.command:
+        yield f"  `{visible(insight.command).replace('`', '')}`"
+
+
+def _strategy(analysis: Analysis) -> Iterator[list[str]]:
+    """The expected timeline, and the risks."""
+    found = analysis.timeline
+    if found is not None and found.expects_something:
+        head, rows = filled(timeline.HEAD, timeline.cells(found))
+        yield table(head, _plain(rows))
+        yield [plain(found.note)]
+    if analysis.risks:
+        head, rows = filled(risks.HEAD, risks.cells(analysis.risks))
+        yield table(head, _plain(rows))
+
+
+def _plain(rows: Rows) -> Iterator[tuple[str, ...]]:
+    return (tuple(plain(cell) for cell in row) for row in rows)
 
 
 def _reached(history: History, analysis: Analysis, evidence: Evidence | None) -> Iterator[tuple[str, str, str]]:

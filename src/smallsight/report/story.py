@@ -12,11 +12,13 @@ from smallsight.config import Config, build_config, with_settings
 from smallsight.records import Decision, EpochRecord, Estimate
 from smallsight.report.before import recorded_before
 from smallsight.report.by_hand import known_phase, latest_config, names_of, next_commands, title_of
-from smallsight.report.history import History, Memory, PhaseOutcome, PhaseStory, Stopped, Target
+from smallsight.report.history import History, Memory, PhaseOutcome, PhaseStory, Stopped
+from smallsight.report.under_strategy import target_of
 from smallsight.strategy.folder import CHAMPION
 from smallsight.strategy.outcomes import has_failed, out_of_budget, outcome_in_words
 from smallsight.strategy.plan import Plan, build_plan, flatten
 from smallsight.strategy.relief import in_words
+from smallsight.strategy.shipped import shipped_plan
 from smallsight.strategy.state import Attempt, PhaseRun, State
 from smallsight.strategy.tree import skipped, verdict_in_words
 
@@ -30,15 +32,9 @@ def tell(folder: Path, state: State, *, running: bool = True) -> History:
     plan, names, config = build_plan(state.plan, "journal"), names_of(state), latest_config(state)
     before = recorded_before(folder, first_epoch(state), plan.target.metric)
     guarded = state.baseline.value(plan.guard.metric) - plan.guard.max_drop if state.baseline else math.nan
-    target = Target(
-        metric=plan.target.metric,
-        minimum=plan.target.minimum,
-        success=plan.target.success,
-        optimal=plan.target.optimal,
-        guard_metric=plan.guard.metric,
-        guard_floor=None if math.isnan(guarded) else guarded,
-        rate_per_epoch=plan.target.rate_per_epoch,
-    )
+    target = target_of(plan, guard_floor=None if math.isnan(guarded) else guarded)
+    if state.kind == "train" and plan.guard.floor is None:
+        target = replace(target, guard_absolute_floor=shipped_plan().guard.floor)
     return History(
         source=str(folder),
         records=(*before, *_records(state, names)),
@@ -49,6 +45,7 @@ def tell(folder: Path, state: State, *, running: bool = True) -> History:
         config=config.to_dict(),
         target=target,
         plateau=plan.plateau,
+        plan=shipped_plan() if state.kind == "train" else plan,
         champion_path=str(folder / CHAMPION) if state.champion else "",
         finished=state.done,
         stopped=_stopped(state, running=running),
@@ -56,6 +53,8 @@ def tell(folder: Path, state: State, *, running: bool = True) -> History:
         start_doubts=tuple(_doubts_about_start(state)),
         record_doubts=tuple(_doubts_about_records(state, before, plan.target.metric)),
         by_hand=state.kind == "train",
+        call=state.runs[-1].call if state.kind == "train" and state.runs else None,
+        start_path=str(folder / (CHAMPION if state.champion else "checkpoint.pth")),
     )
 
 
@@ -131,6 +130,7 @@ def _story(
         memory=_memory(run),
         notes=tuple(dict.fromkeys(str(fact["text"]) for fact in _facts(run, "note"))),
         only_measures=state.kind == "train" and not run.trains,
+        plays=phase.name if phase is not None and phase is not planned else "",
     )
 
 

@@ -6,7 +6,6 @@ All words that come from data are printed as they are: markup in a name stays te
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -17,13 +16,14 @@ from rich.text import Text
 
 from smallsight.evidence import Evidence
 from smallsight.records import Decision, EpochRecord, Estimate
-from smallsight.report.advice import epochs_away
+from smallsight.report import key_metrics, risks, timeline
 from smallsight.report.comparison import Comparison, tables
-from smallsight.report.findings import Analysis, Level, Mark, PhaseReview
+from smallsight.report.criteria import level_in_words
+from smallsight.report.findings import Analysis, Mark, PhaseReview
 from smallsight.report.history import History, PhaseStory
 from smallsight.report.lessons import gap_warnings, lessons
 from smallsight.report.sets import sets_in_words
-from smallsight.report.words import counted, setting, visible, written
+from smallsight.report.words import Rows, counted, filled, setting, visible, written
 
 _TABLE_WIDTH = 80
 """Below, a table of phases would break words."""
@@ -59,12 +59,19 @@ def print_summary(
         console.print(_text(command.line), soft_wrap=True)
     _print_list(console, "Then", others)
     _print_reached(console, history, analysis)
+    _print_insights(console, analysis)
+    _print_table(console, "Figures to watch", key_metrics.HEAD, key_metrics.cells(analysis.key_metrics))
+    if analysis.timeline is not None and analysis.timeline.expects_something:
+        title = f"Expected timeline, {analysis.metric}"
+        _print_table(console, title, *filled(timeline.HEAD, timeline.cells(analysis.timeline)))
+        console.print(Padding(_text(analysis.timeline.note), (0, 0, 0, 2)))
     rows = tuple(_phase_rows(history.phases, analysis.phases))
     if rows and console.width >= _TABLE_WIDTH:
         console.print(_heading("Phases"))
         console.print(_phase_table(rows))
     else:
         _print_list(console, "Phases", map(_phase_line, rows))
+    _print_table(console, "Risks", *filled(risks.HEAD, risks.cells(analysis.risks)))
     _print_list(console, "Decisions", (_decision(decision) for decision in history.decisions))
     _print_signs(console, analysis)
     _print_issues(console, analysis)
@@ -118,20 +125,44 @@ def _reached(history: History, analysis: Analysis) -> Iterable[tuple[str, str]]:
         yield "first", _of_mark(analysis.first)
     yield "latest", _of_mark(analysis.latest)
     yield "best", _of_mark(analysis.best)
-    total, passed = written(analysis.total_improvement, "+.3f"), counted(analysis.elapsed, "epoch")
-    yield "change", f"{total} from the first to the latest, over {passed} ({analysis.recorded} recorded)"
-    if analysis.rate_per_epoch.known:
-        yield "rate", f"{written(analysis.rate_per_epoch, '+.4f')} per elapsed epoch, n={analysis.rate_per_epoch.n}"
-    if history.target.rate_per_epoch and analysis.rate_per_epoch.known:
-        side = "above or below" if analysis.pace == "undecided" else analysis.pace
-        doubt = ", can't be told" if analysis.pace == "undecided" else ""
-        yield "", f"{side} the {history.target.rate_per_epoch:g} asked for{doubt}"
-    for level in analysis.levels:
-        yield f"{level.value:.2f}", _of_level(level)
-    guard = analysis.guard
-    floor = "" if guard.floor is None else f", floor {guard.floor:.3f} " + ("kept" if guard.kept else "NOT kept")
-    if guard.value.known:
-        yield guard.metric, f"{guard.value:.3f}{_count(guard.value)}{floor}"
+    if analysis.progress:
+        yield "progress", analysis.progress
+    yield from ((f"{level.name} {level.value:.2f}", level_in_words(level)) for level in analysis.levels)
+
+
+def _print_insights(console: Console, analysis: Analysis) -> None:
+    if not analysis.insights:
+        return
+    console.print(_heading("Key insights"))
+    for insight in analysis.insights:
+        line = _text(f"{insight.topic}: ", "bold").append_text(_text(insight.text))
+        console.print(Padding(line, (0, 0, 0, 2)))
+        if insight.command:
+            console.print(_text(f"    {insight.command}"), soft_wrap=True)
+
+
+def _print_table(console: Console, title: str, head: tuple[str, ...], rows: Rows) -> None:
+    """A table; a line for each row where the terminal is too narrow for it."""
+    if not rows:
+        return
+    widest = [
+        max(len(word) for cell in column for word in (cell.split() or [""])) for column in zip(head, *rows, strict=True)
+    ]
+    if sum(widest) + 2 * len(widest) > console.width or console.width < _TABLE_WIDTH:
+        _print_list(console, title, (_line(head, row) for row in rows))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in head:
+        table.add_column(name, header_style="dim", overflow="fold")
+    for row in rows:
+        table.add_row(*map(_text, row))
+    console.print(_heading(title))
+    console.print(Padding(table, (0, 0, 0, 2), expand=False))
+
+
+def _line(head: tuple[str, ...], row: tuple[str, ...]) -> str:
+    named = (f"{name} {cell}" for name, cell in zip(head[1:], row[1:], strict=True) if cell)
+    return f"{row[0]}: {', '.join(named)}"
 
 
 def _phase_rows(phases: tuple[PhaseStory, ...], reviews: tuple[PhaseReview, ...]) -> Iterator[tuple[str, ...]]:
@@ -175,10 +206,10 @@ def _print_signs(console: Console, analysis: Analysis) -> None:
 
 
 def _print_issues(console: Console, analysis: Analysis) -> None:
-    if not analysis.issues:
+    if not analysis.open_issues:
         return
     console.print(_heading("Configuration"))
-    for issue in analysis.issues:
+    for issue in analysis.open_issues:
         line = _text(issue.severity, _SEVERITY_STYLES[issue.severity])
         line.append_text(_text(f"  {issue.key}: {issue.message}; {issue.remedy}"))
         console.print(Padding(line, (0, 0, 0, 2)))
@@ -211,17 +242,6 @@ def _of_record(record: EpochRecord | None, metric: str) -> str:
 
 def _of_mark(mark: Mark | None) -> str:
     return "n/a" if mark is None else f"{written(mark.value)}{_count(mark.value)}, epoch {mark.epoch}"
-
-
-def _of_level(level: Level) -> str:
-    if not level.gap.known:
-        return "n/a"
-    if level.reached:
-        return "reached" if level.certain else "reached, though chance may have lifted it"
-    ahead = level.epochs_to_reach
-    if not math.isfinite(ahead.value):
-        return f"{written(level.gap)} to go, no rise to count epochs from"
-    return f"{written(level.gap)} to go, {epochs_away(ahead)} at this rate"
 
 
 def _count(estimate: Estimate) -> str:

@@ -32,6 +32,21 @@ def ends(figure: Estimate, spec: str = ".3f") -> str:
     return f"{written(figure.low, spec)}, {written(figure.high, spec)}"
 
 
+def ends_of(values: tuple[float, float], spec: str = ".3f") -> str:
+    """`0.62 to 0.64`; one figure where both are written alike."""
+    low, high = (written(value, spec) for value in values)
+    return low if low == high else f"{low} to {high}"
+
+
+Rows = tuple[tuple[str, ...], ...]
+
+
+def filled(head: tuple[str, ...], rows: Rows) -> tuple[tuple[str, ...], Rows]:
+    """A table without the columns in which all cells are empty."""
+    kept = [index for index in range(len(head)) if any(row[index] for row in rows)]
+    return tuple(head[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows)
+
+
 def setting(value: Any) -> str:
     """A value of a configuration as its file has it; what is empty in words."""
     if value is None:

@@ -1,0 +1,41 @@
+"""A recorded file, looked at with a configuration and a strategy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from smallsight.commands.inputs import read_plan, run_folder
+from smallsight.config import LoadedConfig, load_config
+from smallsight.errors import ConfigError
+from smallsight.report.document import REPORT_FILE
+from smallsight.report.history import History, read_history
+from smallsight.report.under_strategy import target_of, under_strategy
+from smallsight.status import JOURNAL
+from smallsight.strategy.given import Call
+from smallsight.strategy.plan import Plan
+
+
+def recorded_history(path: Path, config_path: Path, strategy_path: Path | None = None) -> History:
+    """The epochs in a recorded file, with what holds them back by a configuration and what a strategy would do.
+
+    Args:
+        path: the file, or a folder that holds it under the report's name.
+        config_path: the configuration that they were trained with, or the next one.
+        strategy_path: the strategy to judge by; the default one where None.
+    Raises:
+        HistoryError, ConfigError: a file can't be read; `path` is a run folder, which knows its configuration.
+    """
+    if (path / JOURNAL).is_file():
+        raise ConfigError(f"--config: {path} is a run folder, which knows its own configuration. Leave --config out.")
+    plan = read_plan(strategy_path)
+    file = path / REPORT_FILE if path.is_dir() else path
+    loaded = load_config(config_path)
+    return configured(read_history(file, target_of(plan)), loaded, plan)
+
+
+def configured(history: History, loaded: LoadedConfig, plan: Plan) -> History:
+    """A recorded history, or an empty one, with what a configuration and a plan say."""
+    folder = run_folder(loaded)
+    call = Call(("smallsight", "train"), loaded.source, str(folder))
+    start = loaded.config.checkpoint.resume_from or str(folder / "checkpoint.pth")
+    return under_strategy(history, plan, loaded.config, call, start)
