@@ -1,12 +1,13 @@
 # On a fresh machine: `make demo` sets everything up and runs the main job, `make test` sets everything up and tests it.
 # `make soak MINUTES=20` sends runs through faults of every kind and prints what they survived.
+# `make mission` plays the strategy document's commands on a stand-in for its author's situation and checks what it says.
 # `make fuzz MINUTES=10` hands hostile files to each reader for as long and prints what became of them.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 MINUTES ?= 20
 
-.PHONY: demo rfdetr-smoke test soak fuzz lint clean
+.PHONY: demo rfdetr-smoke test mission soak fuzz lint clean
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +44,9 @@ test: lint
 
 soak: $(VENV)/.dev
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m faults.soak --minutes $(MINUTES)
+
+mission: $(VENV)/.dev
+	cd tests && ../$(BIN)/python -m mission ../demo/mission
 
 fuzz: MINUTES = 10
 fuzz: $(VENV)/.dev
