@@ -136,18 +136,39 @@ def theirs(config: Config, folder: Path, network: torch.nn.Module, watch: Stopwa
 SIDES: dict[str, Callable[..., None]] = {"ours": ours, "the library's": theirs}
 
 
-def measure(options: argparse.Namespace, config: Config, scratch: Path) -> dict[str, list[float]]:
-    """Images per second of each round, by side."""
+def measure(
+    options: argparse.Namespace,
+    config: Config,
+    scratch: Path,
+    note: Callable[[Mapping[str, list[float]]], None] = lambda rates: None,
+    until: float = math.inf,
+) -> dict[str, list[float]]:
+    """Images per second of each round, by side.
+
+    Args:
+        options: sizes, rounds and device, as the command line names them.
+        config: what both sides train with.
+        scratch: for the files of both.
+        note: told the rates after each round.
+        until: no round begins that would not be over by then, on the monotonic clock, s.
+    """
     network = RFDetrDetector(("ball",), size=options.size).model
     images = len(list(Path(str(config.dataset.coco_train_path)).glob("*.jpg")))
     images -= images % (options.batch * options.accumulate)
     rates: dict[str, list[float]] = {side: [] for side in SIDES}
+    precision, longest = torch.get_float32_matmul_precision(), 0.0
     for turn in range(options.rounds):
+        began = time.monotonic()
+        if turn and began + longest > until:
+            break
         for side in sorted(SIDES, reverse=bool(turn % 2)):
             watch = Stopwatch(options.device)
+            torch.set_float32_matmul_precision(precision)  # the library's trainer changes it, for the whole process
             SIDES[side](config, scratch / f"{turn}_{side[:3]}", network, watch)
             rates[side].append(images / watch.seconds[-1])
             print(f"  round {turn + 1}, {side}: {rates[side][-1]:.2f} images/s", flush=True)
+        longest = max(longest, time.monotonic() - began)
+        note(rates)
     return rates
 
 
@@ -176,7 +197,11 @@ def configured(options: argparse.Namespace, data: Path) -> Config:
     content = {
         "model": {"rfdetr_size": options.size},
         "training": training,
-        "dataset": {"coco_train_path": str(data / "train"), "coco_val_path": str(data / "valid")},
+        "dataset": {
+            "coco_train_path": str(data / "train"),
+            "coco_val_path": str(data / "valid"),
+            "pin_memory": options.device != "cpu",
+        },
         "augmentation": {"color_jitter": False},
         "evaluation": {"replicates": 100},
     }
@@ -190,6 +215,13 @@ def same_scales(config: Config) -> bool:
     size = SIZES[config.model.rfdetr_size]
     theirs = compute_multi_scale_scales(config.training.resolution, False, size.patch_px, size.windows)
     return training_scales(config, size.step_px) == tuple(theirs)
+
+
+def quiet() -> None:
+    """Without what the libraries tell: it would stand between the figures."""
+    for name in ("pytorch_lightning", "rf-detr", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
 
 
 def main() -> None:
@@ -209,9 +241,7 @@ def main() -> None:
         sys.path.append(options.extra)
     if options.device == "cpu":
         torch.set_num_threads(1)
-    for name in ("pytorch_lightning", "rf-detr", "lightning"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
+    quiet()
     with tempfile.TemporaryDirectory() as scratch:
         write_dataset(Path(scratch) / "data", SynthOptions(options.images, (640, 360), 1, 1))
         config = configured(options, Path(scratch) / "data")
