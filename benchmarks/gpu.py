@@ -158,13 +158,17 @@ def part(name: str, place: str, notes: str) -> int:
     import logging
     import warnings
 
+    import torch
     from gpu_parts import Place, parts
 
     for logger in ("pytorch_lightning", "rf-detr", "lightning"):
         logging.getLogger(logger).setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
+    where = Place(**json.loads(place))
+    if where.device == "cpu":
+        torch.set_num_threads(1)  # so that other work on the machine matters less
     try:
-        parts()[name](Place(**json.loads(place)), Notes(Path(notes)))
+        parts()[name](where, Notes(Path(notes)))
     except Exception as error:  # whatever it is, it is told, and the next part goes on
         traceback.print_exc()
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", flush=True)

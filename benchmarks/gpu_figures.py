@@ -110,6 +110,11 @@ def table(content: Mapping[str, Any]) -> str:
     machine = content["machine"]
     lines = [f"{key}: {value}  " for key, value in machine.items()]
     lines += [f"plan: {content['plan']}, device: {content['device']}, {content['seconds']:.0f} s in all", ""]
+    if content["device"] == "cpu":
+        lines += [
+            "A CPU trains in float32, whatever a setting asks for; these figures only show that everything runs.",
+            "",
+        ]
     for part in content["parts"]:
         lines += _section(part)
     return "\n".join(lines)

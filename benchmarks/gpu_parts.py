@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from gpu_attempt import Watched, tidy, watch
 from gpu_figures import Figure, Notes
@@ -160,8 +159,6 @@ def ratio(place: Place, notes: Notes) -> None:
         raise LookupError("this plan trains no RF-DETR")
     if place.extra:
         sys.path.append(place.extra)
-    if place.device == "cpu":
-        torch.set_num_threads(1)
     options = Namespace(
         size=job.size,
         resolution=job.resolution,

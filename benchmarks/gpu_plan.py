@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -49,6 +49,7 @@ class Job:
             "device": device,
             "num_workers": workers,
             "threads": 1 if device == "cpu" else 0,
+            "warmup_steps": 5,
             **own,
             **self.training,
         }
@@ -105,10 +106,10 @@ GPU = Plan(
     size_wh=(960, 540),
     workers=8,
     jobs=(
-        Job("base", 560, 8, "fp32"),
-        Job("base", 560, 8, "bf16"),
-        Job("base", 560, 8, "fp16"),
-        Job("base", 1120, 4, "bf16", epochs=3),
+        Job("base", 560, 8, "fp32", epochs=6),
+        Job("base", 560, 8, "bf16", epochs=6),
+        Job("base", 560, 8, "fp16", epochs=6),
+        Job("base", 1120, 4, "bf16"),
         Job("embedded", 960, 16, "fp32"),
         Job("nano", 384, 16, "bf16"),
         Job("embedded", 960, 16, "bf16"),
@@ -124,12 +125,13 @@ GPU = Plan(
     loaders=(0, 4, 8),
     tests=("-n", "8", *_CHOSEN),
 )
-_TINY, _SMALL = Job("tiny", 192, 2, epochs=2), Job("embedded", 192, 4, epochs=2)
+_FAST = {"learning_rate": 0.001}
+_TINY, _SMALL = Job("tiny", 192, 2, epochs=3, training=_FAST), Job("embedded", 192, 4, epochs=2)
 QUICK = Plan(
     images=18,
     size_wh=(192, 108),
     workers=0,
-    jobs=(Job("tiny", 192, 2, "fp32", epochs=2), _TINY, Job("tiny", 192, 2, "fp16", epochs=2), _SMALL),
+    jobs=(replace(_TINY, precision="fp32"), _TINY, replace(_TINY, precision="fp16"), _SMALL),
     ratio=_TINY,
     ratio_rounds=2,
     resumed=Job("tiny", 192, 2, epochs=3),

@@ -17,8 +17,10 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("two_gpus")
 @pytest.mark.parametrize("wanted", ["auto", "cuda"])
 def test_each_process_has_the_device_of_its_place(wanted: str) -> None:
-    """The third process of two machines with two devices is the first one on its own."""
-    assert resolve_device(wanted) == torch.device("cuda")
+    """The third process of two machines with two devices is the first one on its own. A device always has its index:
+    parts of torch refuse one without.
+    """
+    assert resolve_device(wanted) == torch.device("cuda:0")
     assert resolve_device(wanted, Processes(2, 4, 0)) == torch.device("cuda:0")
     assert resolve_device(wanted, Processes(1, 2, 1)) == torch.device("cuda:1")
 

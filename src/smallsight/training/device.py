@@ -30,6 +30,8 @@ def resolve_device(wanted: str, processes: Processes = ALONE) -> torch.device:
             if processes.local_rank >= count:
                 raise ConfigError(f"training.devices: this machine has {count} CUDA devices. Ask for no more.")
             device = torch.device("cuda", processes.local_rank)
+    elif device == torch.device("cuda"):
+        device = torch.device("cuda", 0)  # parts of torch refuse a device without an index
     there = torch.backends.mps.is_available() if device.type == "mps" else (device.index or 0) < count
     if not there:
         raise ConfigError(f"training.device: {wanted} is not on this machine. Use auto or cpu.")
