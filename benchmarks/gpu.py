@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -176,10 +176,10 @@ def part(name: str, place: str, notes: str) -> int:
     return 0
 
 
-def show(path: Path) -> int:
-    """Print the table of figures that were written before."""
-    content: Mapping[str, Any] = json.loads(path.read_text())
-    print(table(content))
+def show(paths: Sequence[Path]) -> int:
+    """Print the tables of figures that were written before."""
+    for path in paths:
+        print(table(json.loads(path.read_text())))
     return 0
 
 
@@ -196,7 +196,7 @@ def main() -> int:
     running.add_argument("--spent", type=float, default=0.0, help="seconds of it that are gone already")
     running.add_argument("--extra", default="", help="folder with what the library's trainer needs")
     showing = commands.add_parser("table", help="print the figures as Markdown")
-    showing.add_argument("figures", type=Path)
+    showing.add_argument("figures", type=Path, nargs="+")
     inner = commands.add_parser("part")
     for name in ("name", "place", "notes"):
         inner.add_argument(name)

@@ -23,8 +23,8 @@ from smallsight.status import read_state
 from smallsight.strategy.state import Attempt
 from smallsight.training.checkpoint import load_checkpoint
 
-SAVES = 2
-"""The kill comes after so many checkpoints within the second epoch."""
+SAVES, SAVES_PER_EPOCH = 2, 4
+"""The kill comes after so many of an epoch's checkpoints, in the second epoch."""
 FLOOR, FACTOR = 0.01, 3.0
 """A resumed run may differ by so much, relatively, or by so many times what two undisturbed runs differ by."""
 
@@ -32,7 +32,8 @@ FLOOR, FACTOR = 0.01, 3.0
 def resume(place: Place, notes: Notes) -> None:
     """Kill a run in its second epoch and call it again; two undisturbed runs at the same time say what chance does."""
     job = place.contents.resumed
-    content = {**place.config(job, num_workers=min(2, place.contents.workers)), "checkpoint": {"every_steps": 2}}
+    every = max(2, place.samples(job) // job.batch // SAVES_PER_EPOCH)
+    content = {**place.config(job, num_workers=min(2, place.contents.workers)), "checkpoint": {"every_steps": every}}
     killed, *undisturbed = (Command(content, place.scratch(name)) for name in ("killed", "first", "second"))
     try:
         _wait_for_second_epoch(killed)

@@ -12,14 +12,14 @@ import time
 import xml.etree.ElementTree as ET
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from gpu_attempt import Watched, tidy, watch
 from gpu_figures import Figure, Notes
-from gpu_plan import PLANS, Job, Plan
+from gpu_plan import CROPS, PLANS, Job, Plan
 
 from smallsight.data.synthetic import SynthOptions, write_dataset
 
@@ -57,6 +57,11 @@ class Place:
         path = Path(self.folder) / "scratch" / name
         shutil.rmtree(path, ignore_errors=True)
         return path
+
+    def samples(self, job: Job) -> int:
+        """Training samples of an epoch."""
+        images = len(list((Path(self.data) / "train").glob("*.jpg")))
+        return CROPS * images if job.size == "embedded" else images
 
     def config(self, job: Job, **training: Any) -> dict[str, Any]:
         content = job.config(self.data, self.device, self.contents.workers)
@@ -212,7 +217,7 @@ def whole_run(place: Place, notes: Notes) -> None:
     command.finish()
     wall = time.monotonic() - began
     records = read_state(run).runs[-1].records
-    samples = _samples(place, job)
+    samples = place.samples(job)
     trained = [samples / record.images_per_second for record in records]
     judged = [record.seconds - each for record, each in zip(records, trained, strict=True)]
     rest = wall - sum(record.seconds for record in records)
@@ -229,14 +234,9 @@ def whole_run(place: Place, notes: Notes) -> None:
     )
 
 
-def _samples(place: Place, job: Job) -> int:
-    images = len(list((Path(place.data) / "train").glob("*.jpg")))
-    return 2 * images if job.size == "embedded" else images  # crops_per_image
-
-
 def loader(place: Place, notes: Notes) -> None:
     """How much of the training is waiting for batches, by the number of processes that load."""
-    job = place.contents.jobs[min(1, len(place.contents.jobs) - 1)]
+    job = replace(place.contents.jobs[min(1, len(place.contents.jobs) - 1)], epochs=3)
 
     def figures(job: Job, watched: Watched) -> list[Figure]:
         setting = f"{job.setting}, {workers} loading processes"

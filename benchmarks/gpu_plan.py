@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Precision = Literal["fp32", "bf16", "fp16"]
+CROPS = 2
+"""Of each frame in an epoch, for the embedded detector."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Job:
         return {
             "model": model,
             "training": training,
-            "sampling": {"crop_px": 96 if self.resolution < 400 else 192},
+            "sampling": {"crop_px": 96 if self.resolution < 400 else 192, "crops_per_image": CROPS},
             "dataset": {
                 "coco_train_path": f"{data}/train",
                 "coco_val_path": f"{data}/valid",
@@ -102,11 +104,11 @@ class Plan:
 _CHOSEN = ("tests/detectors", "tests/training", "-k", "cuda or precision or memory")
 
 GPU = Plan(
-    images=216,
+    images=162,
     size_wh=(960, 540),
     workers=8,
     jobs=(
-        Job("base", 560, 8, "fp32", epochs=6),
+        Job("base", 560, 8, "fp32"),
         Job("base", 560, 8, "bf16", epochs=6),
         Job("base", 560, 8, "fp16", epochs=6),
         Job("base", 1120, 4, "bf16"),
@@ -119,7 +121,7 @@ GPU = Plan(
     ratio_rounds=4,
     resumed=Job("nano", 384, 8, "bf16", epochs=3),
     scarce=Job("base", 560, 16, "bf16", epochs=2),
-    too_large=Job("base", 1120, 192, "fp32", epochs=1),
+    too_large=Job("base", 1120, 144, "fp32", epochs=1),
     detected=(("base", 1120), ("base", 560), ("embedded", 960)),
     whole=Job("base", 560, 8, "bf16", epochs=5),
     loaders=(0, 4, 8),
