@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_figures import TITLES, Notes, table
+from gpu_plan import PLANS
 
 from smallsight.files import write_text_atomically
 
@@ -131,9 +132,9 @@ def _part(name: str, out: Path, plan: str, device: str, extra: str, limit: float
 
 
 def _missing(name: str, plan: str) -> str:
-    """Why a part can't be done with what is installed."""
-    if plan == "embedded" and name in ("ratio", "large_batch"):
-        return "it needs RF-DETR, and this plan is for the embedded detector"
+    """Why a part can't be done, with this plan or with what is installed."""
+    if {"ratio": PLANS[plan].ratio, "large_batch": PLANS[plan].too_large}.get(name, True) is None:
+        return f"it is not in the plan {plan}"
     if name == "ratio" and importlib.util.find_spec("rfdetr") is None:
         return "rfdetr is not installed"
     return ""
