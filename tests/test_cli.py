@@ -187,6 +187,31 @@ def test_a_wrong_option_is_a_usage_error(project: Path, cli: Cli, arguments: Seq
     assert outcome.code == 2 and "Error" in outcome.err and "Traceback" not in outcome.err
 
 
+def test_boxes_and_ids_are_read_as_the_options_say(tmp_path: Path, cli: Cli) -> None:
+    content = write_coco_folder(tmp_path / "set", 3)
+    for item in content["annotations"]:
+        x, y, width, height = item["bbox"]
+        item["bbox"] = [2 * x, 2 * y, 2 * (x + width), 2 * (y + height)]
+        item["category_id"] = 0
+    for item in content["images"]:
+        item.update(width=2 * item["width"], height=2 * item["height"])
+    write_annotations(tmp_path / "set", content)
+    options = ["--boxes", "corners", "--sizes", "scale", "--shift", "category_id=1"]
+    done = cli("convert", str(tmp_path / "set"), str(tmp_path / "out"), *options)
+    assert done.code == 0 and "3 images have another size than given" in done.out
+    write_coco_folder(tmp_path / "plain", 3)
+    plain, scaled = read_coco(tmp_path / "plain"), read_coco(tmp_path / "out")
+    for one, other in zip(plain.truths, scaled.truths, strict=True):
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-3)  # four decimals are written
+    given = ["--boxes", "corners", "--box-frame", "192x128", "--sizes", "file", "--shift", "category_id=1"]
+    assert cli("convert", str(tmp_path / "set"), str(tmp_path / "same"), *given).code == 0
+    for one, other in zip(plain.truths, read_coco(tmp_path / "same").truths, strict=True):
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-3)
+    for wrong in (["--box-frame", "wide"], ["--shift", "id=1"], ["--boxes", "circles"], ["--sizes", "any"]):
+        refused = cli("convert", str(tmp_path / "set"), str(tmp_path / "no"), *wrong)
+        assert refused.code == 2 and wrong[0] in refused.err and not (tmp_path / "no").exists()
+
+
 COMMANDS = (
     "synth",
     "convert",

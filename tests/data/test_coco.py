@@ -87,20 +87,26 @@ FAULTS: list[tuple[str, Callable[[dict[str, Any]], object], str, str]] = [
     ),
     ("image id twice", image(id=1), "image id 1 is used twice", "its own id"),
     ("image id missing", without("images", "id"), "images[2]: id: got None", "Correct"),
-    ("image id text", image(id="2"), "images[1]: id: got '2'", "Correct"),
+    ("image id text", image(id="two"), "images[1]: id: got 'two'", "Correct"),
+    ("image id half as text", image(id="2.5"), "images[1]: id: got '2.5'", "Correct"),
     ("image id a fraction", image(id=2.5), "images[1]: id: got 2.5", "Correct"),
     ("image id true", image(id=True), "images[1]: id: got True", "Correct"),
     ("image id NaN", image(id=math.nan), "images[1]: id: got nan", "Correct"),
     ("image id huge", image(id=HUGE), "images[1]: id: got 1000", "Correct"),
     ("width zero", image(width=0), "image 2: size 0x30 px", "true size"),
     ("height negative", image(height=-30), "image 2: size 40x-30 px", "true size"),
-    ("width missing", without("images", "width"), "image 3: width: got None", "Correct"),
-    ("width text", image(width="40"), "image 2: width: got '40'", "Correct"),
+    ("width text", image(width="40 px"), "image 2: width: got '40 px'", "Correct"),
+    (
+        "width missing, height wrong",
+        image(width=None, height=31),
+        "image 2: its entry has no width and height",
+        "Write its true width and height",
+    ),
     ("height infinite", image(height=math.inf), "image 2: height: got inf", "Correct"),
     ("height huge", image(height=HUGE), "image 2: height: got 1000", "Correct"),
     # categories
     ("category id twice", lambda c: c["categories"].append(dict(BALL)), "category id 1 is used twice", "its own id"),
-    ("category id text", category(id="1"), "categories[0]: id: got '1'", "Correct"),
+    ("category id text", category(id="1st"), "categories[0]: id: got '1st'", "Correct"),
     ("category id list", category(id=[1]), "categories[0]: id: got [1]", "Correct"),
     (
         "category name twice",
@@ -109,9 +115,7 @@ FAULTS: list[tuple[str, Callable[[dict[str, Any]], object], str, str]] = [
         "its own name",
     ),
     # annotations
-    ("annotation id twice", annotation(id=1), "annotation id 1 is used twice", "its own id"),
-    ("annotation id missing", without("annotations", "id"), "annotations[2]: id: got None", "Correct"),
-    ("annotation id text", annotation(id="2"), "annotations[1]: id: got '2'", "Correct"),
+    ("annotation id text", annotation(id="x2"), "annotations[1]: id: got 'x2'", "Correct"),
     ("unknown image", annotation(image_id=99), "annotation 2: image_id 99 is no image", "drop the annotation"),
     (
         "image id of annotation missing",
@@ -121,7 +125,7 @@ FAULTS: list[tuple[str, Callable[[dict[str, Any]], object], str, str]] = [
     ),
     ("unknown category", annotation(category_id=9), "annotation 2: unknown category_id 9; the file has 1", "Add the"),
     ("category of annotation list", annotation(category_id=[1]), "annotation 2: category_id: got [1]", "Correct"),
-    ("category of annotation text", annotation(category_id="1"), "annotation 2: category_id: got '1'", "Correct"),
+    ("category of annotation text", annotation(category_id="ball"), "annotation 2: category_id: got 'ball'", "Correct"),
     ("category of annotation half", annotation(category_id=0.5), "annotation 2: category_id: got 0.5", "Correct"),
     ("category of annotation object", annotation(category_id={"a": 1}), "annotation 2: category_id: got", "Correct"),
     ("category of annotation huge", annotation(category_id=HUGE), "annotation 2: category_id: got 1000", "Correct"),
@@ -129,13 +133,19 @@ FAULTS: list[tuple[str, Callable[[dict[str, Any]], object], str, str]] = [
     (
         "no bbox",
         without("annotations", "bbox"),
-        "annotation 3: bbox: got None, expected four numbers",
-        "Correct the box",
+        "annotation 3: bbox: got None, and no box can be taken from the segmentation: there is no segmentation",
+        "Add the box",
+    ),
+    (
+        "no bbox, half a polygon",
+        annotation(bbox=None, segmentation=[[1, 2]]),
+        "annotation 2: bbox: got None, and no box can be taken from the segmentation: a polygon is [1, 2]",
+        "Add the box",
     ),
     ("bbox of three", annotation(bbox=[1, 2, 3]), "annotation 2: bbox: got [1, 2, 3]", "Correct the box"),
     ("bbox an object", annotation(bbox={"x": 1}), "annotation 2: bbox: got {'x': 1}", "Correct the box"),
     ("bbox text", annotation(bbox="1 2 3 4"), "annotation 2: bbox: got '1 2 3 4'", "Correct the box"),
-    ("bbox of text", annotation(bbox=["1", "2", "3", "4"]), "annotation 2: bbox: got ['1', '2'", "Correct the box"),
+    ("bbox of text", annotation(bbox=["1", "2", "3", "b"]), "annotation 2: bbox: got ['1', '2'", "Correct the box"),
     ("bbox with true", annotation(bbox=[1, 2, True, 4]), "annotation 2: bbox: got [1, 2, True, 4]", "Correct the box"),
     ("bbox with null", annotation(bbox=[1, 2, None, 4]), "annotation 2: bbox: got [1, 2, None, 4]", "Correct the box"),
     (
@@ -178,11 +188,12 @@ FAULTS: list[tuple[str, Callable[[dict[str, Any]], object], str, str]] = [
     ),
     # the rest
     ("area negative", annotation(area=-1), "annotation 2: area: got -1, expected a number of px^2", "leave it out"),
-    ("area text", annotation(area="25"), "annotation 2: area: got '25'", "leave it out"),
+    ("area text", annotation(area="small"), "annotation 2: area: got 'small'", "leave it out"),
     ("area NaN", annotation(area=math.nan), "annotation 2: area: got nan", "leave it out"),
     ("area huge", annotation(area=1e300), "annotation 2: area: got 1e+300", "leave it out"),
     ("area true", annotation(area=True), "annotation 2: area: got True", "leave it out"),
-    ("crowd text", annotation(iscrowd="0"), "annotation 2: iscrowd: got '0', expected 0 or 1", "leave it out"),
+    ("crowd text", annotation(iscrowd="no"), "annotation 2: iscrowd: got 'no', expected 0 or 1", "leave it out"),
+    ("crowd two as text", annotation(iscrowd="2"), "annotation 2: iscrowd: got 2, expected 0 or 1", "leave it out"),
     ("crowd a list", annotation(iscrowd=[]), "annotation 2: iscrowd: got []", "leave it out"),
 ]
 
@@ -233,7 +244,8 @@ def test_a_missing_folder_and_a_missing_file_are_told_apart(folder: Path) -> Non
         assert str(caught.value) == f"{missing}: no such folder. {remedy}"
     with pytest.raises(DatasetError) as caught:
         read_coco(folder)
-    assert str(caught.value) == f"{folder}: no {ANNOTATIONS} in it. {remedy}"
+    convert = "; smallsight convert makes one of other label files."
+    assert str(caught.value) == f"{folder}: no {ANNOTATIONS} in it. {remedy.removesuffix('.')}{convert}"
 
 
 def test_links_that_leave_the_folder_or_go_in_circles(folder: Path, content: dict[str, Any]) -> None:

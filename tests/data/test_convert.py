@@ -21,9 +21,10 @@ from builders import write_annotations, write_coco_folder
 from data.labelled import write_picture, write_voc, write_yolo, xml_of
 from smallsight.boxes import xyxy_to_xywh
 from smallsight.data.coco import Dataset, read_coco
-from smallsight.data.convert import ConvertOptions, cached_conversion, convert, detect_kind
+from smallsight.data.convert import ConvertOptions, cached_conversion, convert
 from smallsight.data.formats.pixels import ImageMode, parse_image_mode
 from smallsight.data.frames import decode
+from smallsight.data.sources import SourceReading, detect_kind
 from smallsight.errors import DatasetError
 
 BALL = "0 0.5 0.5 0.1 0.2\n"
@@ -295,27 +296,29 @@ def test_splits_come_back_from_yolo(tmp_path: Path) -> None:
 def test_a_cached_conversion_is_made_once_per_content(tmp_path: Path) -> None:
     source = write_yolo(tmp_path / "in", {"a": BALL, "b": ""}, description="names: [ball]")
     before = fingerprint(source)
-    first = cached_conversion(source, "yolo", tmp_path / "cache")
+    first = cached_conversion(source, "yolo", tmp_path / "cache").folder
     made = fingerprint(first)
-    assert cached_conversion(source, "yolo", tmp_path / "cache") == first
+    assert cached_conversion(source, "yolo", tmp_path / "cache").folder == first
     assert fingerprint(first) == made
     assert fingerprint(source) == before
     assert len(read_coco(first)) == 2
     (source / "labels" / "b.txt").write_text(BALL)
-    second = cached_conversion(source, "yolo", tmp_path / "cache")
+    second = cached_conversion(source, "yolo", tmp_path / "cache").folder
     assert second != first
     os.utime(source / "images" / "a.png", ns=(0, 0))
-    assert cached_conversion(source, "yolo", tmp_path / "cache") not in (first, second)
+    assert cached_conversion(source, "yolo", tmp_path / "cache").folder not in (first, second)
     voc = write_voc(tmp_path / "voc", {"a": xml_of([("ball", (1, 1, 5, 5))])})
-    pixels = cached_conversion(voc, "voc", tmp_path / "cache")
-    assert cached_conversion(voc, "voc", tmp_path / "cache", voc_corners="edges") != pixels
+    pixels = cached_conversion(voc, "voc", tmp_path / "cache").folder
+    edges = SourceReading(voc_corners="edges")
+    assert cached_conversion(voc, "voc", tmp_path / "cache", reading=edges).folder != pixels
 
 
 def test_a_cached_conversion_picks_a_split(tmp_path: Path) -> None:
     source = write_yolo(tmp_path / "in", {"train/a": BALL, "val/b": BALL}, description="names: [ball]")
     cache = tmp_path / "cache"
-    assert names_of(read_coco(cached_conversion(source, "yolo", cache, split="valid"))) == ["b.png"]
-    assert names_of(read_coco(cached_conversion(source / "images" / "val", "yolo", cache, split="valid"))) == ["b.png"]
+    assert names_of(read_coco(cached_conversion(source, "yolo", cache, split="valid").folder)) == ["b.png"]
+    alone = cached_conversion(source / "images" / "val", "yolo", cache, split="valid")
+    assert names_of(read_coco(alone.folder)) == ["b.png"]
     with pytest.raises(DatasetError, match="got the splits train, valid, expected one"):
         cached_conversion(source, "yolo", cache)
     with pytest.raises(DatasetError, match=r"the cache and .* lie in each other"):
@@ -327,7 +330,7 @@ def test_names_of_two_folders_are_kept_apart(tmp_path: Path) -> None:
     for part in ("one", "two"):
         write_yolo(source / part, {"a": BALL}, description=None)
     (source / "data.yaml").write_text("train: [one/images, two/images]\nnames: [ball]")
-    assert names_of(read_coco(cached_conversion(source, "yolo", tmp_path / "cache"))) == ["a.png", "in/a.png"]
+    assert names_of(read_coco(cached_conversion(source, "yolo", tmp_path / "cache").folder)) == ["a.png", "in/a.png"]
 
 
 def test_two_converters_at_once_use_one_result(tmp_path: Path) -> None:
@@ -336,7 +339,7 @@ def test_two_converters_at_once_use_one_result(tmp_path: Path) -> None:
 
     def run() -> None:
         start.wait()
-        found.append(cached_conversion(source, "yolo", tmp_path / "cache"))
+        found.append(cached_conversion(source, "yolo", tmp_path / "cache").folder)
 
     threads = [threading.Thread(target=run) for _ in range(4)]
     for thread in threads:
@@ -351,7 +354,7 @@ def test_two_converters_at_once_use_one_result(tmp_path: Path) -> None:
 
 def test_the_loser_of_a_race_uses_the_winners_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_yolo(tmp_path / "in", {"a": BALL}, description="names: [ball]")
-    target = cached_conversion(source, "yolo", tmp_path / "cache")
+    target = cached_conversion(source, "yolo", tmp_path / "cache").folder
     kept = tmp_path / "kept"
     target.rename(kept)
     sync = os.sync
@@ -361,6 +364,6 @@ def test_the_loser_of_a_race_uses_the_winners_result(tmp_path: Path, monkeypatch
         sync()
 
     monkeypatch.setattr(os, "sync", meanwhile)
-    assert cached_conversion(source, "yolo", tmp_path / "cache") == target
+    assert cached_conversion(source, "yolo", tmp_path / "cache").folder == target
     assert leftovers(tmp_path / "cache") == []
     assert len(read_coco(target)) == 1

@@ -111,8 +111,8 @@ def test_the_annotations_of_a_dataset_are_read_once(tmp_path: Path, monkeypatch:
     write_coco_folder(tmp_path, 4, (32, 32))
     dataset, other = read_coco(tmp_path), read_coco(tmp_path)
     read: list[Path] = []
-    real = groups.load_json
-    monkeypatch.setattr(groups, "load_json", lambda path: (read.append(path), real(path))[1])
+    real = groups.image_entries
+    monkeypatch.setattr(groups, "image_entries", lambda path: (read.append(path), real(path))[1])
     assert groups_of(dataset) == groups_of(dataset) and len(read) == 1
     assert groups_of(other) == groups_of(dataset) and len(read) == 3
 

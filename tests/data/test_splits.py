@@ -34,6 +34,16 @@ def test_a_yolo_set_is_read_as_the_coco_set_it_came_from(yolo: Path) -> None:
             np.testing.assert_allclose(by_name[image.path.name].boxes, truth.boxes, atol=0.01)
 
 
+def test_notes_on_a_conversion_stay_with_the_set_also_when_it_is_in_the_cache(yolo: Path) -> None:
+    text = (yolo / "data.yaml").read_text()
+    (yolo / "data.yaml").write_text(f"{text}test: gone\n")
+    paths = {"yolo_train_path": str(yolo / "data.yaml"), "yolo_val_path": str(yolo / "data.yaml")}
+    for _ in range(2):
+        train, valid = read_splits(build_config({"dataset": paths}, "x"))
+        assert f"{yolo / 'data.yaml'}: test was left out: 'gone' is not there." in train.notes
+        assert train.notes == valid.notes
+
+
 def test_two_formats_for_one_split_are_refused() -> None:
     config = build_config({"dataset": {"coco_train_path": "a", "yolo_train_path": "b"}}, "x")
     with pytest.raises(ConfigError, match=r"dataset\.yolo_train_path: beside dataset\.coco_train_path"):

@@ -13,8 +13,9 @@ import pytest
 from builders import ANNOTATIONS, write_coco_folder
 from smallsight import cli
 from smallsight.data.coco import read_coco
-from smallsight.data.convert import convert, read_source
+from smallsight.data.convert import convert
 from smallsight.data.formats.tree import files_in
+from smallsight.data.sources import read_source
 from smallsight.errors import ConfigError, DatasetError, SmallsightError, visible
 
 EVIL = "\x1b[31m[bold]<script>alert(1)</script>\u202e\n\udcff"
@@ -141,8 +142,8 @@ def test_folders_in_each_other_without_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "reason"),
     [
-        ("names: {.inf: ball}", "a key is no class index"),
-        ("names: {.nan: ball}", "a key is no class index"),
+        ("names: {.inf: ball}", "is no class index of its own"),
+        ("names: {.nan: ball}", "is no class index of its own"),
         (f"names: [ball]\nval: {'a' * 5000}", "can't be looked up"),
         ('names: [ball]\nval: "a\\0b"', "no file or folder"),
         ("names: [ball]\nval: ../..", "leads out of"),

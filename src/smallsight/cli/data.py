@@ -14,6 +14,33 @@ from smallsight.errors import EXIT_USAGE, ConfigError
 Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE", help="Folder, data.yaml or COCO file to read.")]
 Images = Annotated[str, typer.Option("--images", metavar="MODE", help="link, copy, or resize:W (W px wide).")]
 
+Classes = Annotated[
+    list[str] | None, typer.Option("--class", metavar="NAME", help="Keep this class; can be given again.")
+]
+Renames = Annotated[
+    list[str] | None,
+    typer.Option("--rename", metavar="OLD=NEW", help="Rename a class; can be given again; goes before --class."),
+]
+VocCorners = Annotated[
+    Literal["pixels", "edges"],
+    typer.Option(help="VOC corners: first and last pixel from 1 (the standard), or edges from 0."),
+]
+Boxes = Annotated[
+    Literal["xywh", "corners", "centres"] | None,
+    typer.Option(help="What the four numbers of a box are, where not what the format says."),
+]
+BoxFrame = Annotated[
+    str | None,
+    typer.Option(metavar="FRAME", help="What boxes are given in: image (px), shares, or WxH (px at that size)."),
+]
+Shifts = Annotated[
+    list[str] | None, typer.Option(metavar="ID=N", help="Add N to every image_id or category_id of COCO annotations.")
+]
+Sizes = Annotated[
+    Literal["check", "file", "scale"],
+    typer.Option(help="Sizes that are not the images': refuse, take the file's, or scale the boxes to it."),
+]
+
 
 def synth(
     out: Annotated[Path, typer.Argument(help="Folder to write; train/, valid/ and test/ come into it.")],
@@ -32,13 +59,8 @@ def synth(
 def convert(
     sources: Sources,
     out: Annotated[Path, typer.Argument(help="Folder to write, new or empty.")],
-    classes: Annotated[
-        list[str] | None, typer.Option("--class", metavar="NAME", help="Keep this class; can be given again.")
-    ] = None,
-    rename: Annotated[
-        list[str] | None,
-        typer.Option("--rename", metavar="OLD=NEW", help="Rename a class; can be given again; goes before --class."),
-    ] = None,
+    classes: Classes = None,
+    rename: Renames = None,
     drop_empty: Annotated[
         bool, typer.Option("--drop-empty", help="Drop frames without objects; they are kept as negatives by default.")
     ] = False,
@@ -48,18 +70,23 @@ def convert(
         Literal["auto", "coco", "yolo", "voc"], typer.Option("--from", help="Format of the sources.")
     ] = "auto",
     to: Annotated[Literal["coco", "yolo"], typer.Option(help="Format to write.")] = "coco",
-    voc_corners: Annotated[
-        Literal["pixels", "edges"],
-        typer.Option(help="VOC corners: first and last pixel from 1 (the standard), or edges from 0."),
-    ] = "pixels",
+    voc_corners: VocCorners = "pixels",
+    boxes: Boxes = None,
+    box_frame: BoxFrame = None,
+    shift: Shifts = None,
+    sizes: Sizes = "check",
 ) -> None:
     """Read YOLO, Pascal VOC or COCO, write COCO or YOLO. No input is changed."""
     from smallsight.data.convert import ConvertOptions
     from smallsight.data.convert import convert as run
+    from smallsight.data.formats.box_forms import parse_frame
+    from smallsight.data.formats.id_shift import parse_shift
     from smallsight.data.formats.pixels import parse_image_mode
+    from smallsight.data.sources import SourceReading
 
     if len(sources) > 1 and not merge:
         raise ConfigError(f"{sources[1]}: a second source. Pass --merge to write {len(sources)} sources as one.")
+    frame_wh = None if box_frame is None else parse_frame(box_frame)
     options = ConvertOptions(
         kind=source_format,
         to=to,
@@ -67,7 +94,7 @@ def convert(
         rename=_renames(rename or []),
         keep_empty=not drop_empty,
         images=parse_image_mode(images),
-        voc_corners=voc_corners,
+        reading=SourceReading(boxes, frame_wh, dict(map(parse_shift, shift or [])), sizes, voc_corners),
     )
     for line in run(sources, out, options).lines():
         say(line)

@@ -3,32 +3,42 @@
 Category ids come as they are (0-based, 1-based, with gaps); inside, a class is an index from 0 in the order of the ids.
 A category without a single annotation whose name is the supercategory of another one (as Roboflow's `objects`) is no
 class, unless it is asked for by name.
+
+Strict means that nothing is guessed: what has one meaning only, though COCO writes it otherwise, is read with a note
+(`formats.coco_content`, `formats.places`), and everything else stops the reading.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from reprlib import repr as short
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from smallsight.boxes import clip_to, xywh_to_xyxy, xyxy_to_xywh
-from smallsight.data.formats.image_header import too_large
-from smallsight.data.json_file import load_json
+from smallsight.boxes import xyxy_to_xywh
+from smallsight.data.coco_objects import CocoObject, Frame, integer, objects_of, truth_of
+from smallsight.data.formats.box_forms import COCO_BOXES, BoxReading
+from smallsight.data.formats.coco_content import (
+    ANNOTATION_FILE,
+    CocoContent,
+    Entry,
+    counted,
+    is_word,
+    load_coco,
+    plain,
+    some,
+)
+from smallsight.data.formats.id_shift import ShiftKey, shifted
+from smallsight.data.formats.image_header import read_header, too_large
+from smallsight.data.formats.places import Files, NotThere, Places, hints_of
+from smallsight.data.formats.sizes import SizeRule, is_missing, missing_size, sampled_size_fault
 from smallsight.errors import DatasetError
 from smallsight.records import Detections, Truth
 
-ANNOTATION_FILE = "_annotations.coco.json"
-BORDER_TOLERANCE_PX = 1.0
-"""A box may reach this far over the frame, as rounding in annotation tools does; it is clipped."""
-MOST_CATEGORIES = 20_000
-MIN_SIDE_PX = 0.01
-"""A box must be this wide and high inside the frame: thinner ones vanish in float32."""
+__all__ = ["ANNOTATION_FILE", "CocoReading", "Dataset", "ImageEntry", "detections_to_coco", "read_coco", "read_content"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,7 @@ class Dataset:
         truths: the truth of each image.
         class_names: by class index.
         category_ids: the file's own id of each class.
+        notes: whole sentences on what the file says otherwise than COCO does, and how it was read.
     """
 
     root: Path
@@ -58,6 +69,7 @@ class Dataset:
     truths: tuple[Truth, ...]
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -67,6 +79,21 @@ class Dataset:
         """The clip of each image, or None where any image has none."""
         names = tuple(image.clip for image in self.images)
         return names if all(names) else None
+
+
+@dataclass(frozen=True)
+class CocoReading:
+    """What the user says of a file that can't be told from it.
+
+    Attributes:
+        boxes: what the four numbers of a box mean; None takes COCO's meaning and refuses what looks like another.
+        shift: what is added to the ids of annotations.
+        sizes: what to do where an entry has another size than its image.
+    """
+
+    boxes: BoxReading | None = None
+    shift: Mapping[ShiftKey, int] = field(default_factory=lambda: MappingProxyType({}))
+    sizes: SizeRule = "check"
 
 
 def read_coco(folder: Path, *, class_names: Sequence[str] | None = None) -> Dataset:
@@ -80,83 +107,56 @@ def read_coco(folder: Path, *, class_names: Sequence[str] | None = None) -> Data
             annotation names an unknown image or category; a box has no size or leaves the image; a wanted class is
             not there.
     """
-    return read_coco_file(folder / ANNOTATION_FILE, folder, class_names=class_names)
+    path = folder / ANNOTATION_FILE
+    content = load_coco(path)
+    return read_content(path, content, Places(folder, Files(folder), hints_of([folder.name])), class_names=class_names)
 
 
-def read_coco_file(path: Path, image_folder: Path, *, class_names: Sequence[str] | None = None) -> Dataset:
-    """Read one split from an annotation file of any name, whose images lie in `image_folder`, the root of the result.
+def read_content(
+    path: Path,
+    content: CocoContent,
+    places: Places,
+    *,
+    class_names: Sequence[str] | None = None,
+    reading: CocoReading | None = None,
+) -> Dataset:
+    """Read one split from the content of its annotation file.
 
+    Args:
+        path: the annotation file, for messages.
+        content: what is in it.
+        places: finds the images; its folder is the root of the result.
+        class_names: keep these classes, in this order; all by default.
+        reading: what the user says of the file.
     Raises:
         DatasetError: see `read_coco`.
     """
-    content = _load(path)
-    categories = _categories(path, content)
-    wanted = _wanted_classes(path, categories, class_names, content["annotations"])
-    images = _images(path, image_folder, content["images"])
-    return _assemble(path, image_folder, images, categories, wanted, content["annotations"])
+    reading = reading or CocoReading()
+    annotations = shifted(content.annotations, reading.shift) if reading.shift else content.annotations
+    categories = _categories(path, content.categories)
+    wanted = _wanted_classes(path, categories, class_names, annotations)
+    pictures = _pictures(path, places, content.images, reading)
+    images = pictures.images
+    rows: dict[int, list[tuple[CocoObject, int]]] = {key: [] for key in images}
+    for found in objects_of(path, annotations, pictures.frames, categories, suspect=reading.boxes is None):
+        if found.category_id in wanted:
+            rows[found.image_id].append((found, wanted[found.category_id]))
+    ids = sorted(wanted, key=lambda key: wanted[key])
+    return Dataset(
+        root=places.folder,
+        images=tuple(images.values()),
+        truths=tuple(truth_of(rows[key], images[key].size_wh) for key in images),
+        class_names=tuple(categories[key][0] for key in ids),
+        category_ids=tuple(ids),
+        notes=(*(f"{path}: {note}" for note in (*content.notes, *pictures.notes)), *places.notes(str(path))),
+    )
 
 
-def _load(path: Path) -> dict[str, Any]:
-    if not path.parent.is_dir():
-        raise DatasetError(f"{path.parent}: no such folder. Give a folder with images and {ANNOTATION_FILE}.")
-    if not path.is_file():
-        raise DatasetError(
-            f"{path.parent}: no {ANNOTATION_FILE} in it. Give a folder with images and {ANNOTATION_FILE}."
-        )
-    try:
-        content = load_json(path)
-    except ValueError as error:
-        raise DatasetError(f"{path}: not readable as JSON ({error}). Export the annotations again.") from error
-    if not isinstance(content, dict):
-        raise DatasetError(f"{path}: got {type(content).__name__} at the top, expected a COCO object. Export it again.")
-    for key in ("images", "annotations", "categories"):
-        value = content.get(key)
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise DatasetError(
-                f"{path}: {key}: expected a list of objects. Export the annotations as COCO detection JSON."
-            )
-    if len(content["categories"]) > MOST_CATEGORIES:
-        raise DatasetError(
-            f"{path}: categories: got {len(content['categories'])}, expected at most {MOST_CATEGORIES}. "
-            "Keep those that have objects."
-        )
-    if not content["images"]:
-        raise DatasetError(f"{path}: images: the set is empty. Give a folder with at least one image.")
-    return content
-
-
-def is_word(value: Any) -> bool:
-    """Whether a JSON value can be a name: a text, or a number that stands for one."""
-    return isinstance(value, (str, int, float)) and not isinstance(value, bool)
-
-
-def plain(value: Any) -> str:
-    """A JSON value that may be a name, '' for anything else."""
-    return str(value) if is_word(value) else ""
-
-
-def some(names: Iterable[str], most: int = 20) -> str:
-    """The first of many names, for a message."""
-    first = list(itertools.islice(names, most + 1))
-    return ", ".join(first[:most]) + (" and more" if len(first) > most else "") or "none"
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a JSON value is a number that can be meant: no truth value, not NaN, within 64 bits."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**63
-
-
-def _integer(where: str, value: Any) -> int:
-    if not _is_number(value) or value != int(value):
-        raise DatasetError(f"{where}: got {short(value)}, expected a whole number. Correct the annotation file.")
-    return int(value)
-
-
-def _categories(path: Path, content: Mapping[str, Any]) -> dict[int, tuple[str, str]]:
+def _categories(path: Path, items: Sequence[Entry]) -> dict[int, tuple[str, str]]:
     """Name and supercategory by category id, in the order of the ids."""
     found: dict[int, tuple[str, str]] = {}
-    for index, item in enumerate(content["categories"]):
-        key = _integer(f"{path}: categories[{index}]: id", item.get("id"))
+    for index, item in enumerate(items):
+        key = integer(f"{path}: categories[{index}]: id", item.get("id"))
         if key in found:
             raise DatasetError(f"{path}: category id {key} is used twice. Give each category its own id.")
         name = item.get("name", key)
@@ -170,7 +170,7 @@ def _wanted_classes(
     path: Path,
     categories: Mapping[int, tuple[str, str]],
     class_names: Sequence[str] | None,
-    annotations: Sequence[Mapping[str, Any]],
+    annotations: Sequence[Entry],
 ) -> dict[int, int]:
     """Class index by category id, for the classes that are kept."""
     used = {key for item in annotations if isinstance(key := item.get("category_id"), (int, float))}
@@ -199,129 +199,93 @@ def _wanted_classes(
     return wanted
 
 
-def _images(path: Path, folder: Path, items: Sequence[Mapping[str, Any]]) -> dict[int, ImageEntry]:
-    root = folder.resolve()
-    found: dict[int, ImageEntry] = {}
+@dataclass(frozen=True)
+class _Pictures:
+    """The images by id in the order of the entries, how boxes on each are read, and notes on their sizes."""
+
+    images: Mapping[int, ImageEntry]
+    frames: Mapping[int, Frame]
+    notes: tuple[str, ...]
+
+
+def _pictures(path: Path, places: Places, items: Sequence[Entry], reading: CocoReading) -> _Pictures:
+    entries = _by_id(path, items)
+    images: dict[int, ImageEntry] = {}
+    frames: dict[int, Frame] = {}
+    by_file: dict[Path, int] = {}
+    missing = other = 0
+    for key, file in _files(path, places, entries).items():
+        item, where = entries[key], f"{path}: image {key}"
+        if (twin := by_file.setdefault(file, key)) != key:
+            raise DatasetError(f"{where}: image {twin} names the same file, {file.name}. Keep one entry of the two.")
+        missing += is_missing(item.get("width"), item.get("height"))
+        given_wh = _size(where, item, file)
+        size_wh = given_wh if reading.sizes == "check" else read_header(file).size_wh
+        other += size_wh != given_wh
+        images[key] = ImageEntry(key, file, size_wh, plain(item.get("clip")))
+        boxes = reading.boxes or COCO_BOXES
+        if reading.sizes == "scale" and size_wh != given_wh and boxes.frame_wh is None:
+            boxes = replace(boxes, frame_wh=given_wh)
+        name = f"image {key} ({file.name}, {size_wh[0]}x{size_wh[1]} px)"
+        frames[key] = Frame(name, size_wh, boxes)
+    if fault := sampled_size_fault([(image.path, image.size_wh) for image in images.values()]):
+        raise DatasetError(f"{path}: {fault}")
+    notes = [f"{counted(missing, 'image has', 'images have')} no width and height; taken from the files."] * bool(
+        missing
+    )
+    if other:
+        done = ", and the boxes were scaled" if reading.sizes == "scale" else ""
+        notes.append(
+            f"{counted(other, 'image has', 'images have')} another size than given; that of the file was taken{done}."
+        )
+    return _Pictures(images, frames, tuple(notes))
+
+
+def _by_id(path: Path, items: Sequence[Entry]) -> dict[int, Entry]:
+    found: dict[int, Entry] = {}
     for index, item in enumerate(items):
-        key = _integer(f"{path}: images[{index}]: id", item.get("id"))
-        where = f"{path}: image {key}"
+        key = integer(f"{path}: images[{index}]: id", item.get("id"))
         if key in found:
             raise DatasetError(f"{path}: image id {key} is used twice. Give each image its own id.")
-        file = _file(where, root, folder, item.get("file_name"))
-        width, height = (_integer(f"{where}: {side}", item.get(side)) for side in ("width", "height"))
-        if width <= 0 or height <= 0:
-            raise DatasetError(f"{where}: size {width}x{height} px, expected more than 0. Write the image's true size.")
-        if reason := too_large((width, height)):
-            raise DatasetError(f"{where}: size {reason}. Cut the image into parts or take it out.")
-        found[key] = ImageEntry(key, file, (width, height), plain(item.get("clip")))
+        found[key] = item
     return found
 
 
-def _file(where: str, root: Path, folder: Path, name: object) -> Path:
-    if not isinstance(name, str) or not name:
-        raise DatasetError(
-            f"{where}: file_name: got {short(name)}, expected a file's name. Correct the annotation file."
-        )
-    file = folder / name
-    try:
-        inside, exists = file.resolve().is_relative_to(root), file.is_file()
-    except (OSError, RuntimeError, ValueError) as error:  # too long, a link to itself, not a name on this system
-        raise DatasetError(f"{where}: file_name: {short(name)} can't be looked up. Correct the file.") from error
-    if not inside:
-        raise DatasetError(f"{where}: file_name {name!r} leads out of the folder. Move the image into {folder}.")
-    if not exists:
-        raise DatasetError(f"{where}: no file {file}. Put the image there, or take it out of the annotation file.")
-    return file
-
-
-def _assemble(
-    path: Path,
-    root: Path,
-    images: Mapping[int, ImageEntry],
-    categories: Mapping[int, tuple[str, str]],
-    wanted: Mapping[int, int],
-    annotations: Sequence[Mapping[str, Any]],
-) -> Dataset:
-    rows: dict[int, list[tuple[list[float], int, float, bool]]] = {key: [] for key in images}
-    seen: set[int] = set()
-    for index, item in enumerate(annotations):
-        key = _integer(f"{path}: annotations[{index}]: id", item.get("id"))
-        where = f"{path}: annotation {key}"
-        if key in seen:
-            raise DatasetError(f"{path}: annotation id {key} is used twice. Give each annotation its own id.")
-        seen.add(key)
-        image_id = _integer(f"{where}: image_id", item.get("image_id"))
-        if image_id not in images:
+def _files(path: Path, places: Places, entries: Mapping[int, Entry]) -> dict[int, Path]:
+    """The file of each entry."""
+    found: dict[int, Path] = {}
+    missing: list[str] = []
+    for key, item in entries.items():
+        where, name = f"{path}: image {key}", item.get("file_name")
+        if not isinstance(name, str) or not name:
             raise DatasetError(
-                f"{where}: image_id {image_id} is no image of the file. Add the image or drop the annotation."
+                f"{where}: file_name: got {short(name)}, expected a file's name. Correct the annotation file."
             )
-        category = _integer(f"{where}: category_id", item.get("category_id"))
-        if category not in categories:
-            known = some(map(str, categories))
-            raise DatasetError(f"{where}: unknown category_id {category}; the file has {known}. Add the category.")
-        box = _box(where, item.get("bbox"), images[image_id])
-        if category in wanted:
-            rows[image_id].append((box, wanted[category], _area(where, item, box), _is_crowd(where, item)))
-    ids = sorted(wanted, key=lambda key: wanted[key])
-    return Dataset(
-        root=root,
-        images=tuple(images.values()),
-        truths=tuple(_truth(rows[key], images[key].size_wh) for key in images),
-        class_names=tuple(categories[key][0] for key in ids),
-        category_ids=tuple(ids),
-    )
+        try:
+            found[key] = places.find(name)
+        except NotThere as error:
+            missing.append(f"{where}: {error}")
+        except DatasetError as error:
+            raise DatasetError(f"{where}: {error}") from error
+    if missing:
+        more = f" {len(missing) - 1:,} more of {len(entries):,} images are not there either." if missing[1:] else ""
+        raise DatasetError(f"{missing[0]}{more}")
+    return found
 
 
-def _box(where: str, value: object, image: ImageEntry) -> list[float]:
-    if not isinstance(value, list) or len(value) != 4 or not all(map(_is_number, value)):
-        raise DatasetError(
-            f"{where}: bbox: got {short(value)}, expected four numbers x, y, width, height. Correct the box."
-        )
-    x, y, width, height = map(float, value)
-    frame = f"image {image.id} ({image.path.name}, {image.size_wh[0]}x{image.size_wh[1]} px)"
+def _size(where: str, item: Entry, file: Path) -> tuple[int, int]:
+    """Width and height of an entry, or of its file where the entry has none."""
+    if is_missing(item.get("width"), item.get("height")):
+        try:
+            return missing_size(file, item.get("width"), item.get("height"))
+        except DatasetError as error:
+            raise DatasetError(f"{where}: its entry has no width and height. {error}") from error
+    width, height = (integer(f"{where}: {side}", item.get(side)) for side in ("width", "height"))
     if width <= 0 or height <= 0:
-        raise DatasetError(
-            f"{where}: bbox has the size {width:g}x{height:g} px, expected more than 0 both ways, in {frame}. "
-            "Correct the box or take it out."
-        )
-    right, bottom = x + width - image.size_wh[0], y + height - image.size_wh[1]
-    if max(-x, -y, right, bottom) > BORDER_TOLERANCE_PX:
-        raise DatasetError(
-            f"{where}: bbox {x:g}, {y:g}, {width:g}, {height:g} leaves the {frame}. "
-            "Clip the box to the image, or correct the image's size."
-        )
-    seen_wh = (width + min(x, 0) - max(right, 0), height + min(y, 0) - max(bottom, 0))
-    if min(seen_wh) < MIN_SIDE_PX:
-        raise DatasetError(
-            f"{where}: of bbox {x:g}, {y:g}, {width:g}, {height:g} too little lies in the {frame}: "
-            f"{seen_wh[0]:g}x{seen_wh[1]:g} px, expected {MIN_SIDE_PX} or more both ways. Take the box out."
-        )
-    return [x, y, width, height]
-
-
-def _area(where: str, item: Mapping[str, Any], box: Sequence[float]) -> float:
-    value = item.get("area")
-    if value is None:
-        return box[2] * box[3]
-    if not _is_number(value) or value < 0:
-        raise DatasetError(f"{where}: area: got {short(value)}, expected a number of px^2. Correct it or leave it out.")
-    return float(value)
-
-
-def _is_crowd(where: str, item: Mapping[str, Any]) -> bool:
-    value = item.get("iscrowd", 0)
-    if value not in (0, 1, None):
-        raise DatasetError(f"{where}: iscrowd: got {short(value)}, expected 0 or 1. Correct it or leave it out.")
-    return bool(value)
-
-
-def _truth(rows: Sequence[tuple[list[float], int, float, bool]], size_wh: tuple[int, int]) -> Truth:
-    return Truth(
-        boxes=clip_to(xywh_to_xyxy([row[0] for row in rows]), size_wh),
-        labels=np.array([row[1] for row in rows], dtype=np.int64),
-        areas=np.array([row[2] for row in rows], dtype=np.float32),
-        ignored=np.array([row[3] for row in rows], dtype=np.bool_),
-    )
+        raise DatasetError(f"{where}: size {width}x{height} px, expected more than 0. Write the image's true size.")
+    if reason := too_large((width, height)):
+        raise DatasetError(f"{where}: size {reason}. Cut the image into parts or take it out.")
+    return width, height
 
 
 def detections_to_coco(dataset: Dataset, detections: Sequence[Detections]) -> list[dict[str, Any]]:

@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from smallsight.data.coco import ANNOTATION_FILE
 from smallsight.data.formats.base import NO_SPLIT, SPLITS, LabelledBox, LabelledImage, LabelledSet
-from smallsight.data.formats.coco_any import annotation_files, read_coco_any, write_coco_own
+from smallsight.data.formats.coco_any import write_coco_own
 from smallsight.data.formats.draft import check_output, drafted, refuse_overlap
 from smallsight.data.formats.pixels import ImageMode, place, planned
-from smallsight.data.formats.tree import files_in
-from smallsight.data.formats.voc import VocCorners, is_voc, read_voc
-from smallsight.data.formats.yolo import description_in, image_folder, read_yolo, write_yolo
+from smallsight.data.formats.yolo import image_folder, write_yolo
+from smallsight.data.sources import Kind, SourceReading, read_source
 from smallsight.errors import DatasetError
 
-Kind = Literal["auto", "coco", "yolo", "voc"]
-KINDS: tuple[Kind, ...] = ("auto", "coco", "yolo", "voc")
 _CACHE_VERSION = 1
 """Goes up when a conversion gives another result from the same source."""
 
@@ -39,7 +36,7 @@ class ConvertOptions:
         rename: new name by old name; two may become one.
         keep_empty: keep frames without objects: they are negatives.
         images: hard-link, copy or resize.
-        voc_corners: what the corners in VOC files mean, see `formats.voc`.
+        reading: what is said of the sources that can't be told from them.
     """
 
     kind: Kind = "auto"
@@ -48,7 +45,7 @@ class ConvertOptions:
     rename: Mapping[str, str] = field(default_factory=dict)
     keep_empty: bool = True
     images: ImageMode = field(default_factory=ImageMode)
-    voc_corners: VocCorners = "pixels"
+    reading: SourceReading = field(default_factory=SourceReading)
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def convert(sources: Sequence[Path], out: Path, options: ConvertOptions | None =
     """
     options = options or ConvertOptions()
     check_output(out, sources)
-    parts = [read_source(source, options.kind, options.voc_corners) for source in sources]
+    parts = [read_source(source, options.kind, options.reading) for source in sources]
     chosen = select(merge(parts, [_label(source) for source in sources]), options)
     return write_set(out, chosen, options.to, options.images)
 
@@ -89,56 +86,6 @@ def convert(sources: Sequence[Path], out: Path, options: ConvertOptions | None =
 def _label(source: Path) -> str:
     source = source.resolve()
     return (source.parent if source.is_file() else source).name or "source"
-
-
-def read_source(source: Path, kind: Kind = "auto", voc_corners: VocCorners = "pixels") -> LabelledSet:
-    """Read a set of any format.
-
-    Raises:
-        DatasetError: it is not there or of no known format; a class has a control character in its name; see the
-            readers in `formats`.
-    """
-    if not source.exists():
-        raise DatasetError(f"{source}: no such file or folder. Give a folder with images and labels.")
-    readers: dict[str, Callable[[], LabelledSet]] = {
-        "coco": lambda: read_coco_any(source),
-        "yolo": lambda: read_yolo(source),
-        "voc": lambda: read_voc(source, corners=voc_corners),
-    }
-    labelled = readers[detect_kind(source) if kind == "auto" else kind]()
-    for name in labelled.class_names:
-        if not name.isprintable():
-            raise DatasetError(f"{source}: the class name {name!a} can't be written everywhere. Rename the class.")
-    return labelled
-
-
-def detect_kind(source: Path) -> Literal["coco", "yolo", "voc"]:
-    """The format of a set, from its files.
-
-    Raises:
-        DatasetError: none or several formats are found.
-    """
-    if source.is_file():
-        found = {".yaml": "yolo", ".yml": "yolo", ".json": "coco"}.get(source.suffix.lower())
-        if found is None:
-            raise DatasetError(f"{source}: expected a folder, a data.yaml or a COCO file. Give one of them.")
-        return "yolo" if found == "yolo" else "coco"
-    kinds: list[Literal["coco", "yolo", "voc"]] = []
-    if annotation_files(source):
-        kinds.append("coco")
-    if description_in(source):
-        kinds.append("yolo")
-    if is_voc(source) or (not kinds and files_in(source, source, (".xml",))):
-        kinds.append("voc")
-    if not kinds and files_in(source, source, (".txt",)):
-        kinds.append("yolo")
-    if len(kinds) == 1:
-        return kinds[0]
-    if kinds:
-        raise DatasetError(f"{source}: labels in several formats: {', '.join(kinds)}. Say which one with --from.")
-    raise DatasetError(
-        f"{source}: no labels found; expected COCO JSON, YOLO text files or VOC XML. Give the folder above them."
-    )
 
 
 def merge(parts: Sequence[LabelledSet], labels: Sequence[str]) -> LabelledSet:
@@ -256,14 +203,22 @@ def _counted(labelled: LabelledSet, to: str) -> Converted:
     )
 
 
+@dataclass(frozen=True)
+class CachedSet:
+    """A converted set in the cache, and whole sentences on how its source was read."""
+
+    folder: Path
+    notes: tuple[str, ...]
+
+
 def cached_conversion(
     source: Path,
     kind: Literal["yolo", "voc"],
     cache_root: Path,
     *,
     split: str = NO_SPLIT,
-    voc_corners: VocCorners = "pixels",
-) -> Path:
+    reading: SourceReading | None = None,
+) -> CachedSet:
     """A COCO folder with what a YOLO or VOC folder holds, made once per content.
 
     The result is kept under a hash of the images' names, sizes and times, of the labels, and of the settings; a second
@@ -274,14 +229,14 @@ def cached_conversion(
         kind: its format.
         cache_root: where results are kept; may be used by several processes.
         split: `train`, `valid` or `test`, where the source has splits.
-        voc_corners: what the corners in VOC files mean, see `formats.voc`.
+        reading: what is said of the source.
     Returns:
-        A folder that `read_coco` reads.
+        A folder that `read_coco` reads, and the notes on how the source was read.
     Raises:
         DatasetError: the source can't be read or has no such split; the cache can't be written or lies in the source.
     """
     refuse_overlap(cache_root, [source], "the cache")
-    labelled = one_split(merge([read_source(source, kind, voc_corners)], [_label(source)]), split, source)
+    labelled = one_split(merge([read_source(source, kind, reading)], [_label(source)]), split, source)
     target = cache_root / f"{_label(source)}-{_content_hash(labelled)}"
     if not (target / ANNOTATION_FILE).is_file():
         try:
@@ -289,7 +244,7 @@ def cached_conversion(
         except DatasetError:
             if not (target / ANNOTATION_FILE).is_file():  # else another process was first
                 raise
-    return target
+    return CachedSet(target, labelled.notes)
 
 
 def one_split(labelled: LabelledSet, split: str, source: Path) -> LabelledSet:

@@ -13,9 +13,9 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from smallsight.data.coco import ANNOTATION_FILE, Dataset, plain
+from smallsight.data.coco import ANNOTATION_FILE, Dataset
+from smallsight.data.formats.coco_content import image_entries, plain
 from smallsight.data.formats.tree import name_in
-from smallsight.data.json_file import load_json
 from smallsight.errors import DatasetError
 
 COLUMNS = ("match", "match_id", "game", "game_id", "clip", "clip_id", "video", "video_id", "sequence", "sequence_id")
@@ -199,11 +199,6 @@ def _by_column(names: Sequence[str], columns: Sequence[Mapping[str, Any]], colum
 
 def _columns_of(dataset: Dataset) -> list[Mapping[str, Any]]:
     """The entries of the annotation file as they stand, by position; only `clip` for a dataset without a file."""
-    rows: dict[int, Mapping[str, Any]] = {}
     path = dataset.root / ANNOTATION_FILE
-    if path.is_file():
-        try:
-            rows = {int(item["id"]): item for item in load_json(path)["images"]}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DatasetError(f"{path}: changed while it was read ({error}). Run again.") from error
+    rows = image_entries(path) if path.is_file() else {}
     return [rows.get(image.id, {"clip": image.clip}) for image in dataset.images]

@@ -20,11 +20,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from smallsight.data.convert import kept_apart, read_source, write_set
+from smallsight.data.convert import kept_apart, write_set
 from smallsight.data.formats.base import SPLITS, LabelledImage, LabelledSet
 from smallsight.data.formats.draft import check_output
 from smallsight.data.formats.pixels import ImageMode
 from smallsight.data.groups import GroupSource, group_images
+from smallsight.data.sources import read_source
 from smallsight.errors import DatasetError
 from smallsight.rng import keyed_generator
 
@@ -63,15 +64,16 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """What each split got: groups, and the counts of `COLUMNS`."""
+    """What each split got: groups, and the counts of `COLUMNS`; notes are on how the set was read."""
 
     groups: Mapping[str, tuple[str, ...]]
     counts: Mapping[str, tuple[int, ...]]
     shares: Mapping[str, float]
     source: GroupSource
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> tuple[str, ...]:
-        """A table, one line per split, and how the groups were found."""
+        """A table, one line per split, the notes, and how the groups were found."""
         total = sum(row[0] for row in self.counts.values())
         header = ("split", "groups", "share", "asked", *COLUMNS)
         rows = [
@@ -89,7 +91,7 @@ class SplitResult:
             "  ".join([row[0].ljust(widths[0]), *(cell.rjust(n) for cell, n in zip(row[1:], widths[1:], strict=True))])
             for row in (header, *rows)
         ]
-        return (*table, f"Groups were found by {self.source}.")
+        return (*table, *self.notes, f"Groups were found by {self.source}.")
 
 
 def split(data: Path, out: Path, options: SplitOptions | None = None) -> SplitResult:
@@ -123,6 +125,7 @@ def split(data: Path, out: Path, options: SplitOptions | None = None) -> SplitRe
         counts={name: tuple(map(int, counts[rows].sum(axis=0))) for name, rows in members.items()},
         shares=wanted,
         source=found.source,
+        notes=labelled.notes,
     )
 
 

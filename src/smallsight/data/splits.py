@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from smallsight.config import Config, filled_path
 from smallsight.data.coco import Dataset, read_coco
-from smallsight.data.convert import cached_conversion
+from smallsight.data.convert import CachedSet, cached_conversion
 from smallsight.errors import ConfigError
 
 Which = Literal["train", "val"]
@@ -19,16 +21,31 @@ def read_splits(config: Config) -> tuple[Dataset, Dataset]:
     """The training and the validation set, with the same classes.
 
     Raises:
-        ConfigError: see `split_folder`.
-        DatasetError: see `read_coco`.
+        ConfigError: the configuration names no folder or several, or an environment variable is not set.
+        DatasetError: a YOLO or VOC folder can't be converted; see `read_coco`.
     """
     names = [config.dataset.category_name] if config.dataset.category_name else None
-    train = read_coco(split_folder(config, "train"), class_names=names)
-    return train, read_coco(split_folder(config, "val"), class_names=train.class_names)
+    train = _read(config, "train", names)
+    return train, _read(config, "val", train.class_names)
+
+
+def _read(config: Config, which: Which, class_names: Sequence[str] | None) -> Dataset:
+    found = _split(config, which)
+    dataset = read_coco(found.folder, class_names=class_names)
+    return replace(dataset, notes=(*found.notes, *dataset.notes))
 
 
 def split_folder(config: Config, which: Which) -> Path:
     """The COCO folder of a split; YOLO and VOC folders are converted once per content and kept in the user's cache.
+
+    Raises:
+        ConfigError, DatasetError: see `read_splits`.
+    """
+    return _split(config, which).folder
+
+
+def _split(config: Config, which: Which) -> CachedSet:
+    """The folder of a split, and the notes on its conversion.
 
     Raises:
         ConfigError: the configuration names no folder or several, or an environment variable is not set.
@@ -44,7 +61,7 @@ def split_folder(config: Config, which: Which) -> Path:
         raise ConfigError(f"dataset.{given[1]}: beside dataset.{given[0]}; expected one of them. Leave one out.")
     folder = filled_path(f"dataset.{given[0]}", getattr(config.dataset, given[0]))
     if given[0].startswith("coco"):
-        return folder
+        return CachedSet(folder, ())
     kind: Literal["yolo", "voc"] = "yolo" if given[0].startswith("yolo") else "voc"
     return cached_conversion(folder, kind, cache_folder() / "converted", split=_SPLITS[which])
 

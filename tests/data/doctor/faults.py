@@ -233,13 +233,36 @@ def same_image_id(c: Content) -> None:
     c["annotations"] = [item for item in c["annotations"] if item["image_id"] != 6]
 
 
+def all_tall(c: Content) -> None:
+    for item in c["images"]:
+        item.update(width=item["height"], height=item["width"])
+    for item in c["annotations"]:
+        item["bbox"] = [20.0, 20.0, *item["bbox"][2:]]
+
+
+def all_larger(c: Content) -> None:
+    for item in c["images"]:
+        item.update(width=2 * item["width"], height=2 * item["height"])
+
+
+def zero_based(c: Content) -> None:
+    for item in c["annotations"]:
+        item["category_id"] = 0
+
+
+def corners(c: Content) -> None:
+    for item in c["annotations"]:
+        x, y, width, height = item["bbox"]
+        item["bbox"] = [x, y, x + width, y + height]
+
+
 TABLE = [
     Planted("annotations_missing", "error", "no _anno", lambda root: (root / "valid" / ANNOTATIONS).unlink()),
     Planted("annotations_unreadable", "error", "JSON", file(ANNOTATIONS, b'{"images": [')),
     Planted("annotations_unreadable", "error", "list at the top", file(ANNOTATIONS, b"[]"), note="list"),
     Planted("annotations_unreadable", "error", "images: got", edit(lambda c: c["images"].append(3)), note="item"),
     Planted("split_empty", "error", "empty", edit(lambda c: c.update(images=[], annotations=[]))),
-    Planted("image_missing", "error", "no such file", lambda root: (root / "train" / "frame_000.jpg").unlink()),
+    Planted("image_missing", "error", "no file", lambda root: (root / "train" / "frame_000.jpg").unlink()),
     Planted("image_missing", "error", "looked up", first("images", file_name="x" * 5000), note="too long"),
     Planted("image_unlisted", "warning", "not list", file("stray.png", encoded(scene(2), ".png"))),
     Planted("image_unreadable", "error", "decoded", file("frame_000.jpg", b"no image at all")),
@@ -286,9 +309,12 @@ TABLE = [
     Planted("image_format", "info", "holds png", file("frame_000.jpg", encoded(scene(1), ".png"))),
     Planted("image_size_wrong", "error", "file has 96x64 px, the annotation says 100x64", first("images", width=100)),
     Planted("image_size_wrong", "error", "swapped", edit(tall), note="swapped"),
-    Planted("image_size_invalid", "error", "whole px", first("images", width=None)),
-    Planted("path_outside", "error", "its name leads out", climbing),
-    Planted("path_outside", "error", "link", linked_out, note="link"),
+    Planted("image_size_invalid", "error", "whole px", first("images", width="wide")),
+    Planted("image_size_invalid", "error", "96x64", first("images", width=None, height=65), note="half"),
+    Planted("image_sizes_other", "error", "width and height are swapped in 6 of 6", edit(all_tall)),
+    Planted("image_sizes_other", "error", "resized after labelling", edit(all_larger), note="resized"),
+    Planted("path_outside", "error", "'../frame_000.jpg' leads out", climbing),
+    Planted("path_outside", "error", "is a link that leads out", linked_out, note="link"),
     Planted("name_odd", "warning", "control", renamed("frame\n0.jpg")),
     Planted("name_odd", "warning", "no UTF-8", no_utf8, note="bytes"),
     Planted("name_odd", "warning", "blank", renamed("frame_000.jpg "), note="blank"),
@@ -296,8 +322,12 @@ TABLE = [
     Planted("image_name_invalid", "error", "file_name", first("images", file_name=None)),
     Planted("id_invalid", "error", "whole number", first("annotations", id="seven")),
     Planted("image_id_duplicate", "error", "'frame_000.jpg'", edit(same_image_id)),
-    Planted("file_name_duplicate", "error", "image 1 names", again("images", id=99)),
-    Planted("annotation_id_duplicate", "error", "id 1 is used twice", edit(lambda c: c["annotations"][1].update(id=1))),
+    Planted("file_name_duplicate", "error", "image 1 names", again("images", id=99, width=97)),
+    Planted("ids_shifted", "error", "every category_id is one too low", edit(zero_based)),
+    Planted(
+        "read_as_meant", "info", "2 annotations have no id", edit(lambda c: [i.pop("id") for i in c["annotations"][:2]])
+    ),
+    Planted("boxes_meant_otherwise", "error", "look like corners", edit(corners)),
     Planted("category_id_duplicate", "error", "'goal'", again("categories", name="goal")),
     Planted("category_name_invalid", "error", "category 1: got ['x']", unnamed),
     Planted("category_name_duplicate", "error", "'ball' is used again by id 2", again("categories", id=2)),

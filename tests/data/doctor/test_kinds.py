@@ -68,7 +68,9 @@ def test_a_fault_is_found_alone_with_its_remedy(clean: dict[int, Path], tmp_path
 
 
 def consequences(case: Planted) -> set[str]:
-    """What cannot be without the fault: a file that nobody lists any more."""
+    """What cannot be without the fault: a file that nobody lists any more, a second size that is wrong."""
+    if case.kind == "file_name_duplicate":
+        return {"image_size_wrong"}
     return {"image_unlisted"} if case.kind == "image_name_invalid" or case.note == "too long" else set()
 
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from builders import write_annotations, write_coco_folder
 from smallsight.augment.geometry import model_size_wh
 from smallsight.config import Config
-from smallsight.data.doctor.annotations import Split, read_leniently
+from smallsight.data.doctor.annotations import read_leniently
 from smallsight.data.doctor.recommend import GOAL_PX, recommend, tiles_along
 from smallsight.data.doctor.sizes import Sight, sight_of, size_findings, size_rows
+from smallsight.data.doctor.split import Split
 from smallsight.errors import ConfigError
 from smallsight.sections import Model, Training
 

@@ -8,7 +8,7 @@ import pytest
 
 from data.labelled import write_picture, write_voc, xml_of
 from smallsight.data.formats.base import LabelledSet
-from smallsight.data.formats.voc import read_voc
+from smallsight.data.formats.voc import VocReading, read_voc
 from smallsight.errors import DatasetError
 
 BALL = xml_of([("ball", (46, 21, 55, 30))])
@@ -27,7 +27,7 @@ def test_corners_are_the_first_and_the_last_pixel_counted_from_one(tmp_path: Pat
 
 def test_corners_can_be_edges(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": xml_of([("ball", (0, 1, 10.5, 5))])})
-    assert read_voc(tmp_path, corners="edges").splits[""][0].boxes[0].xyxy == (0, 1, 10.5, 5)
+    assert read_voc(tmp_path, VocReading(corners="edges")).splits[""][0].boxes[0].xyxy == (0, 1, 10.5, 5)
     with pytest.raises(DatasetError, match=r"a\.xml: object 1: xmin 0.*--voc-corners edges"):
         read_voc(tmp_path)
 

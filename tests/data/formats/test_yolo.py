@@ -165,7 +165,7 @@ def test_faults_of_the_folder(tmp_path: Path) -> None:
         return str(caught.value)
 
     assert "no such folder" in said(tmp_path / "none")
-    assert "none of 1 images has labels" in said(write_yolo(tmp_path / "unlabelled", {"a": ""}))
+    assert "none of 1 images of train has labels" in said(write_yolo(tmp_path / "unlabelled", {"a": ""}))
     orphan = write_yolo(tmp_path / "orphan", {"a": BALL})
     (orphan / "labels" / "b.txt").write_text(BALL)
     assert "labels/b.txt: no image belongs" in said(orphan)

@@ -8,101 +8,40 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from smallsight.boxes import Boxes
-from smallsight.data.coco import (
+from smallsight.data.coco_objects import is_box, read_as, shift_faults, suspected_boxes
+from smallsight.data.doctor.findings import Finding, Severity, Where
+from smallsight.data.doctor.kinds import finding
+from smallsight.data.doctor.split import ImageRecord, Objects, Split
+from smallsight.data.formats.box_forms import BORDER_TOLERANCE_PX, COCO_BOXES, MIN_SIDE_PX, BoxReading
+from smallsight.data.formats.coco_content import (
     ANNOTATION_FILE,
-    BORDER_TOLERANCE_PX,
-    MIN_SIDE_PX,
     MOST_CATEGORIES,
+    CocoContent,
+    Entry,
+    as_meant,
     is_word,
     plain,
     some,
 )
-from smallsight.data.doctor.findings import Finding, Severity, Where
-from smallsight.data.doctor.kinds import finding
+from smallsight.data.formats.foreign import foreign_json
+from smallsight.data.formats.id_shift import shifted
 from smallsight.data.formats.image_header import too_large
+from smallsight.data.formats.masks import box_around
+from smallsight.data.formats.numbers import is_number, whole
+from smallsight.data.formats.places import Files, LeadsOut, NotThere, Places, hints_of
+from smallsight.data.formats.sizes import is_missing, missing_size
 from smallsight.data.json_file import load_json
+from smallsight.errors import DatasetError
 
 AREA_TOLERANCE = 0.05
 """An area may differ from width x height by this share and a pixel, as rounding does."""
-
-
-@dataclass(frozen=True)
-class ImageRecord:
-    """An image entry: `path` is None where there is no such file inside the folder, `size_wh` where none is given."""
-
-    id: int | None
-    file_name: str
-    size_wh: tuple[int, int] | None
-    path: Path | None
-    columns: Mapping[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Objects:
-    """The sound boxes of a split.
-
-    Attributes:
-        boxes: (N, 4) float32, xyxy, px, image frame.
-        images: (N,) position of each box's image in the split.
-        categories: (N,) category id.
-        ids: (N,) the annotation file's own id.
-    """
-
-    boxes: Boxes
-    images: npt.NDArray[np.int64]
-    categories: npt.NDArray[np.int64]
-    ids: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-    def sides_px(self) -> npt.NDArray[np.float64]:
-        """Side of the square with each box's area, (N,) px, image frame."""
-        wide, high = (self.boxes[:, 2:] - self.boxes[:, :2]).astype(np.float64).T
-        return np.asarray(np.sqrt(wide * high))
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """One split as far as it can be read.
-
-    Attributes:
-        name: of the folder.
-        categories: name by id, those that are classes: a placeholder (see `data.coco`) is none.
-        groups: clip or match of each image; '' where not known.
-    """
-
-    name: str
-    folder: Path
-    images: tuple[ImageRecord, ...]
-    objects: Objects
-    categories: Mapping[int, str]
-    groups: tuple[str, ...] = ()
-
-    def where(self, image: int) -> Where:
-        """The place of the image at a position."""
-        record = self.images[image]
-        return Where(self.name, record.id, record.file_name)
-
-    def where_object(self, index: int) -> Where:
-        """The place of one of the `objects`."""
-        x1, y1, x2, y2 = (float(value) for value in self.objects.boxes[index])
-        box = (x1, y1, x2 - x1, y2 - y1)
-        image = int(self.objects.images[index])
-        return replace(self.where(image), annotation_id=int(self.objects.ids[index]), box_xywh=box)
-
-    def with_groups(self, groups: Sequence[str]) -> Split:
-        """The same split with the clip or match of each image."""
-        return replace(self, groups=tuple(groups))
 
 
 def read_leniently(folder: Path, name: str) -> tuple[Split, list[Finding]]:
@@ -118,18 +57,14 @@ def read_leniently(folder: Path, name: str) -> tuple[Split, list[Finding]]:
     return reading.split(), reading.found
 
 
-def is_number(value: Any) -> bool:
-    """Whether a JSON value is a number that can be meant: no truth value, not NaN, within 64 bits."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**63
-
-
 class _Reading:
     """One pass over an annotation file; `found` grows as it goes."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
         self.found: list[Finding] = []
-        self._root = folder.resolve()
+        self._places = Places(folder, Files(folder), hints_of([folder.name]))
+        self._boxes: BoxReading = COCO_BOXES
 
     def _note(self, kind: str, message: str, where: Where | None = None, severity: Severity | None = None) -> None:
         """Keep a finding; without a place it is about the annotation file."""
@@ -138,13 +73,36 @@ class _Reading:
 
     def split(self) -> Split:
         content = self._content()
-        images = self._images(content["images"])
-        categories = self._categories(content["categories"])
-        objects, used = self._objects(content["annotations"], images, categories)
+        for note in content.notes:
+            self._note("read_as_meant", note)
+        images = self._images(content.images)
+        for note in self._places.notes(ANNOTATION_FILE):
+            self._note("read_as_meant", note.removeprefix(f"{ANNOTATION_FILE}: "))
+        categories = self._categories(content.categories)
+        annotations = self._explained(content.annotations, images, categories)
+        objects, used = self._objects(annotations, images, categories)
         classes = self._classes(categories, used)
         return Split(self.name, self.folder, images, objects, classes)
 
-    def _content(self) -> dict[str, list[dict[str, Any]]]:
+    def _explained(
+        self, annotations: Sequence[Entry], images: Sequence[ImageRecord], categories: Mapping[int, object]
+    ) -> Sequence[Entry]:
+        """The annotations without a fault that nearly all share, which becomes one finding."""
+        sizes = {image.id: image.size_wh for image in images if image.id is not None}
+        for fault in shift_faults(annotations, sizes, categories):
+            self._note("ids_shifted", fault.sentence)
+            annotations = shifted(annotations, {fault.key: fault.by})
+        found = suspected_boxes(annotations, {key: size for key, size in sizes.items() if size is not None})
+        if found is not None:
+            self._note("boxes_meant_otherwise", found.sentence)
+            self._boxes = found.reading
+        return annotations
+
+    def _content(self) -> CocoContent:
+        content = self._lists()
+        return as_meant(content["images"], content["annotations"], content["categories"])
+
+    def _lists(self) -> dict[str, list[dict[str, Any]]]:
         empty: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": [], "categories": []}
         path = self.folder / ANNOTATION_FILE
         if not path.is_file():
@@ -154,6 +112,9 @@ class _Reading:
             content = load_json(path)
         except (OSError, ValueError) as error:
             self._note("annotations_unreadable", f"not readable as JSON ({error})")
+            return empty
+        if tool := foreign_json(content):
+            self._note("annotations_unreadable", tool)
             return empty
         if not isinstance(content, dict):
             message = f"got {type(content).__name__} at the top, expected a COCO object"
@@ -175,8 +136,8 @@ class _Reading:
         return empty
 
     def _id(self, name: str, value: Any, where: Where) -> int | None:
-        if is_number(value) and value == int(value):
-            return int(value)
+        if (number := whole(value)) is not None:
+            return number
         self._note("id_invalid", f"{name}: got {short(value)}, expected a whole number", where)
         return None
 
@@ -193,7 +154,8 @@ class _Reading:
             if key in by_id:
                 self._note("image_id_duplicate", f"id {key} is also the id of {by_id[key]!r}", where)
                 key = None
-            record = ImageRecord(key, shown, self._size(item, where), self._path(name, where), item)
+            path = self._path(name, where)
+            record = ImageRecord(key, shown, self._size(item, path, where), path, item)
             if record.path in by_file:
                 self._note("file_name_duplicate", f"image {by_file[record.path]} names the same file", where)
             if record.path is not None:
@@ -203,33 +165,42 @@ class _Reading:
             images.append(record)
         return tuple(images)
 
-    def _size(self, item: Mapping[str, Any], where: Where) -> tuple[int, int] | None:
-        width, height = item.get("width", 0), item.get("height", 0)
-        if all(is_number(side) and side == int(side) and side > 0 for side in (width, height)):
-            if not (reason := too_large((int(width), int(height)))):
-                return int(width), int(height)
+    def _size(self, item: Entry, path: Path | None, where: Where) -> tuple[int, int] | None:
+        width, height = item.get("width"), item.get("height")
+        if path is not None and is_missing(width, height):
+            return self._missing_size(path, width, height, where)
+        wide, high = whole(width) or 0, whole(height) or 0
+        if wide > 0 and high > 0:
+            if not (reason := too_large((wide, high))):
+                return wide, high
             self._note("image_size_invalid", f"width x height: {reason}", where)
             return None
         message = f"width x height: got {short(width)} x {short(height)}, expected whole px above 0"
         self._note("image_size_invalid", message, where)
         return None
 
+    def _missing_size(self, path: Path, width: Any, height: Any, where: Where) -> tuple[int, int] | None:
+        try:
+            size_wh = missing_size(path, width, height)
+        except DatasetError as error:
+            self._note("image_size_invalid", f"no width and height; {error}", where)
+            return None
+        self._note("read_as_meant", "no width and height; taken from the file", where)
+        return size_wh
+
     def _path(self, name: Any, where: Where) -> Path | None:
         if not isinstance(name, str) or not name:
             self._note("image_name_invalid", f"file_name: got {short(name)}, expected a file's name", where)
             return None
-        path = self.folder / name
         try:
-            inside, exists = path.resolve().is_relative_to(self._root), path.is_file()
-        except (OSError, RuntimeError, ValueError) as error:  # too long, a link to itself, not a name on this system
-            self._note("image_missing", f"can't be looked up ({error})", where)
-            return None
-        if not inside:
-            how = "it is a link" if path.is_symlink() else "its name"
-            self._note("path_outside", f"{how} leads out of the folder", where)
-        elif not exists:
-            self._note("image_missing", "there is no such file", where)
-        return path if inside and exists else None
+            return self._places.find(name)
+        except LeadsOut as error:
+            self._note("path_outside", error.reason, where)
+        except NotThere as error:
+            self._note("image_missing", error.reason, where)
+        except DatasetError as error:
+            self._note("image_missing", str(error), where)
+        return None
 
     def _categories(self, items: Sequence[Mapping[str, Any]]) -> dict[int, tuple[str, str]]:
         """Name and supercategory by id."""
@@ -278,7 +249,6 @@ class _Reading:
     ) -> tuple[Objects, Mapping[int, int]]:
         """The sound boxes, and how many annotations name each category."""
         positions = {record.id: index for index, record in enumerate(images) if record.id is not None}
-        seen: set[int] = set()
         used: Counter[int] = Counter()
         rows: list[tuple[list[float], int, int, int]] = []
         for index, item in enumerate(items):
@@ -288,8 +258,6 @@ class _Reading:
             image = None if image_id is None or image_id not in positions else images[positions[image_id]]
             where = Where(self.name, image_id, "" if image is None else image.file_name, key)
             category = self._id(f"{entry}.category_id", item.get("category_id"), where)
-            if key in seen:
-                self._note("annotation_id_duplicate", f"id {key} is used twice", where)
             if image_id is not None and image is None:
                 self._note("image_id_unknown", f"image_id {image_id} is no image of the file", where)
             if category is not None and category not in categories:
@@ -300,25 +268,27 @@ class _Reading:
             box = self._box(item, image, where)
             if category is not None:
                 used[category] += 1
-            if key is not None:
-                seen.add(key)
             if box is not None and image_id is not None and category is not None and category in categories:
                 rows.append((box, positions[image_id], category, -1 if key is None else key))
         return _objects(rows), used
 
     def _box(self, item: Mapping[str, Any], image: ImageRecord | None, where: Where) -> list[float] | None:
         """Corners clipped to the frame, or None for a box that is not sound."""
-        value = item.get("bbox")
-        if not isinstance(value, list) or len(value) != 4 or not all(map(is_number, value)):
-            self._note("box_not_a_number", f"bbox: got {short(value)}, expected x, y, width, height", where)
+        value: Any = item.get("bbox")
+        if not is_box(value):
+            why = "" if value else f" or a segmentation ({_no_box(item)})"
+            message = f"bbox: got {short(value)}, expected x, y, width, height{why}"
+            self._note("box_not_a_number", message, where)
             return None
-        x, y, width, height = map(float, value)
-        shown = f"{x:g}, {y:g}, {width:g}, {height:g}"
+        size_wh = (1, 1) if image is None or image.size_wh is None else image.size_wh
+        x, y, width, height = read_as(value, size_wh, self._boxes)
+        shown = ", ".join(f"{number:g}" for number in value)
         where = replace(where, box_xywh=(x, y, width, height))
         if width <= 0 or height <= 0:
             self._note("box_degenerate", f"bbox {shown} has the size {width:g}x{height:g} px", where)
             return None
-        self._check_area(item, width * height, where)
+        if self._boxes == COCO_BOXES:
+            self._check_area(item, width * height, where)
         if image is None or image.size_wh is None:
             return None
         limit = image.size_wh
@@ -349,6 +319,15 @@ class _Reading:
         if value > px2 + slack or (value < px2 - slack and not masked) or value == 0:
             message = f"area {value:g} px^2 (side {math.sqrt(value):.1f}), the box has {px2:g} ({math.sqrt(px2):.1f})"
             self._note("area_wrong", message, where)
+
+
+def _no_box(item: Entry) -> str:
+    """Why no box can be taken from an annotation's segmentation."""
+    try:
+        box_around(item.get("segmentation"))
+    except ValueError as error:
+        return str(error)
+    return "its box has no size"
 
 
 def _objects(rows: Sequence[tuple[list[float], int, int, int]]) -> Objects:

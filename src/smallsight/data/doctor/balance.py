@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from smallsight.data.coco import ANNOTATION_FILE
-from smallsight.data.doctor.annotations import Split
 from smallsight.data.doctor.findings import Finding, Severity, Where
 from smallsight.data.doctor.kinds import finding
+from smallsight.data.doctor.split import Split
 
 UNEVEN, VERY_UNEVEN = 10, 100
 """How many times rarer than the most frequent class a class has to be to be named, and to be a warning."""

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from smallsight.data.doctor.annotations import Split
 from smallsight.data.doctor.findings import Finding, Severity, Where
 from smallsight.data.doctor.kinds import finding
 from smallsight.data.doctor.pixels import PixelFacts
+from smallsight.data.doctor.split import Split
 from smallsight.records import Estimate
 from smallsight.rng import keyed_generator
 

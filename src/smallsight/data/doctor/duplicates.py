@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from smallsight.data.doctor.annotations import Split
 from smallsight.data.doctor.findings import Finding, Where, place
 from smallsight.data.doctor.images import Grey, ImageFacts
 from smallsight.data.doctor.kinds import finding
+from smallsight.data.doctor.split import Split
 
 HASH_RADIUS = 7
 """Eight bands of eight bits: two hashes this near share a band whole (pigeonhole)."""

@@ -10,17 +10,18 @@ from typing import Any
 
 from smallsight.config import Config
 from smallsight.data.coco import ANNOTATION_FILE, read_coco
-from smallsight.data.doctor.annotations import Split, read_leniently
+from smallsight.data.doctor.annotations import read_leniently
 from smallsight.data.doctor.balance import TRAIN, balance_findings, class_counts, empty_frames
 from smallsight.data.doctor.domain import domain_findings, measures
 from smallsight.data.doctor.duplicates import Photo, duplicate_findings, group_findings, photos
 from smallsight.data.doctor.findings import Finding, Where, count_of
-from smallsight.data.doctor.images import ImageFacts, image_findings, in_order, look_at, unlisted
+from smallsight.data.doctor.images import ImageFacts, common_size_fault, image_findings, in_order, look_at, unlisted
 from smallsight.data.doctor.kinds import grouped
 from smallsight.data.doctor.labels import Predict, box_findings, extent_findings, missing_labels
 from smallsight.data.doctor.pixels import PixelFacts, sample_pixels
 from smallsight.data.doctor.recommend import Recommendation, recommend
 from smallsight.data.doctor.sizes import Sight, SizeRow, border_findings, sight_of, size_findings, size_rows
+from smallsight.data.doctor.split import Split
 from smallsight.data.groups import group_images
 from smallsight.errors import DatasetError, visible
 from smallsight.records import to_json
@@ -118,7 +119,7 @@ def split_folders(root: Path) -> dict[str, Path]:
     if not any((path / ANNOTATION_FILE).is_file() for path in folders):
         raise DatasetError(
             f"{root}: no {ANNOTATION_FILE} in it or in a folder of it. "
-            "Give a COCO folder, or one with train/ and valid/."
+            "Give a COCO folder, or one with train/ and valid/; smallsight convert makes one of other label files."
         )
     found = {path.name: path for path in folders if path.name in SPLITS or (path / ANNOTATION_FILE).is_file()}
     return {name: found[name] for name in (*SPLITS, *found) if name in found}
@@ -144,7 +145,7 @@ def examine(root: Path, options: Options | None = None, progress: Progress | Non
     seen = _look_at_all(splits, options.workers or os.cpu_count() or 1, progress)
     pictures: list[Photo] = []
     for split, facts in zip(splits, seen, strict=True):
-        findings += (item for index, fact in enumerate(facts) for item in image_findings(split, index, fact))
+        findings += _of_images(split, facts)
         findings += (*box_findings(split), *border_findings(split))
         pictures += photos(split, facts)
     rows = size_rows(splits, sight)
@@ -164,6 +165,17 @@ def examine(root: Path, options: Options | None = None, progress: Progress | Non
         recommendation=recommend(splits, sight, wanted),
         not_seen=(*NOT_SEEN, *unseen),
     )
+
+
+def _of_images(split: Split, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+    """What is wrong with each file; sizes that are wrong throughout are one finding."""
+    common = common_size_fault(split, facts)
+    if common is not None:
+        yield common
+    for index, fact in enumerate(facts):
+        yield from (
+            item for item in image_findings(split, index, fact) if common is None or item.kind != "image_size_wrong"
+        )
 
 
 def _grouped(splits: Sequence[Split], pattern: str | None) -> tuple[list[Split], str]:

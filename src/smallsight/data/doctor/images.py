@@ -20,11 +20,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from smallsight.data.doctor.annotations import ImageRecord, Split
 from smallsight.data.doctor.ending import missing_end
 from smallsight.data.doctor.findings import Finding, Where
 from smallsight.data.doctor.kinds import finding
+from smallsight.data.doctor.split import ImageRecord, Split
+from smallsight.data.formats.coco_content import ANNOTATION_FILE
 from smallsight.data.formats.image_header import UPRIGHT, ImageHeader, header_of
+from smallsight.data.formats.sizes import SizePair, size_fault
 from smallsight.data.frames import content_of, pixels
 
 SUFFIXES = {
@@ -140,6 +142,20 @@ def image_findings(split: Split, image: int, facts: ImageFacts) -> Iterator[Find
         yield finding("image_size_wrong", where, f"the file has {got} px, the annotation says {says}{turned}")
 
 
+def common_size_fault(split: Split, facts: Sequence[ImageFacts]) -> Finding | None:
+    """Why nearly all images of a split have another size than their entries, None where there is no one cause.
+
+    Rotation by an EXIF flag is found image by image.
+    """
+    pairs = [
+        SizePair(record.size_wh, fact.header)
+        for record, fact in zip(split.images, facts, strict=True)
+        if record.size_wh is not None and fact.header is not None and not _explained(record, fact)
+    ]
+    fault = size_fault(pairs)
+    return finding("image_sizes_other", Where(split.name, file=ANNOTATION_FILE), fault) if fault else None
+
+
 def _header_findings(where: Where, record: ImageRecord, header: ImageHeader) -> Iterator[Finding]:
     if header.colour == "cmyk":
         yield finding("image_cmyk", where, f"four inks in a {header.format.upper()} file")
@@ -205,13 +221,13 @@ def unlisted(split: Split) -> Iterator[Finding]:
     """
     if not split.images:
         return
-    listed = {Path(record.file_name).as_posix() for record in split.images}
+    listed = {path for record in split.images for path in (record.path, split.folder / record.file_name)}
     for folder, inner, names in os.walk(split.folder):
         inner.sort()
         for name in sorted(names):
             path = Path(folder) / name
             relative = path.relative_to(split.folder).as_posix()
-            if path.suffix.lower() in _FORMATS and relative not in listed:
+            if path.suffix.lower() in _FORMATS and path not in listed:
                 yield finding(
                     "image_unlisted", Where(split.name, file=relative), "the annotation file does not list it"
                 )

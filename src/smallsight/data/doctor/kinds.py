@@ -34,10 +34,18 @@ _ANNOTATIONS = {
     "id_invalid": Kind("error", "Id that is no whole number", "Give it a whole number."),
     "image_name_invalid": Kind("error", "Image without a file name", "Write the file's name."),
     "image_size_invalid": Kind("error", "Image without a size", "Write the image's true width and height."),
+    "image_sizes_other": Kind(
+        "error", "Sizes that differ from the images' in the whole set", "Convert the set with the option that is named."
+    ),
     "image_size_wrong": Kind("error", "Wrong width or height", "Write the file's true size, and check its boxes."),
     "image_id_duplicate": Kind("error", "Image id used twice", "Give each image its own id."),
     "file_name_duplicate": Kind("error", "File listed twice", "Keep one entry with the boxes of both."),
-    "annotation_id_duplicate": Kind("error", "Annotation id used twice", "Give each annotation its own id."),
+    "ids_shifted": Kind("error", "All ids one too low or too high", "Convert the set with the option that is named."),
+    "read_as_meant": Kind(
+        "info",
+        "Not written as COCO defines it",
+        "Nothing: it has one meaning and is read so. smallsight convert writes it as COCO defines it.",
+    ),
     "category_id_duplicate": Kind("error", "Category id used twice", "Give each category its own id."),
     "category_name_invalid": Kind("error", "Category without a name", "Write its name as a text."),
     "category_name_duplicate": Kind("error", "Category name used twice", "Merge the two, or rename one."),
@@ -48,6 +56,9 @@ _ANNOTATIONS = {
 }
 _BOXES = {
     "box_not_a_number": Kind("error", "Box that is not four numbers", "Draw the box again, or take it out."),
+    "boxes_meant_otherwise": Kind(
+        "error", "Boxes in another form than COCO's", "Convert the set with the option that is named."
+    ),
     "box_degenerate": Kind("error", "Box without a size", "Draw the box again, or take it out."),
     "box_outside": Kind("error", "Box out of the frame", "Clip it to the frame, or correct the image's size."),
     "box_over_border": Kind("info", "Box over the border by up to 1 px", "Nothing: it is clipped."),

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from smallsight.boxes import centres, pairwise_iou
 from smallsight.data.coco import Dataset
-from smallsight.data.doctor.annotations import Split
 from smallsight.data.doctor.findings import Finding
 from smallsight.data.doctor.kinds import finding
 from smallsight.data.doctor.pixels import PixelFacts
 from smallsight.data.doctor.sizes import near_border
+from smallsight.data.doctor.split import Split
 from smallsight.errors import visible
 from smallsight.records import Detections
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from smallsight.boxes import Boxes
-from smallsight.data.doctor.annotations import Split
 from smallsight.data.doctor.images import Grey, in_order
+from smallsight.data.doctor.split import Split
 from smallsight.data.frames import content_of, pixels
 
 SAMPLE = 200

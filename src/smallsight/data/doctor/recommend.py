@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from smallsight.data.doctor.annotations import Split
 from smallsight.data.doctor.sizes import GOAL_PX, LARGEST_PX, LIMITS_PX, Sides, Sight
+from smallsight.data.doctor.split import Split
 from smallsight.errors import visible
 
 LEAST_OBJECTS = 10

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from smallsight.config import Config
-from smallsight.data.doctor.annotations import Split
 from smallsight.data.doctor.findings import Finding, Where
 from smallsight.data.doctor.kinds import finding
+from smallsight.data.doctor.split import Split
 from smallsight.errors import ConfigError, visible
 
 GOAL_PX = 8.0

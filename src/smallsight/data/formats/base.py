@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from smallsight.data.coco import BORDER_TOLERANCE_PX, MIN_SIDE_PX
+from smallsight.data.formats.box_forms import BORDER_TOLERANCE_PX, MIN_SIDE_PX
 from smallsight.errors import DatasetError
 
 SPLITS = ("train", "valid", "test")
@@ -22,6 +22,10 @@ _SPLIT_OF = {"val": "valid", "validation": "valid", "valid": "valid", "train": "
 _SPLIT_OF |= {"test": "test", "testing": "test"}
 
 Corners = tuple[float, float, float, float]
+
+
+class BoxFault(DatasetError):
+    """A box does not fit its image: alone a slip, in many boxes a sign that their numbers mean something else."""
 
 
 @dataclass(frozen=True)
@@ -81,22 +85,22 @@ def checked_box(where: str, xyxy: Corners, size_wh: tuple[int, int]) -> Corners:
         xyxy: px, edges exclusive.
         size_wh: px, the frame.
     Raises:
-        DatasetError: a side is not finite or has no length; the box leaves the frame by more than the rounding of
+        BoxFault: a side is not finite or has no length; the box leaves the frame by more than the rounding of
             annotation tools does.
     """
     x1, y1, x2, y2 = xyxy
     width, height = size_wh
     if not all(map(math.isfinite, xyxy)):
-        raise DatasetError(f"{where}: the box holds a value that is no number. Correct the box.")
+        raise BoxFault(f"{where}: the box holds a value that is no number. Correct the box.")
     shown = f"{x1:.6g}, {y1:.6g} to {x2:.6g}, {y2:.6g} px"
     if max(-x1, -y1, x2 - width, y2 - height) > BORDER_TOLERANCE_PX:
-        raise DatasetError(
+        raise BoxFault(
             f"{where}: the box {shown} leaves the image of {width}x{height} px. "
             "Clip the box, or check that image and label belong together."
         )
     inside = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
     if min(inside[2] - inside[0], inside[3] - inside[1]) < MIN_SIDE_PX:
-        raise DatasetError(
+        raise BoxFault(
             f"{where}: the box {shown} has no size in the image, expected {MIN_SIDE_PX} px or more both ways. "
             "Correct the box or take it out."
         )
@@ -107,7 +111,7 @@ def box_of(where: str, name: str, xyxy: Corners, size_wh: tuple[int, int], *, ig
     """A checked box with the area of its rectangle.
 
     Raises:
-        DatasetError: see `checked_box`.
+        BoxFault: see `checked_box`.
     """
     x1, y1, x2, y2 = inside = checked_box(where, xyxy, size_wh)
     return LabelledBox(name, inside, (x2 - x1) * (y2 - y1), ignored)

@@ -8,12 +8,13 @@ beside the file and in the usual folders (`images/`, `val2017/`, `images/val2017
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smallsight.data.coco import ANNOTATION_FILE, Dataset, read_coco_file
+from smallsight.data.coco import ANNOTATION_FILE, CocoReading, Dataset, read_content
 from smallsight.data.formats.base import (
     NO_SPLIT,
     SPLITS,
@@ -22,7 +23,10 @@ from smallsight.data.formats.base import (
     LabelledSet,
     split_name,
 )
+from smallsight.data.formats.coco_content import Entry, counted, load_coco
+from smallsight.data.formats.foreign import foreign_json
 from smallsight.data.formats.image_header import read_header
+from smallsight.data.formats.places import Files, Places, hints_of, slashed
 from smallsight.data.formats.tree import check_name, files_in, inside, name_in
 from smallsight.data.json_file import load_json
 from smallsight.errors import DatasetError
@@ -43,8 +47,7 @@ def annotation_files(source: Path) -> dict[str, list[Path]]:
     own = [path for path in own if path.is_file() and (path.parent == source or split_name(path.parent.name))]
     if own:
         return {split_name(path.parent.name) if path.parent != source else NO_SPLIT: [path] for path in own}
-    folders = [folder for folder in (source / "annotations", source) if folder.is_dir()]
-    found = [path for folder in folders for path in files_in(folder, source, (".json",), recursive=False)]
+    found = _json_files(source)
     named = [path for path in found if path.name.startswith("instances_")]
     found = named or [path for path in found if _is_detection(path)]
     if len(found) == 1 and not _split_of(found[0]):
@@ -56,6 +59,31 @@ def annotation_files(source: Path) -> dict[str, list[Path]]:
             raise DatasetError(f"{path}: its name says no split, and there are several: {names}. Give the path of one.")
         splits.setdefault(_split_of(path), []).append(path)
     return splits
+
+
+def _json_files(source: Path) -> list[Path]:
+    folders = [folder for folder in (source / "annotations", source) if folder.is_dir()]
+    return [path for folder in folders for path in files_in(folder, source, (".json",), recursive=False)]
+
+
+def why_no_coco(source: Path) -> str:
+    """Why a JSON file of a folder without COCO annotations is none, as a message; '' where no file looks meant so."""
+    for path in _json_files(source):
+        if _looks_meant(path):
+            try:
+                load_coco(path)
+            except DatasetError as error:
+                return str(error)
+    return ""
+
+
+def _looks_meant(path: Path) -> bool:
+    """Whether a JSON file is damaged, another tool's, or a part of COCO."""
+    try:
+        content = load_json(path)
+    except (OSError, ValueError):
+        return True
+    return bool(foreign_json(content) or (isinstance(content, dict) and {"images", "annotations"} & set(content)))
 
 
 def _split_of(path: Path) -> str:
@@ -71,46 +99,82 @@ def _is_detection(path: Path) -> bool:
     return isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content)
 
 
-def read_coco_any(source: Path) -> LabelledSet:
+def read_coco_any(source: Path, reading: CocoReading | None = None) -> LabelledSet:
     """Read a COCO set.
 
     Args:
         source: a folder, or one annotation file.
+        reading: what the user says of the files.
     Raises:
         DatasetError: nothing to read is found; a file is missing, damaged or outside of the folder; see `read_coco`.
     """
     if source.is_file():
         root = source.parent.parent if source.parent.name == "annotations" else source.parent
-        files = {NO_SPLIT: [source]}
+        found = {NO_SPLIT: [source]}
     else:
-        root, files = source, annotation_files(source)
-    if not files:
+        root, found = source, annotation_files(source)
+    if not found:
         raise DatasetError(f"{source}: no COCO annotations in it. Give a folder with images and {ANNOTATION_FILE}.")
+    notes = list(_unlabelled_splits(source))
     names: dict[str, None] = {}
     splits: dict[str, tuple[LabelledImage, ...]] = {}
-    for split in (split for split in (*SPLITS, NO_SPLIT) if split in files):
+    files = Files(root)
+    for split in (split for split in (*SPLITS, NO_SPLIT) if split in found):
         images: list[LabelledImage] = []
-        for path in files[split]:
-            inside(path, root)
-            dataset = read_coco_file(path, _image_folder(path, root))
+        for path in found[split]:
+            content = load_coco(inside(path, root))
+            places = Places(_image_folder(path, root, content.images), files, hints_of(_words(path)))
+            dataset = read_content(path, content, places, reading=reading)
             names |= dict.fromkeys(dataset.class_names)
-            images += _labelled(dataset, _facts(path))
+            notes += dataset.notes
+            images += _labelled(dataset, _base(dataset, places), _facts(content.images))
         splits[split] = tuple(images)
-    return LabelledSet(tuple(names), splits)
+    return LabelledSet(tuple(names), splits, (*notes, *_left_out(source, files, splits)))
 
 
-def _image_folder(path: Path, root: Path) -> Path:
+def _unlabelled_splits(source: Path) -> tuple[str, ...]:
+    """A note where the images of a test split have no annotation file while other splits have theirs.
+
+    Raises:
+        DatasetError: it is the training or the validation split.
+    """
+    folders = [path for path in sorted(source.glob("*")) if path.is_dir() and split_name(path.name)]
+    labelled = [path for path in folders if (path / ANNOTATION_FILE).is_file()]
+    notes = []
+    for folder in folders if labelled else ():
+        if folder in labelled or not Files(folder).count:
+            continue
+        if split_name(folder.name) != "test":
+            raise DatasetError(f"{folder}: no {ANNOTATION_FILE} in it, but images. Export its annotations, too.")
+        notes.append(f"{folder}: no {ANNOTATION_FILE} in it; its images were left out.")
+    return tuple(notes)
+
+
+def _left_out(source: Path, files: Files, splits: Mapping[str, Sequence[LabelledImage]]) -> tuple[str, ...]:
+    """A note where a folder holds images that no annotation file names."""
+    if source.is_file():
+        return ()
+    read = {image.path.resolve() for images in splits.values() for image in images}
+    left = [path for path in files.all() if path.resolve() not in read]
+    if not left:
+        return ()
+    said = counted(len(left), "image is", "images are")
+    return (f"{source}: {said} in no annotation file and were left out ({name_in(source, left[0])}, for example).",)
+
+
+def _words(path: Path) -> list[str]:
+    """The words of an annotation file's name; those of its folder's where all files have the same name."""
+    return [word for word in (path.parent.name if path.name == ANNOTATION_FILE else path.stem).split("_") if word]
+
+
+def _image_folder(path: Path, root: Path, entries: Sequence[Entry]) -> Path:
     """The folder in which the names of an annotation file are found: all of the first ones, else most."""
-    words = [word for word in path.stem.split("_") if word]
+    words = _words(path) if path.name != ANNOTATION_FILE else []
     tails = ["", "images", *words, *(f"images/{word}" for word in words), *(f"images/{s}" for s in _spellings(path))]
     tails += _spellings(path)
     bases = [path.parent, *([root] if root != path.parent else [])]
     candidates = [folder for base in bases for tail in tails if (folder := base / tail).is_dir()]
-    try:
-        items = load_json(path)["images"][:20]
-        names = [str(item["file_name"]) for item in items]
-    except (OSError, ValueError, KeyError, TypeError):
-        return path.parent  # the strict reader says what is wrong
+    names = [slashed(str(item.get("file_name"))) for item in entries[:20]]
     best = max(candidates, key=lambda folder: sum(_there(folder, name) for name in names), default=path.parent)
     return inside(best, root)
 
@@ -127,19 +191,26 @@ def _there(folder: Path, name: str) -> bool:
         return False
 
 
-def _facts(path: Path) -> dict[int, dict[str, Any]]:
+def _facts(entries: Sequence[Entry]) -> dict[int, dict[str, Any]]:
     """What the image entries say beyond their size, by image id; plain values alone."""
     return {
-        int(item["id"]): {
+        item["id"]: {
             key: value
             for key, value in item.items()
             if key not in _OWN_KEYS and isinstance(value, (str, int, float)) and value != ""
         }
-        for item in load_json(path)["images"]
+        for item in entries
     }
 
 
-def _labelled(dataset: Dataset, facts: Mapping[int, dict[str, Any]]) -> Iterable[LabelledImage]:
+def _base(dataset: Dataset, places: Places) -> Path:
+    """The folder that the names in the new set start at: where images lie elsewhere, the one that holds all of them."""
+    if "elsewhere" not in places.counts:
+        return dataset.root
+    return Path(os.path.commonpath([image.path.parent for image in dataset.images]))
+
+
+def _labelled(dataset: Dataset, base: Path, facts: Mapping[int, dict[str, Any]]) -> Iterator[LabelledImage]:
     for image, truth in zip(dataset.images, dataset.truths, strict=True):
         stored = read_header(image.path).size_wh
         if stored != image.size_wh:
@@ -153,8 +224,8 @@ def _labelled(dataset: Dataset, facts: Mapping[int, dict[str, Any]]) -> Iterable
                 truth.boxes.tolist(), truth.labels, truth.areas, truth.ignored, strict=True
             )
         )
-        name = name_in(dataset.root, image.path)
-        check_name(dataset.root, name)
+        name = name_in(base, image.path)
+        check_name(base, name)
         yield LabelledImage(image.path, name, image.size_wh, boxes, facts[image.id])
 
 

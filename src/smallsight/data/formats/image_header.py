@@ -89,8 +89,8 @@ def too_large(size_wh: tuple[int, int]) -> str:
     return f"{width}x{height} px, expected at most {MOST_PIXELS // 10**6} megapixels"
 
 
-def upright_size(path: Path) -> tuple[int, int]:
-    """Width and height, px, of an image whose pixels are stored as they are shown.
+def upright_header(path: Path) -> ImageHeader:
+    """The header of an image whose pixels are stored as they are shown.
 
     Raises:
         DatasetError: see `read_header`; an EXIF flag turns or mirrors the image, so that labels drawn on what was
@@ -102,7 +102,16 @@ def upright_size(path: Path) -> tuple[int, int]:
             f"{path}: its EXIF orientation is {header.orientation}, expected 1: the labels may have been drawn on the "
             "turned image. Turn the pixels and clear the flag (for example with exiftran -a)."
         )
-    return header.size_wh
+    return header
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height, px, of an image whose pixels are stored as they are shown.
+
+    Raises:
+        DatasetError: see `upright_header`.
+    """
+    return upright_header(path).size_wh
 
 
 def header_of(handle: BinaryIO) -> ImageHeader | None:

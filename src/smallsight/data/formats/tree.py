@@ -87,6 +87,12 @@ def inside(path: Path, root: Path) -> Path:
     return path
 
 
+def within(path: Path, root: Path) -> Path:
+    """A path that lies in `root`, written so that it starts with it."""
+    plain = Path(os.path.normpath(path))
+    return plain if plain.is_relative_to(root) else path.resolve()
+
+
 def name_in(root: Path, path: Path) -> str:
     """A file's posix path relative to `root`: as it is written where that is plain, else with all links followed."""
     if path.is_relative_to(root) and ".." not in path.relative_to(root).parts:

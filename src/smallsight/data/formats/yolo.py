@@ -7,23 +7,39 @@ like, else they are called `class_0` and so on. A file without labels is a frame
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as short
-from typing import Any
 
-from smallsight.data.formats.base import NO_SPLIT, SPLITS, LabelledBox, LabelledImage, LabelledSet, split_name
+import numpy as np
+
+from smallsight.data.formats.base import (
+    NO_SPLIT,
+    SPLITS,
+    BoxFault,
+    LabelledBox,
+    LabelledImage,
+    LabelledSet,
+    split_name,
+)
+from smallsight.data.formats.box_forms import YOLO_BOXES, BoxReading, Suspicion, suspected
+from smallsight.data.formats.coco_content import counted
 from smallsight.data.formats.image_header import upright_size
-from smallsight.data.formats.tree import MOST_LIST_BYTES, files_in, images_in, inside, left_out, read_label_text
-from smallsight.data.formats.yolo_lines import label_text, read_labels
-from smallsight.errors import ConfigError, DatasetError
-from smallsight.yaml_files import read_yaml, to_yaml
+from smallsight.data.formats.places import Files, LeadsOut, NotThere, Places, hints_of
+from smallsight.data.formats.tree import MOST_LIST_BYTES, files_in, images_in, inside, left_out, read_label_text, within
+from smallsight.data.formats.yolo_description import (
+    DESCRIPTIONS,
+    class_names,
+    describes,
+    description_in,
+    read_description,
+)
+from smallsight.data.formats.yolo_lines import label_text, numbers_of, read_labels
+from smallsight.errors import DatasetError
+from smallsight.yaml_files import to_yaml
 
-DESCRIPTIONS = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
 _CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
-_KEYS = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}
 _MOST_CLASSES = 100_000
 
 
@@ -33,6 +49,7 @@ class _Source:
 
     root: Path
     names: Mapping[int, str]
+    boxes: BoxReading | None = None
     keypoints: bool = False
 
 
@@ -45,67 +62,42 @@ class _Found:
     name: str
 
 
-def description_in(folder: Path) -> Path | None:
-    """The description of a YOLO set in a folder, None where there is none.
-
-    Raises:
-        DatasetError: there are several and none has a usual name.
-    """
-    for name in DESCRIPTIONS:
-        if (folder / name).is_file():
-            return folder / name
-    found = [path for path in files_in(folder, folder, (".yaml", ".yml"), recursive=False) if _describes(path)]
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
-        raise DatasetError(f"{folder}: several descriptions: {names}. Give the path of one of them.")
-    return found[0] if found else None
-
-
-def _describes(path: Path) -> bool:
-    try:
-        return "names" in read_yaml(path)
-    except ConfigError:
-        return False
-
-
-def read_yolo(source: Path) -> LabelledSet:
+def read_yolo(source: Path, boxes: BoxReading | None = None) -> LabelledSet:
     """Read a YOLO set.
 
     Args:
         source: a folder, or its description.
+        boxes: what the four numbers of a box are; None takes the format's meaning and refuses what looks like another.
     Raises:
         DatasetError: a file is missing, damaged or outside of the folder; a label does not fit; see `read_labels`.
     """
     source = source.resolve()
-    description = source if source.is_file() else description_in(source) if source.is_dir() else None
-    if description is None:
-        return _read_folder(source, _Source(_root_of(source), _names_near(source)))
-    content = _content(description)
-    root = description.parent
-    known = _Source(root, _names(description, content), keypoints="kpt_shape" in content)
-    keys = [key for key in _KEYS if content.get(key)]
-    if not keys:
-        return _read_folder(root, known)
+    path = source if source.is_file() else description_in(source) if source.is_dir() else None
+    if path is None:
+        return _read_folder(source, _Source(_root_of(source), _names_near(source), boxes))
+    description = read_description(path)
+    known = _Source(path.parent, description.names, boxes, description.keypoints)
+    if not description.splits:
+        return _read_folder(known.root, known)
+    files = Files(known.root)
     found: dict[str, list[_Found]] = {}
-    for key in keys:
-        for path in _parts(f"{description}: {key}", root, content.get("path"), content[key]):
-            found.setdefault(_KEYS[key], []).extend(_listed(path, known) if path.is_file() else _scanned(path, known))
-    return _labelled(found, known)
-
-
-def _parts(where: str, root: Path, base: object, value: object) -> Iterator[Path]:
-    """The files and folders that a key of a description names, each once."""
-    seen: set[Path] = set()
-    for part in value if isinstance(value, list) else [value]:
-        if not isinstance(part, str):
-            raise DatasetError(f"{where}: got {part!r}, expected a path or a list of paths. Correct it.")
-        try:
-            path = _resolved(where, root, base, part)
-        except (OSError, ValueError) as error:  # too long, a zero byte
-            raise DatasetError(f"{where}: {short(part)} can't be looked up. Correct the path.") from error
-        if path not in seen:
-            yield path
-        seen.add(path)
+    notes = list(description.notes)
+    for key, parts in description.splits.items():
+        items: list[_Found] = []
+        for part in parts:
+            places = Places(known.root, files, hints_of([key, part.stem]), key="name")
+            if part.is_file():
+                items += _listed(part, known, places, is_optional=key == "test")
+            else:
+                items += _scanned(part, known)
+            notes += places.notes(str(part))
+        shown = ", ".join(map(str, parts))
+        if not items and key != "test":
+            raise DatasetError(f"{path}: {key}: no image in {shown}. Correct the path.")
+        if not items:
+            notes.append(f"{path}: test was left out: none of its images is there ({shown}).")
+        found.setdefault(split_name(key), []).extend(items)
+    return _labelled(found, known, tuple(notes))
 
 
 def _root_of(folder: Path) -> Path:
@@ -116,74 +108,35 @@ def _root_of(folder: Path) -> Path:
     return folder
 
 
-def _content(description: Path) -> dict[str, Any]:
-    try:
-        return read_yaml(description)
-    except ConfigError as error:
-        raise DatasetError(str(error)) from error
+def _listed(path: Path, source: _Source, places: Places, *, is_optional: bool) -> list[_Found]:
+    """The images that a list file names, one a line, relative to the list (`./`) or to the root.
 
-
-def _names(description: Path, content: Mapping[str, Any]) -> dict[int, str]:
-    value = content.get("names")
-    rows = list(enumerate(value)) if isinstance(value, list) else list(value.items()) if isinstance(value, dict) else []
-    try:
-        names = {int(key): str(name) for key, name in rows}
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DatasetError(f"{description}: names: a key is no class index ({error}). Number the classes.") from error
-    if not names:
-        raise DatasetError(f"{description}: names: missing; expected a list or a mapping of class names. Add it.")
-    if len(set(names.values())) < len(names):
-        raise DatasetError(f"{description}: names: a name is used twice. Give each class its own name.")
-    if "nc" in content and content["nc"] != len(names):
-        raise DatasetError(f"{description}: nc: got {content['nc']!r}, but there are {len(names)} names. Correct one.")
-    return dict(sorted(names.items()))
-
-
-def _resolved(where: str, root: Path, base: object, part: str) -> Path:
-    """The file or folder that a path in a description means.
-
-    Descriptions travel: `path` is often a folder of another machine, and Roboflow writes `../train/images` for
-    `train/images`; so the description's own folder is tried as well, and leading `../` are taken off.
+    Of a list that `is_optional`, all images may be missing, but not some.
     """
-    stripped = part
-    while stripped.startswith("../"):
-        stripped = stripped[3:]
-    bases = [root / str(base), root] if base else [root]
-    outside = None
-    for candidate in (folder / text for folder in bases for text in dict.fromkeys((part, stripped))):
-        if candidate.exists():
-            if candidate.resolve().is_relative_to(root):
-                return _within(candidate, root)
-            outside = outside or candidate
-    if outside is not None:
-        raise DatasetError(f"{where}: {part!r} leads out of {root}. Put the description above images and labels.")
-    raise DatasetError(f"{where}: no file or folder {part!r} in {bases[0]}. Correct the path.")
-
-
-def _within(path: Path, root: Path) -> Path:
-    """A path that lies in `root`, written so that it starts with it."""
-    plain = Path(os.path.normpath(path))
-    return plain if plain.is_relative_to(root) else path.resolve()
-
-
-def _listed(path: Path, source: _Source) -> Iterator[_Found]:
-    """The images that a list file names, one a line, relative to the list (`./`) or to the root."""
+    found: list[_Found] = []
+    missing: list[DatasetError] = []
     for number, line in enumerate(read_label_text(path, MOST_LIST_BYTES).splitlines(), start=1):
         text = line.strip()
         if not text:
             continue
         where = f"{path}: line {number}"
         try:
-            image = next((file for folder in (path.parent, source.root) if (file := folder / text).is_file()), None)
-        except OSError as error:  # too long
-            raise DatasetError(f"{where}: {short(text)} can't be looked up. Correct the list.") from error
-        if image is None:
-            raise DatasetError(f"{where}: no image {text!r}. Correct the list.")
-        try:
+            beside = path.parent / text
+            image = beside if beside.is_file() else places.find(text)
             inside(image, source.root)
+        except LeadsOut as error:
+            raise DatasetError(f"{where}: {error}") from error
+        except NotThere:
+            missing.append(DatasetError(f"{where}: no image {text!r}. Correct the list."))
+            continue
         except DatasetError as error:
             raise DatasetError(f"{where}: {error}") from error
-        yield _found(_within(image, source.root), source.root, source)
+        except OSError as error:  # too long
+            raise DatasetError(f"{where}: {short(text)} can't be looked up. Correct the list.") from error
+        found.append(_found(within(image, source.root), source.root, source))
+    if missing and (found or not is_optional):
+        raise missing[0]
+    return found
 
 
 def _scanned(folder: Path, source: _Source) -> Iterator[_Found]:
@@ -246,8 +199,8 @@ def _names_near(folder: Path) -> dict[int, str]:
                     raise DatasetError(f"{place / name}: a name is given twice. Give each class its own name.")
                 return dict(enumerate(lines))
         for name in DESCRIPTIONS:
-            if (place / name).is_file() and _describes(place / name):
-                return _names(place / name, _content(place / name))
+            if (place / name).is_file() and describes(place / name):
+                return class_names(place / name)
     return {}
 
 
@@ -255,17 +208,30 @@ def _labelled(found: Mapping[str, Sequence[_Found]], source: _Source, notes: tup
     every = [item for items in found.values() for item in items]
     if not every:
         raise DatasetError(f"{source.root}: no image in it. Give a folder with images and labels.")
-    if not any(item.label.is_file() for item in every):
+    unlabelled = [split for split, items in found.items() if items and not any(item.label.is_file() for item in items)]
+    if unlabelled and (unlabelled != ["test"] or len(found["test"]) == len(every)):
+        items = found[unlabelled[0]]
+        of_split = f" of {unlabelled[0]}" if unlabelled[0] else ""
         raise DatasetError(
-            f"{source.root}: none of {len(every)} images has labels; looked for {every[0].label}, for example. "
-            "Put the labels in labels/ beside images/, or beside the images."
+            f"{source.root}: none of {len(items)} images{of_split} has labels; looked for {items[0].label}, for "
+            "example. Put the labels in labels/ beside images/, or beside the images."
         )
+    if unlabelled:
+        count = counted(len(found["test"]), "image", "images")
+        notes = (*notes, f"{source.root}: test was left out: none of its {count} has labels.")
+        found = {split: items for split, items in found.items() if split != "test"}
     names = source.names or {index: f"class_{index}" for index in range(_MOST_CLASSES)}
-    splits = {
-        split: tuple(_image(item, names, source) for item in dict.fromkeys(found[split]))
-        for split in (*SPLITS, NO_SPLIT)
-        if found.get(split)
-    }
+    try:
+        splits = {
+            split: tuple(_image(item, names, source) for item in dict.fromkeys(found[split]))
+            for split in (*SPLITS, NO_SPLIT)
+            if found.get(split)
+        }
+    except BoxFault as error:
+        cause = None if source.boxes else _suspected([item for items in found.values() for item in items], source)
+        if cause is None:
+            raise
+        raise DatasetError(f"{source.root}: {cause.sentence}") from error
     if source.names:
         return LabelledSet(tuple(source.names.values()), splits, notes)
     used = {box.name for images in splits.values() for image in images for box in image.boxes}
@@ -273,12 +239,26 @@ def _labelled(found: Mapping[str, Sequence[_Found]], source: _Source, notes: tup
     return LabelledSet(ordered, splits, (*notes, f"{source.root} names no classes; they are {', '.join(ordered)}."))
 
 
+def _suspected(items: Sequence[_Found], source: _Source) -> Suspicion | None:
+    """The reading under which the boxes of all label files were written, where it is not the format's."""
+    rows: list[list[float]] = []
+    sizes: list[tuple[int, int]] = []
+    for item in items:
+        if item.label.is_file():
+            found = numbers_of(inside(item.label, source.root), keypoints=source.keypoints)
+            rows += found
+            sizes += [upright_size(item.image)] * len(found)
+    if not rows:
+        return None
+    return suspected(np.array(rows, dtype=np.float64), np.array(sizes, dtype=np.float64), YOLO_BOXES)
+
+
 def _image(item: _Found, names: Mapping[int, str], source: _Source) -> LabelledImage:
     size_wh = upright_size(item.image)
     boxes: tuple[LabelledBox, ...] = ()
     if item.label.is_file():
         inside(item.label, source.root)
-        boxes = read_labels(item.label, names, size_wh, keypoints=source.keypoints)
+        boxes = read_labels(item.label, names, size_wh, source.boxes or YOLO_BOXES, keypoints=source.keypoints)
     return LabelledImage(item.image, item.name, size_wh, boxes)
 
 

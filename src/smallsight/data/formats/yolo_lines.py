@@ -6,12 +6,16 @@ of which become the upright box around them.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from smallsight.data.formats.base import Corners, LabelledBox, box_of
+import numpy as np
+
+from smallsight.data.formats.base import BoxFault, Corners, LabelledBox, box_of
+from smallsight.data.formats.box_forms import SHARES, YOLO_BOXES, BoxReading, corners_px
 from smallsight.data.formats.tree import read_label_text
 from smallsight.errors import DatasetError
 
@@ -22,7 +26,12 @@ _SLACK = 1e-3
 
 
 def read_labels(
-    path: Path, names: Mapping[int, str], size_wh: tuple[int, int], *, keypoints: bool = False
+    path: Path,
+    names: Mapping[int, str],
+    size_wh: tuple[int, int],
+    boxes: BoxReading = YOLO_BOXES,
+    *,
+    keypoints: bool = False,
 ) -> tuple[LabelledBox, ...]:
     """The boxes of one label file, in the order of its lines.
 
@@ -30,20 +39,41 @@ def read_labels(
         path: the label file.
         names: class name by index.
         size_wh: px, of the image.
+        boxes: what the four numbers of a box are; polygons are given in the same frame.
         keypoints: the lines are a box and keypoints (`kpt_shape` in the description); the keypoints are left out.
     Raises:
         DatasetError: the file can't be read; a line is no label; its class is unknown; its box does not fit the image.
     """
-    boxes = []
+    return tuple(
+        _box(f"{path}: line {number}", fields, names, size_wh, boxes) for number, fields in _lines(path, keypoints)
+    )
+
+
+def numbers_of(path: Path, *, keypoints: bool = False) -> list[list[float]]:
+    """The four numbers of each box of a label file, as they stand there; what is no box is left out.
+
+    Raises:
+        DatasetError: the file can't be read.
+    """
+    rows = []
+    for _, fields in _lines(path, keypoints):
+        with contextlib.suppress(ValueError):
+            values = [float(field) for field in fields]
+            if len(values) == 5 and all(map(math.isfinite, values)):
+                rows.append(values[1:])
+    return rows
+
+
+def _lines(path: Path, keypoints: bool) -> Iterator[tuple[int, list[str]]]:
+    """The fields of each line that has some, with its number."""
     for number, line in enumerate(read_label_text(path).splitlines(), start=1):
-        fields = line.split()
-        if fields:
-            where = f"{path}: line {number}"
-            boxes.append(_box(where, fields[:5] if keypoints else fields, names, size_wh))
-    return tuple(boxes)
+        if fields := line.split():
+            yield number, fields[:5] if keypoints else fields
 
 
-def _box(where: str, fields: Sequence[str], names: Mapping[int, str], size_wh: tuple[int, int]) -> LabelledBox:
+def _box(
+    where: str, fields: Sequence[str], names: Mapping[int, str], size_wh: tuple[int, int], boxes: BoxReading
+) -> LabelledBox:
     try:
         values = [float(field) for field in fields]
     except ValueError as error:
@@ -63,21 +93,22 @@ def _box(where: str, fields: Sequence[str], names: Mapping[int, str], size_wh: t
     if values[0] not in names:
         known = ", ".join(f"{key} {name}" for key, name in itertools.islice(names.items(), 20))
         raise DatasetError(f"{where}: unknown class {fields[0]}; the set has {known}. Correct the class or add it.")
-    if not all(-_SLACK <= value <= 1 + _SLACK for value in values[1:]):
-        raise DatasetError(
+    if boxes.frame_wh == SHARES and not all(-_SLACK <= value <= 1 + _SLACK for value in values[1:]):
+        raise BoxFault(
             f"{where}: got {' '.join(fields[1:])[:60]}, expected shares of the image from 0 to 1. "
             "Divide x and width by the image's width, y and height by its height."
         )
-    return box_of(where, names[int(values[0])], _corners(values[1:], size_wh), size_wh)
+    return box_of(where, names[int(values[0])], _corners(values[1:], size_wh, boxes), size_wh)
 
 
-def _corners(shares: Sequence[float], size_wh: tuple[int, int]) -> Corners:
-    width, height = size_wh
-    if len(shares) == 4:
-        x, y, w, h = shares
-        return ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
-    xs, ys = shares[0::2], shares[1::2]
-    return (min(xs) * width, min(ys) * height, max(xs) * width, max(ys) * height)
+def _corners(values: Sequence[float], size_wh: tuple[int, int], boxes: BoxReading) -> Corners:
+    """Corners in px of a box, or of the box around a polygon."""
+    if len(values) > 4:
+        xs, ys = values[0::2], values[1::2]
+        values, boxes = (min(xs), min(ys), max(xs), max(ys)), BoxReading("corners", boxes.frame_wh)
+    row = np.array([values], dtype=np.float64)
+    x1, y1, x2, y2 = corners_px(row, np.array([size_wh], dtype=np.float64), boxes)[0].tolist()
+    return x1, y1, x2, y2
 
 
 def label_text(boxes: Sequence[LabelledBox], indices: Mapping[str, int], size_wh: tuple[int, int]) -> str:

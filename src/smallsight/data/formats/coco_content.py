@@ -1,0 +1,236 @@
+"""What a COCO file says, in COCO's own terms: read once, and what other tools write otherwise read as it is meant.
+
+Numbers that are text become numbers, annotations without an id of their own get one, two entries of one image become
+one, and a box that is missing is taken from the segmentation. Each is counted in a note. What can't be understood stays
+as it is, and the readers say what is wrong with it: `data.coco` stops there, `data.doctor` lists it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from smallsight.data.formats.foreign import foreign_json
+from smallsight.data.formats.masks import box_around
+from smallsight.data.formats.numbers import decimal, is_number, whole
+from smallsight.data.formats.places import slashed
+from smallsight.data.json_file import load_json
+from smallsight.errors import DatasetError
+
+ANNOTATION_FILE = "_annotations.coco.json"
+MOST_CATEGORIES = 20_000
+PARTS = ("images", "annotations", "categories")
+
+Entry = Mapping[str, Any]
+_WHOLE = {
+    "images": ("id", "width", "height"),
+    "annotations": ("id", "image_id", "category_id", "iscrowd"),
+    "categories": ("id",),
+}
+
+
+@dataclass(frozen=True)
+class CocoContent:
+    """The entries of a COCO file as they are meant, and whole sentences on what was written otherwise."""
+
+    images: tuple[Entry, ...]
+    annotations: tuple[Entry, ...]
+    categories: tuple[Entry, ...]
+    notes: tuple[str, ...] = ()
+
+
+def load_coco(path: Path) -> CocoContent:
+    """Read a COCO file.
+
+    Raises:
+        DatasetError: it is missing, not readable as JSON, another tool's file, or has no lists of entries.
+    """
+    if not path.parent.is_dir():
+        raise DatasetError(f"{path.parent}: no such folder. Give a folder with images and {ANNOTATION_FILE}.")
+    if not path.is_file():
+        raise DatasetError(
+            f"{path.parent}: no {ANNOTATION_FILE} in it. Give a folder with images and {ANNOTATION_FILE}; "
+            "smallsight convert makes one of other label files."
+        )
+    try:
+        content = load_json(path)
+    except ValueError as error:
+        raise DatasetError(f"{path}: not readable as JSON ({error}). Export the annotations again.") from error
+    if tool := foreign_json(content):
+        raise DatasetError(f"{path}: {tool}")
+    if not isinstance(content, dict):
+        raise DatasetError(f"{path}: got {type(content).__name__} at the top, expected a COCO object. Export it again.")
+    for part in PARTS:
+        value = content.get(part)
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise DatasetError(
+                f"{path}: {part}: expected a list of objects. Export the annotations as COCO detection JSON."
+            )
+    if len(content["categories"]) > MOST_CATEGORIES:
+        raise DatasetError(
+            f"{path}: categories: got {len(content['categories'])}, expected at most {MOST_CATEGORIES}. "
+            "Keep those that have objects."
+        )
+    if not content["images"]:
+        raise DatasetError(f"{path}: images: the set is empty. Give a folder with at least one image.")
+    return as_meant(*(content[part] for part in PARTS))
+
+
+def image_entries(path: Path) -> dict[int, Entry]:
+    """The image entries of a COCO file by id, as they are meant.
+
+    Raises:
+        DatasetError: see `load_coco`; an entry has no id.
+    """
+    content = load_coco(path)
+    return {item["id"]: item for item in content.images if is_number(item.get("id"))}
+
+
+def as_meant(images: Sequence[Entry], annotations: Sequence[Entry], categories: Sequence[Entry]) -> CocoContent:
+    """The entries as COCO would have them, and a note for each thing that was otherwise; the arguments don't change."""
+    texts: Counter[str] = Counter()
+    pictures, rows, classes = (
+        [_with_numbers(part, item, texts) for item in items]
+        for part, items in zip(PARTS, (images, annotations, categories), strict=True)
+    )
+    notes = list(_number_notes(texts))
+    pictures, rows, more = _each_file_once(pictures, rows)
+    notes += more
+    rows, count = _with_ids(rows)
+    if count:
+        notes.append(f"{counted(count, 'annotation has', 'annotations have')} no id of their own and got one.")
+    rows, count = _with_boxes(rows)
+    if count:
+        notes.append(
+            f"{counted(count, 'annotation has', 'annotations have')} no bbox; the box around its segmentation is taken."
+        )
+    count = sum(item.get("area") is None for item in rows)
+    if count:
+        notes.append(f"{counted(count, 'annotation has', 'annotations have')} no area; width x height is taken.")
+    return CocoContent(tuple(pictures), tuple(rows), tuple(classes), tuple(notes))
+
+
+def is_word(value: Any) -> bool:
+    """Whether a JSON value can be a name: a text, or a number that stands for one."""
+    return isinstance(value, (str, int, float)) and not isinstance(value, bool)
+
+
+def plain(value: Any) -> str:
+    """A JSON value that may be a name, '' for anything else."""
+    return str(value) if is_word(value) else ""
+
+
+def some(names: Iterable[str], most: int = 20) -> str:
+    """The first of many names, for a message."""
+    first = list(itertools.islice(names, most + 1))
+    return ", ".join(first[:most]) + (" and more" if len(first) > most else "") or "none"
+
+
+def counted(count: int, one: str, more: str) -> str:
+    """A count with the words that follow it."""
+    return f"{count:,} {one if count == 1 else more}"
+
+
+def _with_numbers(part: str, item: Entry, texts: Counter[str]) -> Entry:
+    """The entry with numbers where text or decimals mean them; `texts` counts by part and key."""
+    found: dict[str, Any] = {}
+    for key in _WHOLE[part]:
+        value = item.get(key)
+        if type(value) is not int and value is not None and (number := whole(value)) is not None:
+            found[key] = number
+    if part == "annotations":
+        box, area = item.get("bbox"), item.get("area")
+        if type(box) is list and len(box) == 4 and any(type(side) is str for side in box):
+            sides = [decimal(side) for side in box]
+            found |= {} if None in sides else {"bbox": sides}
+        if type(area) is str and (size := decimal(area)) is not None:
+            found["area"] = size
+    if not found:
+        return item
+    texts.update(f"{part}.{key}" for key in found)
+    return {**item, **found}
+
+
+def _number_notes(texts: Counter[str]) -> Iterator[str]:
+    if texts:
+        where = ", ".join(f"{key} {count:,}" for key, count in sorted(texts.items()))
+        said = counted(texts.total(), "number is", "numbers are")
+        yield f"{said} written as text or with decimals ({where}); read as the numbers that they mean."
+
+
+def _each_file_once(
+    images: Sequence[Entry], annotations: Sequence[Entry]
+) -> tuple[list[Entry], list[Entry], tuple[str, ...]]:
+    """One entry for each file, with the boxes of all its entries; equal boxes of such a file once."""
+    ids = Counter(item["id"] for item in images if is_number(item.get("id")))
+    by_name: dict[str, int] = {}
+    kept: list[Entry] = []
+    new_ids: dict[int | float, int | float] = {}
+    for index, item in enumerate(images):
+        name, key = item.get("file_name"), item.get("id", math.nan)
+        is_name = isinstance(name, str) and name
+        at = by_name.setdefault(str(PurePosixPath(slashed(str(name)))), index) if is_name else index
+        first = images[at]
+        if at == index or not _same_image(item, first) or not (ids[key] == 1 or key == first["id"]):
+            kept.append(item)
+        else:
+            new_ids[key] = new_ids[first["id"]] = first["id"]
+    if not new_ids:
+        return kept, list(annotations), ()
+    rows: list[Entry] = []
+    seen: set[str] = set()
+    for item in annotations:
+        key = item.get("image_id")
+        if is_number(key) and key in new_ids:
+            item = {**item, "image_id": new_ids[key]}
+            said = repr([new_ids[key], item.get("category_id"), item.get("bbox"), item.get("segmentation")])
+            if said in seen:
+                continue
+            seen.add(said)
+        rows.append(item)
+    said = counted(len(images) - len(kept), "image entry names", "image entries name")
+    once = f" ({len(annotations) - len(rows):,} equal ones once)" if len(rows) < len(annotations) else ""
+    return kept, rows, (f"{said} the file of another entry; the boxes of both are put together{once}.",)
+
+
+def _same_image(item: Entry, first: Entry) -> bool:
+    sizes = [[entry.get(side) for side in ("width", "height")] for entry in (item, first)]
+    return is_number(item.get("id")) and is_number(first.get("id")) and sizes[0] == sizes[1]
+
+
+def _with_ids(annotations: Sequence[Entry]) -> tuple[list[Entry], int]:
+    """The annotations, numbered anew where an id is missing or used before, and how many were."""
+    following = max((item["id"] for item in annotations if type(item.get("id")) is int), default=0)
+    seen: set[int] = set()
+    rows: list[Entry] = []
+    count = 0
+    for item in annotations:
+        key = item.get("id")
+        if key is None or (type(key) is int and key in seen):
+            count += 1
+            key = following = following + 1
+            item = {**item, "id": key}
+        if type(key) is int:
+            seen.add(key)
+        rows.append(item)
+    return rows, count
+
+
+def _with_boxes(annotations: Sequence[Entry]) -> tuple[list[Entry], int]:
+    """The annotations, with the box around the segmentation where there is no bbox, and how many got one."""
+    rows: list[Entry] = []
+    count = 0
+    for item in annotations:
+        if not item.get("bbox") and item.get("segmentation"):
+            try:
+                item = {**item, "bbox": list(box_around(item["segmentation"]))}
+                count += 1
+            except ValueError:
+                pass  # the readers ask again and say why
+        rows.append(item)
+    return rows, count
