@@ -51,6 +51,17 @@ def guarding(data: Path, *names: str) -> dict[str, Any]:
     return {name: {"path": str(data / name), "guards": True} for name in names}
 
 
+def test_how_each_set_was_read_is_said_once(data: Path) -> None:
+    for name in ("train", "real"):
+        content = json.loads((data / name / ANNOTATIONS).read_text())
+        for item in content["annotations"]:
+            item["category_id"] = str(item["category_id"])
+        write_annotations(data / name, content)
+    inputs = inputs_of(data, guarding(data, "real"))
+    said = [warning for warning in inputs.warnings if "written as text" in warning]
+    assert [warning.split(":")[0] for warning in said] == [str(data / name / ANNOTATIONS) for name in ("train", "real")]
+
+
 # What is refused
 
 

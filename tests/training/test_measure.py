@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from builders import ANNOTATIONS, write_annotations
 from smallsight.attempts import AttemptSpec
 from smallsight.cli import app
 from smallsight.errors import CheckpointError, ConfigError
@@ -111,5 +113,12 @@ def test_from_the_command_line(stuck: tuple[AttemptSpec, list[dict[str, Any]]], 
     assert content["weights"] == "raw" and "model.class_outputs" in content["notes"][0]
     said = CliRunner().invoke(app, command)
     assert said.exit_code == 0 and said.output.startswith("Given checkpoint: class head: tried on ")
+    content = json.loads((data / "valid" / ANNOTATIONS).read_text())
+    for item in content["annotations"]:
+        item["category_id"] = str(item["category_id"])
+    shutil.copytree(data / "valid", tmp_path / "texts")
+    write_annotations(tmp_path / "texts", content)
+    said = CliRunner().invoke(app, ["evaluate", str(theirs), str(tmp_path / "texts"), *command[3:]])
+    assert said.exit_code == 0 and f"category_id {len(content['annotations'])}" in said.output
     wrong = CliRunner().invoke(app, [*command, "--class-outputs", "ball"])
     assert isinstance(wrong.exception, ConfigError) and "expected CLASS=N" in str(wrong.exception)

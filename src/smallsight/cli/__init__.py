@@ -152,6 +152,8 @@ def evaluate(
         return
     for note in metrics["notes"]:
         say(f"Given checkpoint: {note}.")
+    for note in metrics["data_notes"]:
+        say(note)
     for name, item in metrics["metrics"].items():
         value = "n/a" if item["value"] is None else f"{item['value']:.3f}"
         interval = "" if item["low"] is None else f"  [{item['low']:.3f}, {item['high']:.3f}]"

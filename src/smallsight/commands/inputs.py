@@ -89,7 +89,9 @@ def read_inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resum
     if start is not None and not (state.created and kind == "optimize"):
         given = look_at(start, train, config)
     origin = Origin(given, annotations)
-    warnings = (*keys_without_effect(loaded, len(train.class_names)), *further.warnings)
+    read = (train, valid, *(each.dataset for each in further.sets))
+    notes = dict.fromkeys(note for dataset in read for note in dataset.notes)  # one folder may be several of them
+    warnings = (*keys_without_effect(loaded, len(train.class_names)), *notes, *further.warnings)
     return Inputs(config, source, plan, valid, folder, origin, warnings, unseen, further.sets)
 
 

@@ -48,7 +48,8 @@ def measure(
         device: as `training.device`.
         results: where to write the detections as COCO results, with the annotation file's own ids.
     Returns:
-        Plain JSON values; `metrics` by name with value, low, high and n; `notes` on a foreign file, in words.
+        Plain JSON values; `metrics` by name with value, low, high and n; `notes` on a foreign file and
+        `data_notes` on how the annotations were read, in words.
     Raises:
         CheckpointError, DatasetError: either can't be used.
         ConfigError: the detector does not take this resolution, or nobody says which one to take.
@@ -68,7 +69,7 @@ def measure(
     figures = with_intervals(evaluation, groups=Units.of(len(dataset), groups_of(dataset)).groups)
     said = {"epoch": loaded.epoch, "weights": loaded.weights, "notes": list(loaded.notes)}
     where = {"checkpoint": str(checkpoint), "data": str(data), "images": len(dataset), "resolution": px}
-    return {**where, **said, "metrics": to_json(figures)}
+    return {**where, **said, "data_notes": list(dataset.notes), "metrics": to_json(figures)}
 
 
 def predictor(
