@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,10 +51,19 @@ class FakeChild:
 
     calls = 0
 
-    def __init__(self, on_progress: object) -> None:
+    def __init__(self, on_progress: object, limit_s: float = math.inf) -> None:
         pass
 
-    def __call__(self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool], on_fact: object) -> AttemptResult:
+    def __call__(
+        self,
+        spec: AttemptSpec,
+        on_epoch: Callable[[EpochRecord], bool],
+        on_fact: Callable[[str, Mapping[str, Any]], None],
+    ) -> AttemptResult:
+        if spec.rehearses:
+            on_fact("memory", {"probe": {"peak_mb": 1234.0, "limit_mb": 24000.0}})
+            on_fact("pace", {"training_s": 90.0, "evaluation_s": 10.0, "device": "a device"})
+            return AttemptResult()
         type(self).calls += 1
         valid = read_coco(Path(spec.config["dataset"]["coco_val_path"]))
         found = [
@@ -77,6 +88,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NOT_SET", raising=False)
     monkeypatch.setattr("smallsight.commands.train.ChildTrainer", FakeChild)
+    monkeypatch.setattr("smallsight.training.rehearsal.ChildTrainer", FakeChild)
     FakeChild.calls = 0
     return tmp_path
 
@@ -325,6 +337,34 @@ def test_a_plan_as_json(project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
         ("baseline", 0, 50.0),
         ("longer", 1, 50.0),
     ]
+
+
+def test_a_dry_run_says_what_the_run_takes_what_it_risks_and_what_it_can_show(project: Path, cli: Cli) -> None:
+    lines = [line.split() for line in cli(*optimize("--dry-run")).out.splitlines()]
+    assert ["longer", "low"] in lines
+    assert ["phase", "epochs", "time", "memory", "of", "24.0", "GB"] in lines
+    assert ["baseline", "2", "3", "min", "1.23"] in lines and ["longer", "1", "2", "min", "1.23"] in lines
+    assert ["all", "3", "5", "min", "1.23"] in lines
+    assert " ".join(lines[-1]) == (
+        "Smallest gain that the validation set can show: none, at 95% confidence (3 such objects in 3 images). "
+        "Add labelled images, or lower verdict.confidence of the strategy."
+    )
+
+
+def test_a_dry_run_as_json_says_so_too(project: Path, cli: Cli) -> None:
+    content = json.loads(cli(*optimize("--dry-run", "--json")).out)
+    assert [(row["name"], row["risk"], row["mitigation"]) for row in content["phases"]] == [
+        ("baseline", None, ""),
+        ("longer", "low", ""),
+    ]
+    assert [row["cost"]["seconds"] for row in content["phases"]] == [200.0, 100.0]
+    assert content["phases"][1]["cost"] == {
+        **{"seconds": 100.0, "seconds_per_epoch": 100.0, "memory_mb": 1234.0, "memory_limit_mb": 24000.0},
+        **{"fits": True, "device": "a device", "not_measured": ""},
+    }
+    assert content["cost"] == {"epochs": 3, "seconds": 300.0, "all_measured": True, "memory_mb": 1234.0}
+    gain = content["smallest_gain"]
+    assert (gain["gain"], gain["n_objects"], gain["n_images"], gain["confidence"]) == (None, 3, 3, 0.95)
 
 
 def test_a_whole_run_as_json(project: Path, cli: Cli) -> None:

@@ -50,6 +50,7 @@ class AttemptSpec:
         start: from scratch, or warm from `start_path`.
         target_metric: decides which epoch of the attempt is its best.
         setbacks: how often it failed and was continued with other settings.
+        rehearses: whether nothing is trained; its hardest steps are tried, and usual ones are timed.
     """
 
     run_id: str
@@ -64,6 +65,7 @@ class AttemptSpec:
     start_path: str = ""
     target_metric: str = "map_small"
     setbacks: int = 0
+    rehearses: bool = False
 
     def save(self) -> Path:
         """Write the specification into the attempt's folder."""

@@ -8,6 +8,7 @@ import json
 import select
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -158,6 +159,24 @@ def test_a_worker_may_be_silent_for_so_long_after_each_of_its_words(
     monkeypatch.setattr(child, "select", SimpleNamespace(select=ready))
     assert worker([EPOCH, DONE], "", hang_timeout_s=7.0) == AttemptResult()
     assert set(patience) == {3.0}
+
+
+def test_a_worker_that_takes_longer_than_it_may_is_killed_though_it_talks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock stands until the child has spoken once, then the time is up; by itself it would talk for an hour."""
+    popen, spoken = child.subprocess.Popen, threading.Event()
+    talk = 'import os, sys\nwhile True: os.write(int(sys.argv[1]), b\'{"event": "alive"}\\n\')'
+
+    def instead(command: list[str], **options: Any) -> Any:
+        return popen([sys.executable, "-c", talk, command[-2]], **options)
+
+    monkeypatch.setattr(child.subprocess, "Popen", instead)
+    monkeypatch.setattr(child, "time", SimpleNamespace(monotonic=lambda: 60.0 if spoken.is_set() else 0.0))
+    config = {"training": {"hang_timeout_s": HANGS_S, "devices": 1}}
+    spec = AttemptSpec("r", str(tmp_path), str(tmp_path / "attempt_1"), "demo", 1, config, 1, 1, "scratch")
+    result = child.ChildTrainer(lambda event: spoken.set(), 60.0)(spec, lambda record: True, lambda *_: None)
+    assert result.failure == "crashed" and result.message.startswith("not done within 60 s, so it was killed")
 
 
 def test_who_was_killed_is_the_cause_and_not_who_lost_the_connection(

@@ -36,6 +36,11 @@ Detach = Annotated[
     bool, typer.Option("--detach", help="Go on in the background once the run has begun; the terminal may be closed.")
 ]
 
+DRY_RUN_HELP = (
+    "Check the input, print the plan with risks, time and memory (measured for a minute at most) and the smallest gain "
+    "that the validation set can show, and stop. Nothing is written."
+)
+
 for command in (synth, convert, split, doctor):
     app.command()(command)
 
@@ -81,7 +86,7 @@ def optimize(
     output_dir: OutputDir = None,
     resume: Resume = None,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="Wall clock for the run: 90s, 20m or 8h.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the input, print the plan and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=DRY_RUN_HELP)] = False,
     detach: Detach = False,
     as_json: AsJson = False,
 ) -> None:

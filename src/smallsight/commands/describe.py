@@ -1,4 +1,4 @@
-"""What `optimize --dry-run` does: the plan, after the same checks as a run."""
+"""What `optimize --dry-run` does: the plan, what it would take and could show, after the same checks as a run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,18 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
+from smallsight.commands.forecast import (
+    LIMIT_S,
+    costs_as_text,
+    costs_of,
+    gain_as_row,
+    gain_as_text,
+    risks_as_text,
+    smallest_gain_of,
+    total_of,
+)
 from smallsight.commands.inputs import strategy_inputs
 from smallsight.commands.train import show_warnings
 from smallsight.sections import Training
@@ -22,17 +34,35 @@ def describe_plan(
     *,
     as_json: bool,
 ) -> str:
-    """The plan as text or JSON: phases, changes, conditions, expected gains and shares of the budget.
+    """The plan as text or JSON: phases, changes, conditions, risks, expected gains and shares of the budget; time and
+    memory of each phase, measured in child processes; the smallest gain that the validation set can show.
+
+    Nothing is written into the run folder.
 
     Raises:
-        InputError: what a run would refuse before it trains; only that no image is looked into.
+        InputError: what a run would refuse before it trains; only a few images are looked into.
+        Interrupted: a stop was requested while it measured.
     """
     inputs = strategy_inputs(config_path, strategy_path, overrides, output_dir, resume)
     plan = inputs.plan
     _refuse_missing_device(inputs.config.training)
     show_warnings(inputs.warnings)
     rows = plan_as_rows(plan, inputs.config, resumes=bool(inputs.origin.resume), budget_s=budget_s)
-    return json.dumps({"plan": plan.to_dict(), "phases": rows}, indent=1) if as_json else plan_as_text(plan, rows)
+    console = Console(stderr=True, highlight=False)
+    if console.is_terminal:
+        console.print(f"Measuring one step of each phase, for {LIMIT_S:.0f} s at most.")
+    costs, gain = costs_of(inputs), smallest_gain_of(inputs)
+    if not as_json:
+        parts = [plan_as_text(plan, rows), *risks_as_text(plan), *costs_as_text(costs), gain_as_text(gain, plan)]
+        return "\n".join(parts)
+    by_phase = {cost.name: cost.as_row() for cost in costs}
+    content = {
+        "plan": plan.to_dict(),
+        "phases": [{**row, "cost": by_phase.get(row["name"])} for row in rows],
+        "cost": total_of(costs),
+        "smallest_gain": None if gain is None else gain_as_row(gain, plan),
+    }
+    return json.dumps(content, indent=1)
 
 
 def _refuse_missing_device(training: Training) -> None:

@@ -27,6 +27,8 @@ def plan_as_rows(plan: Plan, config: Config, *, resumes: bool, budget_s: float |
             "settings": {},
             "when": "",
             "expected_gain": None,
+            "risk": None,
+            "mitigation": "",
             "budget_s": unit and unit * plan.baseline.budget_share,
         }
     ]
@@ -39,6 +41,8 @@ def plan_as_rows(plan: Plan, config: Config, *, resumes: bool, budget_s: float |
                 "settings": phase.settings(config),
                 "when": phase.when.sentence(),
                 "expected_gain": to_json(phase.expected_gain),
+                "risk": phase.risk,
+                "mitigation": phase.mitigation,
                 "budget_s": unit and unit * phase.budget_share,
             }
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import select
 import signal
@@ -43,10 +44,11 @@ class ChildTrainer:
 
     Args:
         on_progress: gets every event that is no epoch (`step`, `evaluating`).
+        limit_s: an attempt that takes longer is killed, and has crashed.
     """
 
-    def __init__(self, on_progress: OnProgress) -> None:
-        self._on_progress = on_progress
+    def __init__(self, on_progress: OnProgress, limit_s: float = math.inf) -> None:
+        self._on_progress, self._limit_s = on_progress, limit_s
 
     def __call__(self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool], on_fact: OnFact) -> AttemptResult:
         """See `strategy.runner.Trainer`.
@@ -70,8 +72,8 @@ class ChildTrainer:
         if workers.asked_to_stop:
             known = {"stopped": last.get("message"), "done": "stopped as the attempt had come to its end"}
             raise Interrupted(str(known.get(str(last.get("event"))) or "stopped before the state could be saved"))
-        if workers.hung:
-            return AttemptResult("crashed", f"no sign of life for {silence_s:g} s, so it was killed; see {spec.log}")
+        if workers.killed_because:
+            return AttemptResult("crashed", f"{workers.killed_because}, so it was killed; see {spec.log}")
         return _result(code, last, failed, spec.log)
 
     def _converse(
@@ -80,7 +82,7 @@ class ChildTrainer:
         """Handle the leader's events until all pipes are closed; the last one."""
         go_on = True
         last: Mapping[str, Any] = {}
-        for event in workers.events():
+        for event in workers.events(self._limit_s):
             last = event
             match event["event"]:
                 case "epoch":
@@ -89,7 +91,7 @@ class ChildTrainer:
                     workers.answer("go on" if go_on else "end")
                 case "failed":
                     continue
-                case "memory" | "note" | "warning" | "averaging" | "ramp" | "disk" as kind:
+                case "memory" | "note" | "warning" | "averaging" | "ramp" | "disk" | "pace" as kind:
                     on_fact(kind, {key: value for key, value in event.items() if key != "event"})
                 case _:
                     self._on_progress(event)
@@ -174,7 +176,7 @@ class Workers:
 
     Attributes:
         asked_to_stop: a stop request from outside was passed on to them.
-        hung: the leader was silent for longer than `silence_s`, and all were killed.
+        killed_because: the leader was silent for longer than `silence_s`, or time was up; empty where neither was.
     """
 
     def __init__(
@@ -183,7 +185,7 @@ class Workers:
         self._workers: list[_Worker] = []
         self._silence_s = silence_s
         self._culprit: _Worker | None = None
-        self.asked_to_stop = self.hung = False
+        self.asked_to_stop, self.killed_because = False, ""
         try:
             for environment in meeting.environments(node):
                 leads = node == 0 and not self._workers
@@ -202,16 +204,23 @@ class Workers:
         for worker in self._workers:
             worker.clear_away()
 
-    def events(self) -> Iterator[Mapping[str, Any]]:
-        """The leader's events, as they come. A stop request from outside is passed on; they save and end."""
+    def events(self, limit_s: float = math.inf) -> Iterator[Mapping[str, Any]]:
+        """The leader's events, as they come. A stop request from outside is passed on; they save and end.
+
+        Args:
+            limit_s: after so long all are killed.
+        """
         leader, talking = self._workers[0], {worker.events: worker for worker in self._workers}
         heard = time.monotonic()
+        until = heard + limit_s
         with self._signals_passed_on():
             while talking:
-                silent_for = time.monotonic() - heard
-                ready, _, _ = select.select(list(talking), [], [], max(0.0, self._silence_s - silent_for))
-                if not ready:
-                    self.hung = True
+                now, silent_until = time.monotonic(), heard + self._silence_s
+                ready, _, _ = select.select(list(talking), [], [], max(0.0, min(silent_until, until) - now))
+                if not ready or now >= until:
+                    late = until <= max(now, silent_until)
+                    silent = f"no sign of life for {self._silence_s:g} s"
+                    self.killed_because = f"not done within {limit_s:.0f} s" if late else silent
                     _kill(self._workers)
                     return
                 received = [(talking[pipe], os.read(pipe, 1 << 16)) for pipe in ready]

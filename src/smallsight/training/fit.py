@@ -23,6 +23,7 @@ from smallsight.training.epoch_end import evaluate_start, finish_epoch
 from smallsight.training.loader import Batch
 from smallsight.training.memory import peak_mb, refuse_above
 from smallsight.training.module import NotANumber
+from smallsight.training.pace import pace_of
 from smallsight.training.predict import largest_pixels
 from smallsight.training.probing import kept_frames_mb, try_hardest
 from smallsight.training.processes import Channel
@@ -48,6 +49,10 @@ def _train(state: TrainingState) -> None:
     if state.records and not state.channel.ask_to_go_on():
         return
     _tell_sizes(state)
+    if spec.rehearses:
+        _probe(state)
+        state.channel.tell({"event": "pace", **asdict(pace_of(state))})
+        return
     if spec.last_epoch < spec.first_epoch:
         if not state.records:
             evaluate_start(state)

@@ -115,6 +115,14 @@ def hardest_detection(detector: Detector, frames: FrameStore, resolution: int, b
         detector.detect_with_losses(*_load(detector, frames, [largest] * batch_size, resolution))
 
 
+def detect_in_batches(detector: Detector, frames: FrameStore, resolution: int, batch_size: int) -> Iterator[int]:
+    """Detect, with losses, on one batch after the other as `predict` does; yields how many frames each had."""
+    for indices in _batches(frames, batch_size):
+        with torch.inference_mode():
+            detector.detect_with_losses(*_load(detector, frames, indices, resolution))
+        yield len(indices)
+
+
 def hard_points(detector: Detector, frames: FrameStore, indices: Sequence[int], resolution: int) -> dict[int, Points]:
     """Where the detector sees objects that are not there, on training frames.
 

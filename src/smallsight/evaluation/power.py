@@ -1,0 +1,111 @@
+"""How small a gain a validation set can show: known before anything is trained.
+
+A verdict calls a phase improved where the lower bound of its difference lies above 0. The difference of an AP is close
+to a mean, so its standard error is SPREAD / sqrt(n): n lies between the objects, where those of one image are
+independent of each other, and the images, where they behave alike. A true gain is found with the wanted power where it
+lies two margins above 0: the margin of the bound at its confidence, and the margin by which the measured difference
+falls short of the true one in the other cases. The bound holds for all epochs of a phase at once, which widens it, and
+the best of them is judged, which lifts the difference; `benchmarks/power.py` shows that the two cancel.
+
+Source: the sample size of a paired comparison (Cohen, "Statistical Power Analysis", 1988, chapter 2), with Student's t
+and sqrt(n / (n - 1)) as the verdict's bound has them, see `bootstrap.quantile`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri, stdtrit
+
+from smallsight.evaluation.ap import AREA_RANGES, metric_definitions
+from smallsight.evaluation.bootstrap import Units
+from smallsight.records import Truth
+
+POWER = 0.8
+"""How often a gain of that size is found."""
+SPREAD = 0.13
+"""Standard deviation of one object's part in a paired difference of AP[.50:.95]: about the median of those that the
+intervals of docs/real_frames.md and docs/ablation.md give on match frames with one small object each (.07 to .21)."""
+_MOST_IMAGES = 10_000_000
+
+
+@dataclass(frozen=True)
+class SmallestGain:
+    """The smallest true gain that a verdict finds with `power`.
+
+    Attributes:
+        metric: which AP.
+        gain: in its units, where the objects of one image behave alike; infinite where too few units hold one.
+        gain_at_best: where they are independent of each other; the same where each image holds one.
+        confidence: of the verdict, one-sided.
+        power: share of the phases with that true gain that are called improved.
+        n_objects, n_images: that the metric is about, and images that hold one.
+        n_units: images, or clips where the verdict draws clips, that hold one.
+        over: what the verdict draws, in words.
+    """
+
+    metric: str
+    gain: float
+    gain_at_best: float
+    confidence: float
+    power: float
+    n_objects: int
+    n_images: int
+    n_units: int
+    over: str
+
+
+def smallest_gain_on(truths: Sequence[Truth], units: Units, metric: str, confidence: float) -> SmallestGain | None:
+    """What a validation set can show.
+
+    Args:
+        truths: one per image.
+        units: that the verdict draws.
+        metric: an AP averaged over the IoU thresholds .50 to .95.
+        confidence: of the verdict, one-sided, in (0.5, 1).
+    Returns:
+        None for another metric: its spread is not known.
+    """
+    found = metric_definitions().get(metric)
+    if found is None or found.kind != "precision" or found.iou is not None or found.size_bin not in AREA_RANGES:
+        return None
+    low, high = AREA_RANGES[found.size_bin]
+    counts = [int(((t.areas >= low) & (t.areas <= high) & ~t.ignored).sum()) for t in truths]
+    held = np.flatnonzero(counts)
+    groups = units.groups
+    n_units = len(held) if groups is None else len({groups[index] for index in held})
+    n_objects, n_images = sum(counts), len(held)
+    gain, at_best = (smallest_gain(n, n_units, confidence) for n in (n_images, n_objects))
+    return SmallestGain(metric, gain, at_best, confidence, POWER, n_objects, n_images, n_units, units.over)
+
+
+def smallest_gain(n: int, n_units: int, confidence: float, spread: float = SPREAD) -> float:
+    """The true gain that a verdict finds with `POWER`.
+
+    Args:
+        n: independent parts that the metric is a mean of.
+        n_units: images, or clips, that a replicate draws and that hold one.
+        confidence: of the verdict, one-sided, in (0.5, 1).
+        spread: standard deviation of one part in a paired difference, in units of the metric.
+    Returns:
+        In units of the metric; infinite where so few units can't show anything, see `verdict.Difference.could_show`.
+    """
+    if n_units < 2 or math.pow(0.5, n_units) > 1 - confidence:
+        return math.inf
+    bound = float(stdtrit(n_units - 1, confidence)) * math.sqrt(n_units / (n_units - 1))
+    return (bound + float(ndtri(POWER))) * spread / math.sqrt(n)
+
+
+def images_for(gain: float, confidence: float, spread: float = SPREAD) -> int:
+    """The fewest images, each drawn by itself, for which `smallest_gain` is no more than `gain`, a positive number."""
+    low, high = 1, _MOST_IMAGES
+    while low < high:
+        middle = (low + high) // 2
+        if smallest_gain(middle, middle, confidence, spread) <= gain:
+            high = middle
+        else:
+            low = middle + 1
+    return low
