@@ -120,6 +120,11 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (["optimize", "--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
     (["train", "--config", "data"], "data: no such file"),
     (optimize("training.epoch=3"), "training.epoch: unknown key. Did you mean epochs?"),
+    (optimize("strategy.stop_at=sucess"), "strategy.stop_at: got 'sucess', expected minimum, success, optimal or"),
+    (
+        ["train", "--config", "run.yaml", "strategy.stop_at=success"],
+        "strategy.stop_at: a single phase has no strategy. Give it to smallsight optimize.",
+    ),
     (optimize("training.epochs"), "training.epochs: not an override; expected section.key=value"),
     (optimize("training.epochs=many"), "training.epochs: got 'many', expected a whole number from 1"),
     (optimize("dataset.coco_train_path=nowhere"), "nowhere: no such folder"),
@@ -274,8 +279,19 @@ def test_a_plan_is_printed_and_nothing_is_written(project: Path, cli: Cli) -> No
     assert outcome.code == 0 and outcome.err == ""
     assert outcome.out.startswith("small objects: map_small to 0.65 / 0.7 / 0.75 (stops at: minimum)")
     assert "- Phase 2: multi-scale training: 10 epochs, up to " in outcome.out
-    assert "    when the target metric is below minimum and multi_scale completed\n" in outcome.out
+    assert "    when map_small is below 0.65 (the goal) and multi_scale completed\n" in outcome.out
+    assert "    not where lr_decay_tenth began with the same settings from the same champion\n" in outcome.out
     assert content_of(project) == before
+
+
+def test_a_higher_level_in_one_line(project: Path, cli: Cli) -> None:
+    flat = "strategy.first_when_flat=[lr_decay_half, lr_decay_tenth]"
+    outcome = cli("optimize", "--config", "run.yaml", "--dry-run", "strategy.stop_at=success", flat)
+    assert outcome.code == 0 and "0.65 / 0.7 / 0.75 (stops at: success)" in outcome.out
+    assert "    when map_small is below 0.7 (the goal) and multi_scale completed\n" in outcome.out
+    assert outcome.out.endswith(
+        "Where map_small is flat after a phase, these go first: lr_decay_half, lr_decay_tenth\n"
+    )
 
 
 WRONG_RUNS = [arguments for arguments, _ in WRONG if arguments[0] == "optimize" and "file/run" not in arguments]

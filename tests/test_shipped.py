@@ -14,7 +14,7 @@ import typer
 
 from smallsight.cli import app
 from smallsight.config import load_config, with_settings
-from smallsight.strategy.plan import check_plan, load_plan
+from smallsight.strategy.plan import check_plan, flatten, load_plan
 from waiting import HANGS_S
 
 ROOT = Path(__file__).parents[1]
@@ -80,6 +80,30 @@ def test_the_default_strategy_is_the_missions() -> None:
     half = with_settings(config, phases["lr_decay_half"].settings(config), "test")
     assert half.training.learning_rate == pytest.approx(0.0001)
     assert phases["lr_decay_tenth"].settings(half) == {"training.learning_rate": pytest.approx(0.00001)}
+
+
+def test_the_field_strategy_tries_first_what_helped_most() -> None:
+    config = load_config(ROOT / "configs" / "resume_20_epochs_low_memory.yaml").config
+    phases = load_plan(ROOT / "strategies" / "field.yaml").phases
+    first = flatten(with_settings(config, phases[0].settings(config), "test").to_dict()["augmentation"])
+    steps = ("copy_paste", "motion_blur", "gaussian_blur", "iso_noise", "jpeg_compression", "downscale")
+    assert all(first[f"{step}.enabled"] for step in steps)
+    tried = [phase for phase in phases if not phase.when.any_of]
+    assert [[*phase.set, *phase.scale] for phase in tried[1:]] == [
+        ["training.resolution"],
+        ["training.multi_scale"],
+        ["augmentation.zoom.enabled"],
+        ["sampling.oversample"],
+        ["sampling.loss_fed"],
+        ["training.learning_rate"],
+        ["training.learning_rate"],
+    ]
+    assert tried[1].settings(config) == {"training.resolution": 1288}
+    gains = [sum(phase.expected_gain) for phase in tried[:3] if phase.expected_gain]
+    assert gains == sorted(gains, reverse=True) and len(gains) == 3
+    halves = [phase for phase in phases if phase.when.any_of]
+    both = {key for phase in halves for key in phase.set}
+    assert both == {*phases[0].set}, "each half alone, where both together were not kept"
 
 
 @pytest.mark.parametrize("command", documented_commands())

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from smallsight.errors import ConfigError
-from smallsight.overrides import parse_overrides, place, unwrap_train
+from smallsight.overrides import STRATEGY, parse_overrides, place, unwrap_train
 from smallsight.rfdetr_sizes import INSTALL, SIZES, is_installed, resolution_error
 from smallsight.schema_messages import raise_first
 from smallsight.sections import (
@@ -75,6 +75,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
         content["augmentation"] = unwrap_train(content["augmentation"])
     given = parse_overrides(overrides)
     for dotted, value in given.items():
+        if dotted.startswith(STRATEGY):
+            raise ConfigError(f"{dotted}: a single phase has no strategy. Give it to smallsight optimize.")
         place(content, dotted, value)
     config = build_config(content, str(path), overridden=given)
     return LoadedConfig(config, str(path), content)
@@ -89,7 +91,7 @@ def build_config(content: Mapping[str, Any], source: str, *, overridden: Iterabl
     try:
         config = Config.model_validate({key: value if value is not None else {} for key, value in content.items()})
     except ValidationError as error:
-        raise_first(error, source, Config, overridden)
+        raise_first(error, source, Config, {key: key for key in overridden})
     wrong = resolution_error(config.model.rfdetr_size, config.training.resolution)
     if config.model.detector == "rfdetr" and wrong:
         raise ConfigError(f"{source}: training.resolution: {wrong}")

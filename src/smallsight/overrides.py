@@ -9,6 +9,9 @@ from typing import Any
 from smallsight.errors import ConfigError
 from smallsight.yaml_files import parse_yaml
 
+STRATEGY = "strategy."
+"""Begins the keys of overrides that belong to the strategy."""
+
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     """`["training.epochs=5"]` to `{"training.epochs": 5}`; values are read as YAML.
@@ -23,6 +26,12 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"{item}: not an override; expected section.key=value, for example training.epochs=20.")
         given[re.sub(r"^augmentation\.train\.", "augmentation.", key)] = parse_yaml(value, item)
     return given
+
+
+def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Those of the configuration, and those of the strategy (`strategy.KEY=VALUE`)."""
+    strategy = [item for item in overrides if item.startswith(STRATEGY)]
+    return [item for item in overrides if item not in strategy], strategy
 
 
 def place(content: dict[str, Any], dotted: str, value: Any) -> None:

@@ -158,7 +158,7 @@ class EpochRecord:
         return self.metrics[metric].value if metric in self.metrics else math.nan
 
 
-Outcome = Literal["improved", "no_evidence", "regressed"]
+Outcome = Literal["improved", "kept", "no_evidence", "regressed"]
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,8 @@ class Verdict:
     """What a phase brought, against the champion on the same images.
 
     Attributes:
-        outcome: improved, no_evidence or regressed.
+        outcome: `improved` and `regressed` are demonstrated. Without evidence, a phase that changes no setting is
+            `kept`, and any other one has `no_evidence`.
         difference: of the target metric, candidate minus champion, with its paired interval.
         guard_difference: of the guard metric, likewise.
         reason: one sentence.
@@ -178,6 +179,11 @@ class Verdict:
     guard_difference: Estimate
     reason: str
     sets: Mapping[str, Estimate] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the candidate becomes the champion."""
+        return self.outcome in ("improved", "kept")
 
 
 Action = Literal["run", "stop"]

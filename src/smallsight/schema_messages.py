@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from pydantic import BaseModel, ValidationError
@@ -13,10 +13,13 @@ from smallsight.errors import ConfigError
 
 
 def raise_first(
-    error: ValidationError, source: str, schema: type[BaseModel], overridden: Iterable[str] = ()
+    error: ValidationError, source: str, schema: type[BaseModel], overridden: Mapping[str, str] | None = None
 ) -> NoReturn:
     """Turn pydantic's first complaint into one line that teaches.
 
+    Args:
+        source: the file that the values come from.
+        overridden: keys whose values come from the command line, each as it was given there.
     Raises:
         ConfigError: always.
     """
@@ -25,8 +28,7 @@ def raise_first(
     unknown = item["type"] in ("extra_forbidden", "invalid_key")
     names, node = _place(tree, loc[:-1] if unknown else loc)
     dotted = ".".join([*names, loc[-1]] if unknown else names)
-    blamed = any(f"{dotted}.".startswith(f"{key}.") or key.startswith(f"{dotted}.") for key in overridden)
-    where = dotted if blamed else f"{source}: {dotted}" if dotted else source
+    where = _as_given(dotted, overridden or {}) or (f"{source}: {dotted}" if dotted else source)
     if unknown:
         known = sorted(_resolved(node, tree)["properties"])
         hint = _nearest(loc[-1], known) or f"Known here: {', '.join(known)}."
@@ -40,6 +42,16 @@ def raise_first(
         found = f"got {got}, expected {_expected(node, tree)}"
     hint = _nearest(str(item["input"]), _words(node)) or _example(node)
     raise ConfigError(f"{where}: {found}. {hint}".rstrip()) from error
+
+
+def _as_given(dotted: str, overridden: Mapping[str, str]) -> str | None:
+    """A key as it was given on the command line; None where it was not."""
+    for key, given in overridden.items():
+        if f"{dotted}.".startswith(f"{key}."):
+            return given + dotted[len(key) :]
+        if key.startswith(f"{dotted}."):
+            return given.removesuffix(key) + dotted if given.endswith(key) else given
+    return None
 
 
 _Node = Mapping[str, Any]

@@ -44,13 +44,7 @@ def keys_without_effect(loaded: LoadedConfig, classes: int | None = None) -> Ite
         classes: how many the data have, once they are read; `model.num_classes` may say the same.
     """
     config, source = loaded.config, loaded.source
-    reasons = dict(_UNUSED)
-    for name in _UNUSED_BY_DETECTOR[config.model.detector]:
-        reasons[name] = f"the {config.model.detector} detector does not use it"
-    if config.training.batch_size == "auto":
-        reasons["training.grad_accum_steps"] = "batch_size: auto accumulates to effective_batch"
-    else:
-        reasons["training.effective_batch"] = "it goes with batch_size: auto; here the two numbers say it"
+    reasons = without_effect(config)
     if classes not in (None, config.model.num_classes):
         reasons["model.num_classes"] = f"the number of classes is that of the data, {classes}"
     for dotted, reason in reasons.items():
@@ -62,6 +56,18 @@ def keys_without_effect(loaded: LoadedConfig, classes: int | None = None) -> Ite
         yield f"{source}: sampling.crop_px: more than a whole frame's {frame_px} px, so every crop has empty borders."
     for warning in in_vain(config, config.training.epochs):
         yield f"{source}: {warning}"
+
+
+def without_effect(config: Config) -> dict[str, str]:
+    """Keys that change nothing where they are set beside this configuration, each with the reason."""
+    reasons = dict(_UNUSED)
+    for name in _UNUSED_BY_DETECTOR[config.model.detector]:
+        reasons[name] = f"the {config.model.detector} detector does not use it"
+    if config.training.batch_size == "auto":
+        reasons["training.grad_accum_steps"] = "batch_size: auto accumulates to effective_batch"
+    else:
+        reasons["training.effective_batch"] = "it goes with batch_size: auto; here the two numbers say it"
+    return reasons
 
 
 def in_vain(config: Config, epochs: int) -> Iterator[str]:

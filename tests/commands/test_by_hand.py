@@ -98,7 +98,7 @@ def test_the_start_is_measured_and_said(project: Path, capsys: pytest.CaptureFix
     )
     assert [(phase["name"], phase["outcome"]) for phase in document["phases"]] == [
         ("start", "baseline"),
-        ("one", "no_evidence"),
+        ("one", "kept"),
     ]
     assert document["baseline"]["epoch"] == 39
     assert (project / "models" / "phases" / "01_start" / "start.pth").read_text() == "old"

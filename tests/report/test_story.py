@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -89,7 +89,7 @@ def test_a_finished_run() -> None:
     assert history.finished and history.champion_path == "runs/x/checkpoint_best.pth" and len(history.records) == 4
 
 
-@pytest.mark.parametrize("outcome", ["improved", "no_evidence", "regressed"])
+@pytest.mark.parametrize("outcome", get_args(Outcome))
 def test_verdicts(outcome: Outcome) -> None:
     told = tell(Path("x"), state_of(run_of("a", 3, outcome))).phases[1]
     assert told.outcome == outcome and told.verdict and told.verdict.outcome == outcome

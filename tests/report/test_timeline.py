@@ -133,6 +133,15 @@ def test_what_happened_stands_beside_it() -> None:
     )
 
 
+def test_a_phase_that_was_kept_counts() -> None:
+    history = led()
+    first, second, *others = history.phases
+    kept = replace(history, phases=(first, replace(second, outcome="kept"), *others))
+    result = timeline(kept, START)
+    assert result is not None and result.rows[0].outcome == "kept"
+    assert [row.total for row in result.rows[:2]] == pytest.approx([0.012, 0.043])
+
+
 def test_phases_by_hand_keep_what_they_reached_and_may_be_begun_twice() -> None:
     """Nothing is rolled back by hand; a file that goes by another name is the strategy's phase that it plays."""
     history = led()

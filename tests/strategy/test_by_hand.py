@@ -496,3 +496,36 @@ def test_journals_of_before_are_read(tmp_path: Path) -> None:
             journal.append(event.kind, **content)
     state = lab.train("one", config_of(41), given, 39)
     assert phases(state) == [("one", [40, 41])] and state.done and state.runs[0].start is None
+
+
+NEARLY: Script = {"one": [[0.5, 0.51]], "two": [[0.512, 0.511]]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "outcome", "champion"),
+    [
+        ({}, "kept", "two 1 epoch 3"),
+        ({"batch_size": 1}, "kept", "two 1 epoch 3"),
+        ({"multi_scale": True}, "no_evidence", "one 1 epoch 2"),
+        ({"weight_decay": 0.1}, "no_evidence", "one 1 epoch 2"),
+    ],
+    ids=["same settings", "memory alone", "multi-scale", "a change of no phase"],
+)
+def test_going_on_by_hand_needs_no_evidence(
+    tmp_path: Path, changed: dict[str, Any], outcome: str, champion: str
+) -> None:
+    lab = lab_of(tmp_path, NEARLY)
+    lab.train("one", config_of(2))
+    state = lab.train("two", config_of(4, **changed), str(lab.folder / "checkpoint_best.pth"), 2)
+    verdict, over_start = state.runs[1].verdict, state.runs[1].over_start
+    assert verdict and over_start and (verdict.outcome, over_start.outcome) == (outcome, outcome)
+    assert lab.champion_file == champion
+
+
+def test_going_on_by_hand_from_another_epoch_is_a_change(tmp_path: Path) -> None:
+    """The champion is not what it was trained on from."""
+    lab = lab_of(tmp_path, {"one": [[0.51, 0.5]], "two": [[0.512, 0.511]]})
+    lab.train("one", config_of(2))
+    state = lab.train("two", config_of(4), light(lab, 2), 2)
+    assert state.runs[1].verdict and state.runs[1].verdict.outcome == "no_evidence"
+    assert lab.champion_file == "one 1 epoch 1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from smallsight.strategy.plan import (
     build_plan,
     check_plan,
     load_plan,
+    possible_repeats,
     remaining_share,
 )
 
@@ -68,9 +70,13 @@ def test_strategies_are_shipped() -> None:
         ({"phases": [{"name": f"p{number}"} for number in range(101)]}, "expected a list of at most 100 entries."),
         (phase(when={"completed": "c"}), "phase 'b' waits for 'c', which is no earlier phase."),
         (phase(when={"any_of": [{"ran": "b"}]}), "phase 'b' waits for 'b', which is no earlier phase."),
-        (phase(when={"target_below": "minimun"}), "expected a number from 0 up to 1 or minimum, success or optimal."),
+        (
+            phase(when={"target_below": "minimun"}),
+            "expected a number from 0 up to 1 or minimum, success, optimal or goal.",
+        ),
         (phase(when={"target_below": float("nan")}), "phases.1.when.target_below"),
         (phase(name="a"), "the phase name 'a' is used twice."),
+        ({**phase(), "first_when_flat": ["c"]}, "s.yaml: first_when_flat names 'c', which is no phase."),
         (phase(name=BASELINE), "the phase name 'baseline' is used twice."),
         (phase(name="Phase B"), "s.yaml: phases.1.name: got 'Phase B', expected a name of small letters"),
         ({"target": {"minimum": True}}, "s.yaml: target.minimum: got true, expected a number from 0 up to 1."),
@@ -155,6 +161,49 @@ def test_a_mosaic_that_is_never_on_in_its_phase_is_warned_of() -> None:
     assert check_plan(longer, Config(), "s.yaml") == []
 
 
+def test_a_key_that_the_detector_does_not_use_is_warned_of() -> None:
+    plan = build_plan({"phases": [{"name": "a", "set": {"sampling.crop_px": 256}}]}, "s.yaml")
+    assert check_plan(plan, build_config({"model": {"detector": "nano"}}, "t"), "s.yaml") == []
+    (warning,) = check_plan(
+        plan, build_config({"model": {"detector": "rfdetr"}, "training": {"resolution": 1120}}, "t"), "s.yaml"
+    )
+    assert warning == "s.yaml: phase a: sampling.crop_px has no effect: the rfdetr detector does not use it."
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+@pytest.mark.parametrize("model", [{"detector": "nano"}, {"rfdetr_size": "base"}, {"rfdetr_size": "medium"}])
+def test_shipped_strategies_have_an_effect_on_every_detector(path: Path, model: dict[str, str]) -> None:
+    config = build_config({"model": model, "training": {"resolution": 1120}}, "t")
+    assert check_plan(load_plan(path), config, path.name) == []
+
+
+MULTI = {"training.multi_scale": True}
+
+
+@pytest.mark.parametrize(
+    ("phases", "expected"),
+    [
+        ([{"set": MULTI}, {"set": {"training": {"multi_scale": True}}}], {"p1": ("p0",)}),
+        ([{"set": MULTI}, {"set": MULTI, "epochs": 3}, {"set": MULTI}], {"p1": ("p0",), "p2": ("p0", "p1")}),
+        ([{"scale": {"training.learning_rate": 0.1}}] * 2, {"p1": ("p0",)}),
+        ([{"scale": {"training.learning_rate": 0.1}}, {"scale": {"training.learning_rate": 0.5}}], {}),
+        ([{"set": MULTI}, {"set": MULTI, "scale": {"training.learning_rate": 0.5}}], {}),
+        ([{}, {}], {}),
+    ],
+    ids=["nested", "three", "scaled", "other factor", "more", "without a change"],
+)
+def test_phases_that_could_repeat(phases: list[dict[str, Any]], expected: dict[str, tuple[str, ...]]) -> None:
+    plan = build_plan({"phases": [{"name": f"p{n}", **each} for n, each in enumerate(phases)]}, "s.yaml")
+    assert possible_repeats(plan) == expected
+
+
+def test_the_only_repeat_that_is_shipped_is_the_last_decay() -> None:
+    found = {path.stem: possible_repeats(load_plan(path)) for path in SHIPPED}
+    assert {name: repeats for name, repeats in found.items() if repeats} == {
+        "small_objects": {"lr_decay_last": ("lr_decay_tenth",)}
+    }
+
+
 def test_scaled_values_keep_their_kind() -> None:
     plan = build_plan(phase(scale={"training.resolution": 1.15, "training.learning_rate": 0.1}), "s.yaml")
     for size, resolution in (("base", 1288), ("medium", 1280)):
@@ -176,11 +225,21 @@ def test_conditions_in_words() -> None:
     when = When.model_validate(
         {"target_below": "minimum", "plateau": False, "any_of": [{"failed": "a"}, {"target_at_least": 0.5, "ran": "b"}]}
     )
-    assert when.sentence() == (
-        "the target metric is below minimum and it is not flat and "
-        "(a failed or the target metric is at least 0.5 and b was tried)"
+    assert when.sentence(Target()) == (
+        "map_small is below 0.65 (the minimum) and it is not flat and "
+        "(a failed or map_small is at least 0.5 and b was tried)"
     )
-    assert When().sentence() == "" and when.phases() == ["a", "b"]
+    assert When().sentence(Target()) == "" and when.phases() == ["a", "b"]
+    assert When(target_below="goal").sentence(Target(stop_at="success")) == "map_small is below 0.7 (the goal)"
+    assert When(target_below="goal", ran="a").sentence(Target(stop_at="never")) == "a was tried"
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "goal"), [("minimum", 0.65), ("success", 0.70), ("optimal", 0.75), ("never", math.inf)]
+)
+def test_the_goal_is_the_level_that_ends_the_run(stop_at: Any, goal: float) -> None:
+    target = Target(stop_at=stop_at)
+    assert target.goal == target.at("goal") == goal
 
 
 def test_which_phases_flatness_ends() -> None:
@@ -199,6 +258,12 @@ SHARES = Plan.model_validate(
 )
 def test_shares_of_the_time_left(done: list[str], current: str, share: float) -> None:
     assert remaining_share(SHARES, done, current) == pytest.approx(share)
+
+
+def test_a_phase_that_goes_first_leaves_time_for_those_before_it_in_the_plan() -> None:
+    plan = SHARES.model_copy(update={"first_when_flat": ("b",)})
+    assert remaining_share(plan, [BASELINE], "b") == pytest.approx(2 / 3)
+    assert remaining_share(plan, [BASELINE, "a"], "b") == 1
 
 
 @given(st.lists(st.floats(0.001, 1000), min_size=1, max_size=6), st.data())

@@ -117,7 +117,10 @@ def test_what_is_left_of_the_champions_other_epochs_is_enough(lab: Callable[...,
 
 def test_the_run_stops_where_the_target_is_reached(lab: Callable[..., Lab]) -> None:
     run = lab({"baseline": [[0.4, 0.5]], "multi_scale": [[0.6, 0.66]]})
-    assert run.optimize().finished == "Target reached: map_small 0.660 >= 0.65 (minimum level)."
+    assert run.optimize().finished == (
+        "Target reached: map_small 0.660 >= 0.65 (minimum level). "
+        "To go on, add strategy.stop_at=success to the same command."
+    )
     assert len(run.trainer.specs) == 2
 
 
@@ -293,10 +296,16 @@ class _Interrupting(Watcher):
     ("changed", "key"),
     [
         ({"config": config_of(learning_rate=0.1)}, "training.learning_rate 0.002; now 0.1"),
-        ({"plan": plan_of(target={"minimum": 0.6})}, "target.minimum 0.65; now 0.6"),
-        ({"plan": plan_of([{**PHASES[0], "epochs": 3}, *PHASES[1:]])}, "phases.multi_scale.epochs 2; now 3"),
-        ({"plan": plan_of([PHASES[0], PHASES[2], PHASES[1]])}, 'phases ["multi_scale", "higher", "decay"]; now ["m'),
-        ({"plan": plan_of(PHASES[:2])}, 'phases ["multi_scale", "higher", "decay"]; now ["multi_scale", "higher"]'),
+        ({"plan": plan_of(target={"minimum": 0.6})}, "strategy.target.minimum 0.65; now 0.6"),
+        ({"plan": plan_of([{**PHASES[0], "epochs": 3}, *PHASES[1:]])}, "strategy.phases.multi_scale.epochs 2; now 3"),
+        (
+            {"plan": plan_of([PHASES[0], PHASES[2], PHASES[1]])},
+            'strategy.phases ["multi_scale", "higher", "decay"]; now ["m',
+        ),
+        (
+            {"plan": plan_of(PHASES[:2])},
+            'strategy.phases ["multi_scale", "higher", "decay"]; now ["multi_scale", "higher"]',
+        ),
     ],
 )
 def test_other_settings_are_refused_by_name(lab: Callable[..., Lab], changed: dict[str, Any], key: str) -> None:
@@ -307,6 +316,8 @@ def test_other_settings_are_refused_by_name(lab: Callable[..., Lab], changed: di
     with pytest.raises(RunFolderError) as caught:
         lab(script, **changed).optimize()
     assert f"holds a run with {key}" in str(caught.value)
+    same = f"--strategy {first.folder}/strategy.yaml" if "plan" in changed else "the same settings"
+    assert f". Give {same} to continue it" in str(caught.value)
     assert (first.folder / "journal.sqlite").read_bytes() == before
 
 
@@ -572,3 +583,74 @@ def test_changed_data_are_refused_where_figures_would_be_compared(
     with pytest.raises(RunFolderError, match=refused) as caught:
         refuse_other_annotations(run.folder, state, now, files)
     assert "use another --output-dir, with --resume" in str(caught.value)
+
+
+CONTINUE: list[dict[str, Any]] = [{"name": "continue", "epochs": 2}, PHASES[0]]
+
+
+def test_going_on_without_a_change_is_kept_without_evidence(lab: Callable[..., Lab]) -> None:
+    script: Script = {"baseline": [[0.5, 0.51]], "continue": [[0.512, 0.511]], "multi_scale": [[0.513, 0.512]]}
+    run = lab(script, plan_of(CONTINUE))
+    state = run.optimize()
+    outcomes = [phase.verdict.outcome for phase in state.runs if phase.verdict]
+    assert outcomes == ["kept", "no_evidence"], "the change has to prove its gain, going on has not"
+    assert run.trainer.started_from[-1] == "continue 1 epoch 3" == run.champion_file
+    assert state.champion and (state.champion.phase, state.champion.record.epoch) == ("continue", 3)
+    assert (
+        "Phase continue: no_evidence by 0.002. Kept: it changes no setting and is not demonstrably worse."
+        in run.watcher.lines
+    )
+    epochs = [[int(Path(file).stem.removeprefix("valid_epoch_")) for file in side] for side in run.compared[1]]
+    assert epochs == [[5, 6], [3, 4]], "the next one meets it as the best of its epochs"
+
+
+def test_going_on_that_is_demonstrably_worse_is_rolled_back(lab: Callable[..., Lab]) -> None:
+    run = lab({"baseline": [[0.5, 0.51]], "continue": [[0.4, 0.45]], "multi_scale": [[0.6, 0.6]]}, plan_of(CONTINUE))
+    state = run.optimize()
+    assert state.runs[1].verdict and state.runs[1].verdict.outcome == "regressed"
+    assert run.trainer.started_from[-1] == "baseline 1 epoch 2"
+
+
+def test_going_on_with_another_rate_is_a_change(lab: Callable[..., Lab]) -> None:
+    """A loss that is no number halved it."""
+    script: Script = {"baseline": [[0.5, 0.51]], "continue": [["not_a_number"], [0.512, 0.511]]}
+    state = lab(script, plan_of(CONTINUE[:1])).optimize()
+    assert state.runs[1].verdict and state.runs[1].verdict.outcome == "no_evidence"
+
+
+def test_going_on_with_smaller_batches_is_no_change(lab: Callable[..., Lab]) -> None:
+    script: Script = {"baseline": [[0.5, 0.51]], "continue": [["out_of_memory"], [0.512, 0.511]]}
+    state = lab(script, plan_of(CONTINUE[:1]), config=config_of(batch_size=4)).optimize()
+    assert state.runs[1].verdict and state.runs[1].verdict.outcome == "kept"
+
+
+AT: dict[str, dict[str, Any]] = {level: {"target": {"stop_at": level}} for level in ("minimum", "success")}
+UP: Script = {"baseline": [[0.4, 0.66]], "multi_scale": [[0.67, 0.68]], "higher": [[0.7, 0.71]], "decay": [[0.7, 0.7]]}
+
+
+def test_a_run_that_ended_goes_on_to_a_higher_level(lab: Callable[..., Lab]) -> None:
+    first = lab(UP, plan_of(**AT["minimum"]))
+    assert "add strategy.stop_at=success" in first.optimize().finished and len(first.trainer.specs) == 1
+    run = lab(UP, plan_of(**AT["success"]))
+    state = run.optimize()
+    assert [phase.name for phase in state.runs] == ["baseline", "multi_scale", "higher"]
+    assert [stop.reason.partition(".")[0] for stop in state.stops] == [
+        "Target reached: map_small 0",
+        "Target reached: map_small 0",
+    ]
+    assert "0.710 >= 0.7 (success level)" in state.finished and state.plan["target"]["stop_at"] == "success"
+    assert "target.stop_at is now success; it was minimum." in run.watcher.lines
+    assert "stop_at: success" in (run.folder / "strategy.yaml").read_text()
+    kinds = run.kinds()
+    assert lab(UP, plan_of(**AT["success"])).optimize() == state and run.kinds() == kinds
+
+
+def test_a_run_ends_at_a_lower_level_where_that_is_asked_for(lab: Callable[..., Lab]) -> None:
+    run = lab(UP, plan_of(**AT["success"]))
+    watcher, run.watcher = run.watcher, _InterruptingAt(3)
+    with pytest.raises(Interrupted):
+        run.optimize()
+    run.watcher = watcher
+    run.plan = plan_of(**AT["minimum"])
+    state = run.optimize()
+    assert "(minimum level)" in state.finished and [phase.name for phase in state.runs][-1] != "decay"

@@ -17,7 +17,16 @@ from smallsight.config import Config, with_settings
 from smallsight.records import Decision, EpochRecord, Estimate, Outcome, Verdict
 from smallsight.strategy.plan import BASELINE, Plan, When, load_plan
 from smallsight.strategy.state import Attempt, Champion, PhaseRun, State, Status
-from smallsight.strategy.tree import best_epoch, decide, end_phase_early, holds
+from smallsight.strategy.tree import (
+    against_erosion,
+    best_epoch,
+    continues,
+    decide,
+    end_phase_early,
+    holds,
+    verdict_in_words,
+    without_burden,
+)
 
 RISING = (0.55, 0.56, 0.57, 0.58, 0.59)
 FLAT = (0.60,) * 10
@@ -92,19 +101,11 @@ def test_the_tree_of_the_mission(mission: Plan, state: State, phase: str, reason
     assert reason in decision.reason
 
 
-@pytest.mark.parametrize("value", [0.65, 0.70])
-def test_the_target_ends_the_mission(mission: Plan, value: float) -> None:
+@pytest.mark.parametrize(("value", "above"), [(0.65, "success"), (0.70, "optimal"), (0.75, "")])
+def test_the_target_ends_the_mission(mission: Plan, value: float, above: str) -> None:
     decision = decide(state_at(value, ran("multi_scale")), mission, MISSION)
-    assert decision == Decision("stop", f"Target reached: map_small {value:.3f} >= 0.65 (minimum level).")
-
-
-@pytest.mark.parametrize(
-    ("level", "stops"), [("minimum", True), ("success", True), ("optimal", False), ("never", False)]
-)
-def test_the_level_to_stop_at(mission: Plan, level: str, stops: bool) -> None:
-    content = mission.to_dict()
-    plan = Plan.model_validate({**content, "target": {**content["target"], "stop_at": level}})
-    assert (decide(state_at(0.71), plan, MISSION).action == "stop") is stops
+    more = f" To go on, add strategy.stop_at={above} to the same command." if above else ""
+    assert decision == Decision("stop", f"Target reached: map_small {value:.3f} >= 0.65 (minimum level).{more}")
 
 
 def test_what_each_phase_changes(mission: Plan) -> None:
@@ -129,6 +130,20 @@ def test_nothing_left(mission: Plan) -> None:
         "(copy_paste was not rolled back and copy_paste was not rolled back and mosaic was not rolled back)."
     )
     assert "continue (map_small 0.630 is not below 0.62)" in decide(state, mission, MISSION).reason
+
+
+@pytest.mark.parametrize(
+    ("value", "stop_at", "distance"),
+    [
+        (0.66, "success", "map_small 0.660 reaches the minimum level and is 0.040 below the success level 0.7"),
+        (0.64, "success", "map_small 0.640 is 0.060 below the success level 0.7"),
+        (0.71, "never", "map_small 0.710 reaches the success level and is 0.040 below the optimal level 0.75"),
+        (0.76, "never", "map_small 0.760 reaches the optimal level"),
+    ],
+)
+def test_how_far_the_goal_is_at_the_end(value: float, stop_at: str, distance: str) -> None:
+    plan = Plan.model_validate({"target": {"stop_at": stop_at}})
+    assert decide(state_at(value), plan, MISSION).reason == f"No phase is left whose conditions hold; {distance}."
 
 
 def test_phase_4_follows_and_the_rate_falls_last(mission: Plan) -> None:
@@ -190,12 +205,96 @@ def test_same_state_same_decision(value: float, runs: list[PhaseRun]) -> None:
     assert first.reason.endswith(".")
 
 
+OUTCOMES: tuple[Outcome, ...] = ("improved", "kept", "no_evidence", "regressed")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "changes", "expected"),
+    [
+        ("no_evidence", False, "kept"),
+        ("no_evidence", True, "no_evidence"),
+        *((outcome, changes, outcome) for outcome in ("improved", "regressed") for changes in (False, True)),
+    ],
+)
+def test_proof_is_asked_of_changes_alone(outcome: Outcome, changes: bool, expected: Outcome) -> None:
+    before = Verdict(outcome, Estimate(0.01), Estimate(0.0), "map_small changed")
+    assert without_burden(before, changes=changes) == replace(before, outcome=expected)
+
+
+def test_the_outcomes_that_give_a_champion() -> None:
+    verdicts = [Verdict(outcome, Estimate(0.0), Estimate(0.0), "") for outcome in OUTCOMES]
+    assert [verdict.accepted for verdict in verdicts] == [True, True, False, False]
+
+
+def test_what_follows_from_a_verdict_in_words() -> None:
+    words = {each: verdict_in_words(Verdict(each, Estimate(0.0), Estimate(0.0), "It fell.")) for each in OUTCOMES}
+    assert words["improved"] == "It fell."
+    assert words["kept"] == "It fell. Kept: it changes no setting and is not demonstrably worse."
+    rolled_back = "It fell. Rolled back: the champion stays, and the next phase starts from it."
+    assert words["no_evidence"] == words["regressed"] == rolled_back
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.699, "kept"), (0.697, "no_evidence")])
+def test_what_is_kept_must_not_cost_the_guard_metric(value: float, expected: Outcome) -> None:
+    """The baseline has 0.7, and 0.002 may be lost."""
+    guarded = {"map_50_95": Estimate(value)}
+    candidate, baseline = (EpochRecord(n, "any", 1, guarded if n else {"map_50_95": Estimate(0.7)}) for n in (1, 0))
+    kept = Verdict("kept", Estimate(0.0), Estimate(0.0), "It held.")
+    found = against_erosion(kept, candidate, baseline, Plan())
+    assert found.outcome == expected and ("so the champion stays" in found.reason) == (expected != "kept")
+
+
+@pytest.mark.parametrize(
+    ("champion", "attempt", "decided", "expected"),
+    [
+        ({}, {}, {}, True),
+        ({"training.multi_scale": True}, {"training.multi_scale": True}, {}, True),
+        ({}, {"training.epochs": 10}, {}, True),
+        ({}, {"training.multi_scale": True}, {"training.multi_scale": True}, False),
+        ({"training.multi_scale": True}, {}, {}, False),
+        ({}, {"training.batch_size": 1, "training.grad_accum_steps": 16}, {}, True),
+        ({}, {"training.batch_size": 1}, {"training.batch_size": 1}, False),
+        ({}, {"training.learning_rate": 0.001}, {}, False),
+        ({}, {"augmentation.mosaic": {"enabled": True}}, {}, False),
+    ],
+    ids=[
+        *("same", "same as inherited", "the default"),
+        *(
+            "a change",
+            "a change taken back",
+            "only memory",
+            "a change of the batch",
+            "after a loss that is none",
+            "nested",
+        ),
+    ],
+)
+def test_which_phases_continue(
+    champion: dict[str, Any], attempt: dict[str, Any], decided: dict[str, Any], expected: bool
+) -> None:
+    state = replace(state_at(0.6), config=Config().to_dict())
+    assert state.champion
+    state = replace(state, champion=replace(state.champion, settings=champion))
+    run = PhaseRun("any", 2, Decision("run", "because", "any", decided), (Attempt(1, attempt, 41, 50),))
+    assert continues(run, state) is expected
+    assert not continues(run, replace(state, champion=None))
+
+
+@pytest.mark.parametrize(("outcome", "expected"), [*zip(OUTCOMES, (False, False, True, True), strict=True)])
+def test_which_outcomes_are_rolled_back(outcome: Outcome, expected: bool) -> None:
+    state = state_at(0.6, judged("a", outcome))
+    assert (holds(When(rolled_back=("a",)), state, Plan()) is not None) is expected
+    assert (holds(When(any_of=(When(rolled_back=("a",)),)), state, Plan()) is not None) is expected
+
+
 @pytest.mark.parametrize(
     ("when", "expected"),
     [
         ({}, ""),
         ({"target_below": 0.6}, None),
         ({"target_below": "success"}, "map_small 0.600 is below 0.7"),
+        ({"target_below": "goal"}, "map_small 0.600 is below 0.65"),
+        ({"target_at_least": "goal"}, None),
         ({"target_at_least": 0.6}, "map_small 0.600 is at least 0.6"),
         ({"target_at_least": "minimum"}, None),
         ({"plateau": True}, None),

@@ -20,7 +20,7 @@ STRATEGY = {
     "target": {"stop_at": "never"},
     "phases": [
         {"name": "far_too_fast", "epochs": 2, "scale": {"training.learning_rate": 100}},
-        {"name": "again", "epochs": 1},
+        {"name": "slower", "epochs": 1, "scale": {"training.learning_rate": 0.001}},
     ],
 }
 
@@ -47,9 +47,9 @@ def test_a_learning_rate_that_is_far_too_high_is_rolled_back(tmp_path: Path) -> 
     assert sha256_of(out / "checkpoint_best.pth") == champion.sha256
     assert sha256_of(out / "phases/01_baseline/attempt_1/best.pth") == champion.sha256
 
-    hurt, following = (_spec(out, folder) for folder in ("02_far_too_fast", "03_again"))
+    hurt, following = (_spec(out, folder) for folder in ("02_far_too_fast", "03_slower"))
     assert hurt["config"]["training"]["learning_rate"] == pytest.approx(0.3)
-    assert following["config"]["training"]["learning_rate"] == pytest.approx(0.003)
+    assert following["config"]["training"]["learning_rate"] == pytest.approx(0.000003)
     assert Path(following["start_path"]).name == "checkpoint_best.pth"
 
     report = json.loads((out / "training_evaluation_detailed.json").read_text())

@@ -80,9 +80,12 @@ def train(
 def optimize(
     config: ConfigFile,
     strategy: Annotated[
-        Path | None, typer.Option("--strategy", help="YAML file of phases; the mission's by default.")
+        Path | None, typer.Option("--strategy", help="YAML file of phases, or field; the mission's by default.")
     ] = None,
-    overrides: Overrides = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="For example training.epochs=20, or strategy.stop_at=success."),
+    ] = None,
     output_dir: OutputDir = None,
     resume: Resume = None,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="Wall clock for the run: 90s, 20m or 8h.")] = None,

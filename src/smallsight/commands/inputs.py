@@ -16,6 +16,7 @@ from smallsight.data.splits import read_splits
 from smallsight.errors import ConfigError, DatasetError, RunFolderError
 from smallsight.evaluation.ap import metric_definitions
 from smallsight.files import fingerprint_of, sha256_of
+from smallsight.overrides import parse_overrides, split_overrides
 from smallsight.status import JOURNAL, read_state
 from smallsight.strategy.folder import (
     Origin,
@@ -26,6 +27,7 @@ from smallsight.strategy.folder import (
 )
 from smallsight.strategy.given import GivenFile, TrainedIn
 from smallsight.strategy.plan import Plan, check_plan, load_plan
+from smallsight.strategy.plan_overrides import with_overrides
 from smallsight.strategy.shipped import DEFAULT_STRATEGY, is_shipped, shipped_plan
 from smallsight.strategy.state import State
 from smallsight.unused_keys import keys_without_effect
@@ -48,12 +50,12 @@ class Inputs:
     further: tuple[FurtherSet, ...]
 
 
-def read_plan(path: Path | None) -> Plan:
-    """The strategy in a file, or the shipped one of that name."""
+def read_plan(path: Path | None, overrides: Sequence[str] = ()) -> Plan:
+    """The strategy in a file, or the shipped one of that name, with `strategy.KEY=VALUE` laid over it."""
     name = f"{path or DEFAULT_STRATEGY}"
-    if path is not None and (path.is_file() or not is_shipped(name)):
-        return load_plan(path)
-    return shipped_plan(name)
+    from_file = path is not None and (path.is_file() or not is_shipped(name))
+    plan = load_plan(path) if path is not None and from_file else shipped_plan(name)
+    return with_overrides(plan, parse_overrides(overrides), name)
 
 
 def strategy_inputs(
@@ -63,7 +65,8 @@ def strategy_inputs(
     output_dir: Path | None,
     resume: Path | None,
 ) -> Inputs:
-    loaded, plan = load_config(config_path, overrides), read_plan(strategy_path)
+    of_config, of_strategy = split_overrides(overrides)
+    loaded, plan = load_config(config_path, of_config), read_plan(strategy_path, of_strategy)
     warnings = check_plan(plan, loaded.config, str(strategy_path or DEFAULT_STRATEGY))
     inputs = read_inputs(loaded, plan, output_dir, resume, "optimize")
     return replace(inputs, warnings=(*inputs.warnings, *warnings))

@@ -23,7 +23,7 @@ from smallsight.strategy.given import Call
 from smallsight.strategy.plan import Plan, PlateauRule
 
 PhaseOutcome = (
-    Literal["baseline", "measured", "improved", "no_evidence", "regressed"]
+    Literal["baseline", "measured", "improved", "kept", "no_evidence", "regressed"]
     | Literal["failed", "halted", "interrupted", "running", "pending", "skipped"]
 )
 Stopped = Literal["", "interrupted", "failed", "out of budget"]

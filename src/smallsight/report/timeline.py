@@ -123,7 +123,7 @@ def _champion_after(history: History, last: PhaseStory, metric: str) -> float:
     """The champion's value once `last` was closed: the best of the latest phase that was kept until then."""
     value = history.baseline.value(metric) if history.baseline is not None else math.nan
     for story in history.phases[: history.phases.index(last) + 1]:
-        value = _best(history, story, metric) if story.outcome == "improved" else value
+        value = _best(history, story, metric) if story.outcome in ("improved", "kept") else value
     return value
 
 

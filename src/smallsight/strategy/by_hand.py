@@ -14,6 +14,7 @@ from smallsight.attempts import detections_file
 from smallsight.config import Config
 from smallsight.errors import ConfigError, TrainingError
 from smallsight.records import Decision, Verdict, to_json
+from smallsight.strategy.counterpart import continues_champion
 from smallsight.strategy.folder import (
     Origin,
     attempt_folder,
@@ -36,8 +37,9 @@ from smallsight.strategy.lineage import (
 from smallsight.strategy.outcomes import outcome_in_words
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.runner import Run, first_epoch
+from smallsight.strategy.shipped import shipped_plan
 from smallsight.strategy.state import PhaseRun, State
-from smallsight.strategy.tree import best_epoch
+from smallsight.strategy.tree import best_epoch, without_burden
 
 
 class ByHand(Run):
@@ -168,10 +170,14 @@ class ByHand(Run):
         best = best_epoch(run.records, self.state.plan["target"]["metric"])
         if start is None or known is None or attempt is None or best is None or not self._detections(start).is_file():
             return None
-        return self.means.compare(
+        verdict = self.means.compare(
             contenders(attempt_folder(self.folder, run, attempt.number), best, attempt.records),
             self._start_contenders(start),
         )
+        return without_burden(verdict, changes=not self._continues(run))
+
+    def _continues(self, run: PhaseRun) -> bool:
+        return continues_champion(self.state, run, shipped_plan())
 
     def _start_contenders(self, start: Place) -> list[Path]:
         """What a start found, and what the epochs found that it was the best of: so it may have been chosen as that."""

@@ -44,6 +44,19 @@ def counterpart(state: State, run: PhaseRun, plan: Plan) -> Phase | None:
     return min(fits, key=lambda phase: _distance(phase, before, now), default=None)
 
 
+def continues_champion(state: State, run: PhaseRun, plan: Plan) -> bool:
+    """Whether a phase by hand trains on from the champion with its settings, as a phase of `plan` without changes does.
+
+    Args:
+        state: in which the phase is not judged yet.
+    """
+    champion, phase = state.champion, counterpart(state, run, plan)
+    if not run.trains or champion is None or run.start is None or phase is None or phase.set or phase.scale:
+        return False
+    starts_there = (run.start.phase_number, run.start.epoch) == (champion.phase_number, champion.record.epoch)
+    return starts_there and run.annotations == state.runs[champion.phase_number - 1].annotations
+
+
 def _counts(key: str) -> bool:
     return not key.startswith(_NO_CHANGE)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from smallsight.config import Config
 from smallsight.records import to_json
-from smallsight.strategy.plan import BASELINE, Plan, epochs_in_words
+from smallsight.strategy.plan import BASELINE, Plan, epochs_in_words, possible_repeats
 
 
 def plan_as_rows(plan: Plan, config: Config, *, resumes: bool, budget_s: float | None) -> list[dict[str, Any]]:
@@ -26,12 +26,14 @@ def plan_as_rows(plan: Plan, config: Config, *, resumes: bool, budget_s: float |
             "epochs": 0 if resumes else plan.baseline_epochs(config),
             "settings": {},
             "when": "",
+            "repeats": [],
             "expected_gain": None,
             "risk": None,
             "mitigation": "",
             "budget_s": unit and unit * plan.baseline.budget_share,
         }
     ]
+    repeats = possible_repeats(plan)
     for phase in plan.phases:
         rows.append(
             {
@@ -39,7 +41,8 @@ def plan_as_rows(plan: Plan, config: Config, *, resumes: bool, budget_s: float |
                 "title": phase.title or phase.name,
                 "epochs": phase.epochs,
                 "settings": phase.settings(config),
-                "when": phase.when.sentence(),
+                "when": phase.when.sentence(plan.target),
+                "repeats": list(repeats.get(phase.name, ())),
                 "expected_gain": to_json(phase.expected_gain),
                 "risk": phase.risk,
                 "mitigation": phase.mitigation,
@@ -71,4 +74,9 @@ def plan_as_text(plan: Plan, rows: list[dict[str, Any]]) -> str:
         lines.append(f"- {row['title']}{epochs}{share}" + ("" if row["name"] == BASELINE else f"; {changes}"))
         if row["when"]:
             lines.append(f"    when {row['when']}")
+        if row["repeats"]:
+            names = " or ".join(row["repeats"])
+            lines.append(f"    not where {names} began with the same settings from the same champion")
+    if plan.first_when_flat:
+        lines.append(f"Where {t.metric} is flat after a phase, these go first: {', '.join(plan.first_when_flat)}")
     return "\n".join(lines)

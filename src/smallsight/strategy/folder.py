@@ -15,6 +15,7 @@ from smallsight.config import Config, build_config
 from smallsight.errors import ConfigError, RunFolderError
 from smallsight.files import copy_atomically, sha256_of
 from smallsight.foreign_files import keep
+from smallsight.overrides import STRATEGY
 from smallsight.records import EpochRecord
 from smallsight.strategy.given import GivenFile
 from smallsight.strategy.plan import Plan, build_plan, flatten
@@ -26,6 +27,7 @@ NOT_COMPARED = (
     *("training.memory_budget_mb", "evaluation.sets"),
 )
 """Configuration that may differ between two starts of the same run; evaluation sets that guard may not."""
+STRATEGY_FILE = "strategy.yaml"
 CHAMPION = "checkpoint_best.pth"
 OWN_CHECKPOINTS = ("checkpoint.pth", "checkpoint_previous.pth", CHAMPION)
 """Checkpoints that a run writes into its folder again and again."""
@@ -225,9 +227,10 @@ def refuse_other_settings(folder: Path, state: State, config: Config, plan: Plan
     now = {**_that_matters(config), **_guards(config), **_flat_plan(plan)}
     for key in sorted({*before, *now}):
         if before.get(key) != now.get(key):
+            same = f"--strategy {folder / STRATEGY_FILE}" if key.startswith(STRATEGY) else "the same settings"
             raise RunFolderError(
                 f"{folder}: holds a run with {key} {json.dumps(before.get(key))}; now {json.dumps(now.get(key))}. "
-                "Give the same settings to continue it, or use another --output-dir."
+                f"Give {same} to continue it, or use another --output-dir."
             )
 
 
@@ -294,9 +297,13 @@ def refuse_other_annotations(folder: Path, state: State, now: Mapping[str, str],
 
 
 def _flat_plan(plan: Plan) -> dict[str, Any]:
-    """What a plan decides by, as dotted keys (`phases.mosaic.epochs`); `phases` alone holds the names, in order."""
+    """What a plan decides by, as dotted keys (`strategy.phases.mosaic.epochs`).
+
+    `strategy.phases` alone holds the names, in order. The level to stop at may be another one at every start.
+    """
     phases = {
         phase["name"]: {key: value for key, value in phase.items() if key not in _ONLY_SAID}
         for phase in plan.to_dict()["phases"]
     }
-    return {**flatten({**plan.to_dict(), "phases": phases}), "phases": list(phases)}
+    flat = {**flatten({**plan.to_dict(), "phases": phases}), "phases": list(phases)}
+    return {f"{STRATEGY}{key}": value for key, value in flat.items() if key != "target.stop_at"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from smallsight.records import EpochRecord
 from smallsight.strategy.lineage import followers, record_at
 from smallsight.strategy.state import PhaseRun, State
-from smallsight.strategy.tree import epoch_seconds
+from smallsight.strategy.tree import NO_CHANGE, epoch_seconds
 
 
 def outcome_in_words(state: State, run: PhaseRun) -> str:
@@ -58,7 +58,9 @@ def _first(state: State, run: PhaseRun) -> str:
 
 def _champion(state: State, run: PhaseRun) -> str:
     if run.crowned is not None:
-        return f"Its epoch {run.crowned} became the champion (checkpoint_best.pth)"
+        champion = f"epoch {run.crowned} became the champion (checkpoint_best.pth)"
+        kept = run.verdict is not None and run.verdict.outcome == "kept"
+        return f"Its {champion}: {NO_CHANGE}" if kept else f"Its {champion}"
     before = champion_before(state, run)
     return f"The champion stays {_of(before)}" if before else ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,10 +14,11 @@ from smallsight.config import Config, resolution_step, with_settings
 from smallsight.errors import ConfigError
 from smallsight.schema_messages import raise_first
 from smallsight.sections import Section
-from smallsight.unused_keys import in_vain
+from smallsight.unused_keys import in_vain, without_effect
 from smallsight.yaml_files import read_yaml
 
 Level = Literal["minimum", "success", "optimal"]
+Limit = Literal["minimum", "success", "optimal", "goal"]
 _Share = Annotated[float, Field(gt=0, le=1_000_000)]
 _Fraction = Annotated[float, Field(ge=0, le=1)]
 _Factor = Annotated[float, Field(gt=0, le=1000)]
@@ -25,7 +27,7 @@ _NAME = "a name of small letters, digits and _, a letter first, 60 at most"
 
 
 class Target(Section):
-    """What shall be reached, and at which level the run may stop."""
+    """What shall be reached, and the level that ends the run: the goal."""
 
     metric: str = "map_small"
     minimum: _Fraction = 0.65
@@ -39,6 +41,15 @@ class Target(Section):
         if not self.minimum <= self.success <= self.optimal:
             raise ValueError("the levels must rise: minimum <= success <= optimal. Correct them")
         return self
+
+    @property
+    def goal(self) -> float:
+        """The value that ends a run: the level in `stop_at`; infinite where that is `never`."""
+        return math.inf if self.stop_at == "never" else self.at(self.stop_at)
+
+    def at(self, limit: float | Limit) -> float:
+        """A level, or the goal, as a number."""
+        return float(getattr(self, limit)) if isinstance(limit, str) else limit
 
     def level_reached(self, value: float) -> Level | None:
         """The highest level that `value` reaches."""
@@ -73,7 +84,7 @@ class VerdictRule(Section):
     confidence: Annotated[float, Field(ge=0.6, le=0.999)] = 0.95
 
 
-_Limit = _Fraction | Level | None
+_Limit = _Fraction | Limit | None
 
 
 def _as_names(value: object) -> object:
@@ -83,9 +94,10 @@ def _as_names(value: object) -> object:
 class When(Section):
     """Conditions; all that are given must hold.
 
-    `target_below` and `target_at_least` compare the champion's target metric with a number or a level of the target.
-    `completed` names a phase that trained to its end, `failed` one that could not, `ran` one that did either;
-    `rolled_back` names phases that all trained to their end and were not improvements.
+    `target_below` and `target_at_least` compare the champion's target metric with a number, a level of the target, or
+    the `goal`, which is the level in `stop_at`; where that is `never`, every value is below the goal. `completed` names
+    a phase that trained to its end, `failed` one that could not, `ran` one that did either; `rolled_back` names phases
+    that all trained to their end and gave no champion.
     """
 
     target_below: _Limit = None
@@ -102,13 +114,13 @@ class When(Section):
         own = [name for name in (self.completed, self.failed, self.ran, *self.rolled_back) if name]
         return own + [name for when in self.any_of for name in when.phases()]
 
-    def sentence(self) -> str:
-        """The conditions in words; empty where there are none."""
+    def sentence(self, target: Target) -> str:
+        """The conditions in words, for a plan with this target; empty where there are none."""
         parts = []
-        if self.target_below is not None:
-            parts.append(f"the target metric is below {self.target_below}")
+        if self.target_below is not None and target.at(self.target_below) < math.inf:
+            parts.append(f"{target.metric} is below {_limit_in_words(self.target_below, target)}")
         if self.target_at_least is not None:
-            parts.append(f"the target metric is at least {self.target_at_least}")
+            parts.append(f"{target.metric} is at least {_limit_in_words(self.target_at_least, target)}")
         if self.plateau is not None:
             parts.append("it is flat" if self.plateau else "it is not flat")
         for name, word in ((self.completed, "completed"), (self.failed, "failed"), (self.ran, "was tried")):
@@ -116,8 +128,12 @@ class When(Section):
                 parts.append(f"{name} {word}")
         parts += [f"{name} was rolled back" for name in self.rolled_back]
         if self.any_of:
-            parts.append("(" + " or ".join(when.sentence() for when in self.any_of) + ")")
+            parts.append("(" + " or ".join(when.sentence(target) for when in self.any_of) + ")")
         return " and ".join(parts)
+
+
+def _limit_in_words(limit: float | Limit, target: Target) -> str:
+    return f"{target.at(limit):g} (the {limit})" if isinstance(limit, str) else f"{limit:g}"
 
 
 class Phase(Section):
@@ -160,7 +176,10 @@ class Baseline(Section):
 
 
 class Plan(Section):
-    """A whole strategy."""
+    """A whole strategy.
+
+    `first_when_flat` names phases that go before all others where the target metric is flat after a phase.
+    """
 
     name: str = "small objects"
     target: Target = Target()
@@ -168,6 +187,7 @@ class Plan(Section):
     plateau: PlateauRule = PlateauRule()
     verdict: VerdictRule = VerdictRule()
     baseline: Baseline = Baseline()
+    first_when_flat: tuple[str, ...] = ()
     phases: Annotated[tuple[Phase, ...], Field(max_length=100)] = ()
 
     @model_validator(mode="after")
@@ -180,6 +200,9 @@ class Plan(Section):
             for name in phase.when.phases():
                 if name not in names[:index]:
                     raise ValueError(f"phase {phase.name!r} waits for {name!r}, which is no earlier phase")
+        for name in self.first_when_flat:
+            if name not in names:
+                raise ValueError(f"first_when_flat names {name!r}, which is no phase")
         return self
 
     def baseline_epochs(self, config: Config) -> int:
@@ -239,9 +262,33 @@ def check_plan(plan: Plan, config: Config, source: str) -> list[str]:
                 hint = f"Did you mean {near[0]}?" if near else "Scale a key such as training.learning_rate."
                 raise ConfigError(f"{where}: scale.{dotted}: {got}, expected a number of the configuration. {hint}")
         changed = with_settings(config, phase.settings(config), where)
+        useless = settings_without_effect(phase, config)
+        warnings += (f"{where}: {key} has no effect: {why}." for key, why in useless.items())
         if changed.augmentation != config.augmentation:
             warnings += (f"{where}: {warning}" for warning in in_vain(changed, phase.epochs))
     return warnings
+
+
+def possible_repeats(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Phases that change the same as earlier ones, each with those: from the same champion they would train the same.
+
+    In a run, `strategy.tree.passed_over` leaves such a phase out unless there is another champion since. Phases that
+    change nothing are no repeats: each of them goes on from where the one before ended.
+    """
+    found = {}
+    for index, phase in enumerate(plan.phases):
+        changes = (flatten(phase.set), phase.scale)
+        same = tuple(other.name for other in plan.phases[:index] if (flatten(other.set), other.scale) == changes)
+        if same and any(changes):
+            found[phase.name] = same
+    return found
+
+
+def settings_without_effect(phase: Phase, config: Config) -> dict[str, str]:
+    """The keys that a phase sets and that change nothing with this configuration's detector, each with the reason."""
+    settings = phase.settings(config)
+    reasons = without_effect(with_settings(config, settings, phase.name))
+    return {key: reasons[key] for key in flatten(settings) if key in reasons}
 
 
 def epochs_in_words(count: int) -> str:
@@ -261,8 +308,12 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def remaining_share(plan: Plan, done: Sequence[str], current: str) -> float:
-    """The part of the time left that `current` gets, in (0, 1]: its share among the phases still possible."""
+    """The part of the time left that `current` gets, in (0, 1]: its share among the phases still possible.
+
+    Phases before it in the plan were passed over, unless it is one that may go before them.
+    """
     shares = {BASELINE: plan.baseline.budget_share} | {p.name: p.budget_share for p in plan.phases}
     names = list(shares)
-    coming = [name for name in names[names.index(current) :] if name == current or name not in done]
+    first = 0 if current in plan.first_when_flat else names.index(current)
+    coming = [name for name in names[first:] if name == current or name not in done]
     return shares[current] / sum(shares[name] for name in coming)

@@ -18,6 +18,7 @@ from smallsight.records import EpochRecord, Verdict, to_json
 from smallsight.strategy.folder import (
     CHAMPION,
     OWN_CHECKPOINTS,
+    STRATEGY_FILE,
     Origin,
     attempt_folder,
     champion_checkpoint,
@@ -37,11 +38,13 @@ from smallsight.strategy.state import Attempt, PhaseRun, State, fold
 from smallsight.strategy.tree import (
     against_erosion,
     best_epoch,
+    continues,
     decide,
     end_phase_early,
     epoch_seconds,
     must_halt,
     verdict_in_words,
+    without_burden,
 )
 from smallsight.yaml_files import to_yaml
 
@@ -69,9 +72,10 @@ class Run:
             if run_kind == "optimize" or self.state.kind != run_kind:
                 refuse_other_settings(self.folder, self.state, config, plan, run_kind)
                 refuse_other_start(self.folder, self.state, origin.resume)
+                self._set_goal(plan)
             return
         refuse_lost_journal(self.folder)
-        texts = {"config.yaml": to_yaml(config.to_dict()), "strategy.yaml": to_yaml(plan.to_dict())}
+        texts = {"config.yaml": to_yaml(config.to_dict()), STRATEGY_FILE: to_yaml(plan.to_dict())}
         for line in set_foreign_aside(self.folder, texts, origin.resume or resume):
             self.means.watcher.note(line)
         for name, text in texts.items():
@@ -86,6 +90,14 @@ class Run:
             resumed_epoch=origin.resumed_epoch,
             annotations=dict(origin.annotations),
         )
+
+    def _set_goal(self, plan: Plan) -> None:
+        """Take over another level to stop at; a run that has ended at the one before goes on to it."""
+        before, now = self.state.plan["target"]["stop_at"], plan.target.stop_at
+        if now != before:
+            self.write("goal", stop_at=now)
+            write_text_atomically(self.folder / STRATEGY_FILE, to_yaml(plan.to_dict()))
+            self.means.watcher.note(f"target.stop_at is now {now}; it was {before}.")
 
     def optimize(self, config: Config, plan: Plan, budget_s: float | None) -> State:
         """Run the strategy to its end.
@@ -280,7 +292,7 @@ class Run:
             self.write("fact", fact=kind, content=dict(content))
 
     def _judge(self, run: PhaseRun, plan: Plan) -> None:
-        """Compare the phase's best epoch with the champion, and crown it where it is demonstrably better."""
+        """Compare the phase's best epoch with the champion, and crown it where the verdict accepts it."""
         attempt = run.current
         assert attempt is not None
         best = best_epoch(attempt.records, plan.target.metric)
@@ -293,13 +305,18 @@ class Run:
             verdict = self.means.compare(
                 contenders(folder, best, attempt.records), champion_contenders(self.folder, self.state)
             )
+            verdict = without_burden(verdict, changes=not self._continues(run))
             verdict = against_erosion(verdict, best, self.state.baseline, plan)
         crowned = None
-        if verdict is None or verdict.outcome == "improved":
+        if verdict is None or verdict.accepted:
             sha256 = copy_atomically(folder / BEST, self.folder / CHAMPION)
             crowned = {"epoch": best.epoch, "sha256": sha256}
         self._close(run, verdict, crowned)
         self._tell_outcome()
+
+    def _continues(self, run: PhaseRun) -> bool:
+        """Whether a phase changes no setting of the champion's."""
+        return continues(run, self.state)
 
     def _tell_outcome(self) -> None:
         """Say what the latest phase brought."""

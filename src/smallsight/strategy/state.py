@@ -292,6 +292,12 @@ def _decided(state: State, content: Mapping[str, Any]) -> State:
     return replace(state, runs=(*state.runs, run), finished="")
 
 
+def _goal(state: State, content: Mapping[str, Any]) -> State:
+    """Another level ends the run: one that has ended is not at its end any more."""
+    target = {**state.plan["target"], "stop_at": content["stop_at"]}
+    return replace(state, plan={**state.plan, "target": target}, finished="")
+
+
 def _with_run(state: State, **changes: Any) -> State:
     return replace(state, runs=(*state.runs[:-1], replace(state.runs[-1], **changes)))
 
@@ -370,6 +376,7 @@ def _crowned(state: State, epoch: int, sha256: str) -> State:
 _CHANGES = {
     "created": _created,
     "budget": _budget,
+    "goal": _goal,
     "decided": _decided,
     "attempt_started": _attempt_started,
     "epoch": _epoch,

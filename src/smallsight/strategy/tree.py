@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from smallsight.config import Config, with_settings
+from smallsight.config import Config, build_config, with_settings
 from smallsight.records import Decision, EpochRecord, Verdict
-from smallsight.strategy.plan import BASELINE, Level, Phase, Plan, Target, When, epochs_in_words
-from smallsight.strategy.state import State
+from smallsight.strategy.plan import (
+    BASELINE,
+    Level,
+    Phase,
+    Plan,
+    Target,
+    When,
+    epochs_in_words,
+    flatten,
+    settings_without_effect,
+)
+from smallsight.strategy.relief import LADDER
+from smallsight.strategy.state import PhaseRun, State
 from smallsight.strategy.trends import plateau
+
+NO_CHANGE = "it changes no setting and is not demonstrably worse"
+"""Why a phase is kept without evidence."""
 
 
 def decide(state: State, plan: Plan, config: Config) -> Decision:
@@ -28,12 +43,15 @@ def decide(state: State, plan: Plan, config: Config) -> Decision:
         return Decision("stop", f"The baseline failed ({message}), so there is nothing to build on.")
     reached = _target_reached(state, plan.target)
     if reached:
-        return Decision("stop", f"Target reached: {reached}.")
-    for phase in plan.phases:
-        if state.run(phase.name) or changes_nothing(phase, config):
+        return Decision("stop", f"Target reached: {reached}.{_how_to_go_on(state, plan.target)}")
+    flat = last_plateau(state, plan)
+    for phase in _in_order(plan, flat=flat is not None):
+        if state.run(phase.name) or passed_over(phase, state, config):
             continue
         reason = holds(phase.when, state, plan)
         if reason is not None:
+            if flat and phase.name in plan.first_when_flat and flat not in reason:
+                reason = f"{reason} and {flat}" if reason else flat
             because = f", because {reason}" if reason else ""
             return Decision(
                 "run",
@@ -48,6 +66,11 @@ def decide(state: State, plan: Plan, config: Config) -> Decision:
     return Decision("stop", f"No phase is left whose conditions hold; {distance}.{tail}")
 
 
+def _in_order(plan: Plan, *, flat: bool) -> list[Phase]:
+    """The phases in the order in which they are tried: as in the plan, with `first_when_flat` first on a plateau."""
+    return sorted(plan.phases, key=lambda phase: not (flat and phase.name in plan.first_when_flat))
+
+
 def _baseline(state: State, plan: Plan, config: Config) -> Decision:
     if state.resume:
         return Decision("run", f"Evaluate the checkpoint that the run starts from ({state.resume}).", BASELINE)
@@ -60,20 +83,56 @@ def _target_reached(state: State, target: Target) -> str | None:
     """How the champion stands at the level that ends a run, or None below it."""
     if target.stop_at == "never":
         return None
-    value, wanted = state.target_value(target.metric), float(getattr(target, target.stop_at))
+    value, wanted = state.target_value(target.metric), target.goal
     return f"{target.metric} {value:.3f} >= {wanted:g} ({target.stop_at} level)" if value >= wanted else None
 
 
+def _how_to_go_on(state: State, target: Target) -> str:
+    levels: tuple[Level, ...] = ("success", "optimal")
+    value = state.target_value(target.metric)
+    above = next((name for name in levels if value < target.at(name)), None)
+    return f" To go on, add strategy.stop_at={above} to the same command." if above else ""
+
+
 def _distance(value: float, target: Target) -> str:
-    level = target.level_reached(value)
-    if level:
-        return f"{target.metric} {value:.3f} reaches the {level} level"
-    return f"{target.metric} {value:.3f} is {target.minimum - value:.3f} below the minimum level {target.minimum:g}"
+    name: Level = "optimal" if target.stop_at == "never" else target.stop_at
+    level, wanted = target.level_reached(value), target.at(name)
+    reached = f"{target.metric} {value:.3f}" + (f" reaches the {level} level" if level else "")
+    if value >= wanted:
+        return reached
+    return f"{reached}{' and' if level else ''} is {wanted - value:.3f} below the {name} level {wanted:g}"
 
 
-def changes_nothing(phase: Phase, config: Config) -> bool:
-    """Whether all that a phase would set is set already."""
-    return bool(phase.set or phase.scale) and with_settings(config, phase.settings(config), phase.name) == config
+def changes_nothing(phase: Phase, config: Config) -> str | None:
+    """Why what a phase sets makes no difference, as half a sentence; None where it does, or where it sets nothing."""
+    settings = phase.settings(config)
+    if not settings:
+        return None
+    if with_settings(config, settings, phase.name) == config:
+        return "its settings are in force already"
+    useless = settings_without_effect(phase, config)
+    if useless.keys() == flatten(settings).keys():
+        return "; ".join(f"{key} has no effect: {why}" for key, why in useless.items())
+    return None
+
+
+def passed_over(phase: Phase, state: State, config: Config) -> str | None:
+    """Why training a phase would show nothing new, as half a sentence, or None.
+
+    Args:
+        phase: one that was not begun.
+        state: of the run.
+        config: the champion's.
+    """
+    useless = changes_nothing(phase, config)
+    if useless or state.champion is None:
+        return useless
+    changed = with_settings(config, phase.settings(config), phase.name)
+    for run in state.runs[state.champion.phase_number :]:
+        as_long = run.closed and run.decision.epochs >= phase.epochs
+        if as_long and with_settings(config, run.decision.settings, run.name) == changed:
+            return f"{run.name} began with the same settings from the same champion"
+    return None
 
 
 def skipped(state: State, plan: Plan, config: Config) -> list[tuple[Phase, str]]:
@@ -83,13 +142,10 @@ def skipped(state: State, plan: Plan, config: Config) -> list[tuple[Phase, str]]
     for phase in plan.phases:
         if state.run(phase.name) is not None:
             continue
-        if changes_nothing(phase, config):
-            why = "its settings are in force already"
-        elif reached:
+        why = passed_over(phase, state, config)
+        if why is None and reached:
             why = f"the target was reached before: {reached}"
-        else:
-            why = unmet(phase.when, state, plan) or "the run ended before"
-        found.append((phase, why))
+        found.append((phase, why or unmet(phase.when, state, plan) or "the run ended before"))
     return found
 
 
@@ -108,11 +164,10 @@ def _checks(when: When, state: State, plan: Plan) -> Iterator[tuple[bool, str]]:
     """Each condition: whether it holds, and how it stands."""
     metric, value = plan.target.metric, state.target_value(plan.target.metric)
     shown = f"{metric} {value:.3f}" if value == value else f"{metric}, which is not known,"
-    if when.target_below is not None:
-        limit = _number(when.target_below, plan.target)
+    if when.target_below is not None and (limit := plan.target.at(when.target_below)) < math.inf:
         yield value < limit, f"{shown} is {'' if value < limit else 'not '}below {limit:g}"
     if when.target_at_least is not None:
-        limit = _number(when.target_at_least, plan.target)
+        limit = plan.target.at(when.target_at_least)
         yield value >= limit, f"{shown} is {'' if value >= limit else 'not '}at least {limit:g}"
     if when.plateau is not None:
         flat = last_plateau(state, plan)
@@ -129,16 +184,12 @@ def _checks(when: When, state: State, plan: Plan) -> Iterator[tuple[bool, str]]:
             yield met, f"{name} {word if met else otherwise}{kind}"
     for name in when.rolled_back:
         verdict = run.verdict if (run := state.run(name)) else None
-        met = verdict is not None and verdict.outcome != "improved"
+        met = verdict is not None and not verdict.accepted
         yield met, f"{name} was {'' if met else 'not '}rolled back"
     if when.any_of:
         first = next((reason for w in when.any_of if (reason := holds(w, state, plan)) is not None), None)
         reasons = (unmet(w, state, plan) or "" for w in when.any_of)
         yield first is not None, " and ".join(reasons) if first is None else first
-
-
-def _number(value: float | Level, target: Target) -> float:
-    return float(getattr(target, value)) if isinstance(value, str) else value
 
 
 def last_plateau(state: State, plan: Plan) -> str | None:
@@ -189,8 +240,33 @@ def must_halt(state: State) -> bool:
     return before is None or (before.current is not None and before.current.failure == "crashed")
 
 
+def continues(run: PhaseRun, state: State) -> bool:
+    """Whether the latest attempt at a phase trains on with the champion's settings.
+
+    What memory alone asked for is no change, unless the phase itself sets it.
+    """
+    if state.champion is None or run.current is None:
+        return False
+    config = build_config(state.config, "journal")
+    settings = (state.champion.settings, run.current.settings)
+    before, now = (flatten(with_settings(config, each, run.name).to_dict()) for each in settings)
+    changed = {key for key, value in now.items() if before[key] != value}
+    return changed <= {*LADDER} - {*run.decision.settings}
+
+
+def without_burden(verdict: Verdict, *, changes: bool) -> Verdict:
+    """Keep a phase that changes no setting, unless it is demonstrably worse: proof is asked of changes alone.
+
+    Args:
+        verdict: against the champion.
+        changes: whether the phase trained with other settings than the champion.
+    Source: docs/decisions.md measures what this is worth.
+    """
+    return replace(verdict, outcome="kept") if verdict.outcome == "no_evidence" and not changes else verdict
+
+
 def against_erosion(verdict: Verdict, candidate: EpochRecord, baseline: EpochRecord | None, plan: Plan) -> Verdict:
-    """Take back an "improved" where the guard metric lies too far below the baseline's, or below its floor.
+    """Crown nothing whose guard metric lies too far below the baseline's, or below its floor.
 
     A verdict looks at the champion alone, so each of many phases could take a little from the guard metric. The floor
     counts only where the baseline is not below it: else nothing could ever be crowned.
@@ -198,7 +274,7 @@ def against_erosion(verdict: Verdict, candidate: EpochRecord, baseline: EpochRec
     guard = plan.guard
     before = baseline.value(guard.metric) if baseline else float("nan")
     value = candidate.value(guard.metric)
-    if verdict.outcome != "improved":
+    if not verdict.accepted:
         return verdict
     if value < before - guard.max_drop:
         why = f"more than {guard.max_drop:g} below the baseline's {before:.3f}"
@@ -211,9 +287,11 @@ def against_erosion(verdict: Verdict, candidate: EpochRecord, baseline: EpochRec
 
 
 def verdict_in_words(verdict: Verdict) -> str:
-    """Why, and what follows where it is no improvement."""
+    """Why, and what follows."""
     if verdict.outcome == "improved":
         return verdict.reason
+    if verdict.outcome == "kept":
+        return f"{verdict.reason.removesuffix('.')}. Kept: {NO_CHANGE}."
     return f"{verdict.reason.removesuffix('.')}. Rolled back: the champion stays, and the next phase starts from it."
 
 
