@@ -275,3 +275,49 @@ def test_a_sentence_has_no_minus_zero(value):
     said = verdicts._target_sentence("map_small", difference, 0.95, "over 9 images")
     assert said.count("+0.000") == 4 and "-" not in said
     assert verdicts._guard_sentence("map_50", difference, 0.01, False) == "map_50 held (+0.000)"
+
+
+@pytest.fixture(scope="module")
+def skills():
+    return load("verdicts").Skills.measured(60)
+
+
+def told(*outcomes):
+    """Trained phases as numbers, and a comparison that finds these outcomes one after the other."""
+    left = iter(outcomes)
+
+    def difference(candidates, champions, metric):
+        outcome = next(left)
+        return SimpleNamespace(
+            rose=lambda confidence: outcome == "improved",
+            fell=lambda confidence: outcome == "regressed",
+            estimate=Estimate(0.0),
+        )
+
+    return difference
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "burden", "gained", "first"),
+    [
+        (["no_evidence", "improved", "no_evidence"], True, 0.02, False),
+        (["no_evidence", "improved", "no_evidence"], False, 0.05, True),
+        (["regressed", "improved", "improved"], False, 0.04, False),
+        (["improved", "no_evidence", "regressed"], True, 0.03, True),
+        (["no_evidence"] * 3, False, 0.03, True),
+    ],
+)
+def test_a_simulated_strategy_adds_what_was_accepted(monkeypatch, skills, outcomes, burden, gained, first):
+    verdicts = load("verdicts")
+    monkeypatch.setattr(verdicts, "difference_of", told(*outcomes))
+    end, accepted = verdicts.strategy((0.03, 0.02, 0.02), lambda number, lift: [], skills, burden=burden)
+    assert end - skills.ap(0.0) == pytest.approx(gained, abs=1e-9) and accepted is first
+
+
+def test_both_rules_meet_the_same_noise(skills):
+    """Where a rule accepts what the other one does, they end alike."""
+    rows = load("verdicts").both_rules((0.03, 0.02, 0.02), skills, range(4), 30, 60)
+    assert rows.shape == (4, 4) and np.isin(rows[:, 2:], (0, 1)).all()
+    assert (rows[:, 3] >= rows[:, 2]).all(), "what is proved is kept, too"
+    alike = rows[:, 2] == rows[:, 3]
+    assert np.array_equal(rows[alike, 0], rows[alike, 1])
