@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -224,7 +224,8 @@ def to_json(value: Any) -> Any:
 
 
 def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
+    """A figure; NaN for one that is not known, which an infinite one is not either."""
+    return math.nan if value is None or not math.isfinite(value) else float(value)
 
 
 def estimate_from_json(value: Mapping[str, Any]) -> Estimate:
@@ -256,6 +257,8 @@ def epoch_record_from_json(value: Mapping[str, Any]) -> EpochRecord:
 
 def verdict_from_json(value: Mapping[str, Any]) -> Verdict:
     """The inverse of `to_json` for a Verdict."""
+    if value["outcome"] not in get_args(Outcome):
+        raise ValueError(f"{value['outcome']!r} is no outcome of a phase")
     return Verdict(
         outcome=value["outcome"],
         difference=estimate_from_json(value["difference"]),

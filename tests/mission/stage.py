@@ -42,9 +42,9 @@ class Size:
         budget_s: for `optimize`.
     """
 
-    images: int = 260
+    images: int = 120
     later_epochs: int = 2
-    budget_s: float = 150
+    budget_s: float = 60
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,7 @@ class State:
         return self.champion.record.value(metric) if self.champion else math.nan
 
 
-_UNFIT = (TypeError, ValueError, AttributeError, IndexError, StopIteration)
+_UNFIT = (TypeError, ValueError, AttributeError, IndexError, StopIteration, OverflowError)
 """What reading an event of another shape, or out of its order, raises."""
 
 
@@ -261,13 +261,13 @@ def fold(events: Iterable[Event], state: State | None = None) -> State:
 def _created(state: State, content: Mapping[str, Any]) -> State:
     return replace(
         state,
-        config=content["config"],
-        plan=content["plan"],
+        config=dict(content["config"]),
+        plan=dict(content["plan"]),
         run_id=content["run_id"],
         kind=content["run_kind"],
         resume=content["resume"],
         resumed_epoch=content["resumed_epoch"],
-        annotations=content["annotations"],
+        annotations=dict(content["annotations"]),
     )
 
 
@@ -308,8 +308,8 @@ def _with_attempt(state: State, **changes: Any) -> State:
 
 
 def _attempt_started(state: State, content: Mapping[str, Any]) -> State:
-    first, last = content["first_epoch"], content["last_epoch"]
-    attempt = Attempt(content["attempt"], dict(content["settings"]), first, last, began_s=state.elapsed_s)
+    first, last = int(content["first_epoch"]), int(content["last_epoch"])
+    attempt = Attempt(int(content["attempt"]), dict(content["settings"]), first, last, began_s=state.elapsed_s)
     return _with_run(state, attempts=(*state.runs[-1].attempts, attempt))
 
 
@@ -354,7 +354,7 @@ def _attempt_continued(state: State, content: Mapping[str, Any]) -> State:
 
 def _fact(state: State, content: Mapping[str, Any]) -> State:
     facts = state.runs[-1].attempts[-1].facts
-    return _with_attempt(state, facts=(*facts, (content["fact"], content["content"])))
+    return _with_attempt(state, facts=(*facts, (str(content["fact"]), dict(content["content"]))))
 
 
 def _phase_closed(state: State, content: Mapping[str, Any]) -> State:
