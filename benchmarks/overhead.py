@@ -35,8 +35,8 @@ import numpy.typing as npt
 import yaml
 from plain_loop import PlainLoop
 
-from smallsight import session
 from smallsight.attempts import AttemptResult, AttemptSpec
+from smallsight.commands import train as verbs
 from smallsight.data.synthetic import SynthOptions, write_dataset
 from smallsight.records import EpochRecord, epoch_record_from_json
 from smallsight.training import epoch_end, fit
@@ -147,8 +147,8 @@ def train(folder: Path, images: int, rounds: int) -> AttemptSpec:
     paths = {"coco_train_path": str(folder / "data" / "train"), "coco_val_path": str(folder / "data" / "valid")}
     training = {**SETTINGS["training"], "epochs": rounds + 1}
     (folder / "run.yaml").write_text(yaml.safe_dump({**SETTINGS, "training": training, "dataset": paths}))
-    session.ChildTrainer = InThisProcess  # type: ignore[assignment, misc]
-    session.train_one_phase(folder / "run.yaml", [], folder / "run", None, quiet=True)
+    verbs.ChildTrainer = InThisProcess  # type: ignore[assignment, misc]
+    verbs.train_one_phase(folder / "run.yaml", [], folder / "run", None, quiet=True)
     (attempt,) = (folder / "run").glob("phases/*/attempt_1/attempt.json")
     return AttemptSpec.load(attempt)
 
