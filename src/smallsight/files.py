@@ -29,9 +29,15 @@ def why(error: BaseException) -> str:
     PyTorch's own words on a refused pickle advise to load it with code of the file's run, coloured for a terminal.
     """
     if isinstance(error, pickle.UnpicklingError):
-        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
-        return f"it asks for {wanted[1]} to be run" if wanted else "it is no pickle of plain values"
+        wanted = asked_to_run(error)
+        return f"it asks for {wanted} to be run" if wanted else "it is no pickle of plain values"
     return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def asked_to_run(error: pickle.UnpicklingError) -> str:
+    """What a refused pickle asks to be run while it is read; empty where it asks for nothing."""
+    wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return wanted[1] if wanted else ""
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object], previous: Path | None = None) -> None:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import argparse
 import pathlib
 import pickle
-import re
 import types
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 
 from smallsight.errors import CheckpointError
-from smallsight.files import UNREADABLE, unpacked_bytes, why
+from smallsight.files import UNREADABLE, asked_to_run, unpacked_bytes, why
 
 HARMLESS = (argparse.Namespace, types.SimpleNamespace, pathlib.PosixPath, pathlib.PurePosixPath)
 """What such files hold besides tensors and plain values; making one of these runs nothing of the file's."""
@@ -167,8 +166,34 @@ def fits_head(found: Tensor, own: Tensor, outputs: Sequence[int | None]) -> bool
     return found.ndim > 0 and found.shape[1:] == own.shape[1:] and wanted < len(found)
 
 
-def does_not_fit(file: ForeignFile, name: str, found: Tensor | None, wanted: Tensor) -> CheckpointError:
-    """The error for one of the weights that is missing or has another shape."""
+def both_fitted(
+    file: ForeignFile, fresh: Mapping[str, Tensor], shaped: Callable[[str, Tensor | None, Tensor], Tensor | None]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The trained weights of a file, and their average, as complete states of a detector.
+
+    Args:
+        fresh: the detector's weights by name, fresh.
+        shaped: from a name, what the file has for it (None for nothing) and the fresh weight: what to take.
+    Returns:
+        Weights and average; the same where the file has no average.
+    Raises:
+        CheckpointError: weights that are missing or of another shape.
+    """
+
+    def fitted(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        result = {}
+        for key, own in fresh.items():
+            value = shaped(key, found.get(key), own)
+            if value is None or value.shape != own.shape:
+                raise _does_not_fit(file, key, value, own)
+            result[key] = value.to(own.dtype).clone()
+        return result
+
+    model = fitted(file.model)
+    return model, model if file.average is None else fitted(file.average)
+
+
+def _does_not_fit(file: ForeignFile, name: str, found: Tensor | None, wanted: Tensor) -> CheckpointError:
     got = "nothing" if found is None else list(found.shape)
     return CheckpointError(
         f"{file.path}: does not fit; got {got} for {name}, expected {list(wanted.shape)}. "
@@ -185,11 +210,11 @@ def _load(path: Path) -> Mapping[str, Any]:
         with torch.serialization.safe_globals(list(HARMLESS)):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if wanted is None:
+        wanted = asked_to_run(error)
+        if not wanted:
             raise CheckpointError(f"{path}: can't be read as a checkpoint. Is the file whole?") from error
         raise CheckpointError(
-            f"{path}: asks for {wanted[1]} to be run while it is read, which is refused. "
+            f"{path}: asks for {wanted} to be run while it is read, which is refused. "
             "Save it again with weights and plain values only."
         ) from error
     except UNREADABLE as error:

@@ -11,8 +11,8 @@ from smallsight.detectors.foreign import (
     ClassOutputs,
     ForeignFile,
     Start,
+    both_fitted,
     common_notes,
-    does_not_fit,
     fits_head,
     listed,
     outputs_asked_for,
@@ -51,21 +51,11 @@ def start_from(file: ForeignFile, fresh: Mapping[str, Tensor], outputs: Sequence
     Raises:
         CheckpointError: weights that are missing or of another shape.
     """
-    model = _fitted(file, file.model, fresh, outputs)
-    average = model if file.average is None else _fitted(file, file.average, fresh, outputs)
-    return Start(model, average, tuple(common_notes(file)))
 
+    def shaped(key: str, found: Tensor | None, own: Tensor) -> Tensor | None:
+        if found is None or not key.startswith("head.") or not fits_head(found, own, outputs):
+            return found
+        rows = [own[at] if taken is None else found[taken] for at, taken in enumerate(outputs)]
+        return torch.stack([*rows, *found[-BOX_OUTPUTS:]])
 
-def _fitted(
-    file: ForeignFile, found: Mapping[str, Tensor], fresh: Mapping[str, Tensor], outputs: Sequence[int | None]
-) -> dict[str, Tensor]:
-    result = {}
-    for key, own in fresh.items():
-        value = found.get(key)
-        if value is not None and key.startswith("head.") and fits_head(value, own, outputs):
-            rows = [own[at] if taken is None else value[taken] for at, taken in enumerate(outputs)]
-            value = torch.stack([*rows, *value[-BOX_OUTPUTS:]])
-        if value is None or value.shape != own.shape:
-            raise does_not_fit(file, key, value, own)
-        result[key] = value.to(own.dtype).clone()
-    return result
+    return Start(*both_fitted(file, fresh, shaped), tuple(common_notes(file)))

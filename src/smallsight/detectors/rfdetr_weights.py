@@ -13,8 +13,8 @@ from smallsight.detectors.foreign import (
     ClassOutputs,
     ForeignFile,
     Start,
+    both_fitted,
     common_notes,
-    does_not_fit,
     fits_head,
     listed,
     outputs_asked_for,
@@ -121,8 +121,17 @@ def start_from(file: ForeignFile, fresh: Mapping[str, Tensor], outputs: Sequence
         CheckpointError: weights that are missing or of another shape.
     """
     own = {key.removeprefix(_PREFIX): value for key, value in fresh.items()}
-    model = _fitted(file, file.model, own, outputs)
-    average = model if file.average is None else _fitted(file, file.average, own, outputs)
+
+    def shaped(key: str, found: Tensor | None, fresh_one: Tensor) -> Tensor | None:
+        if key.startswith(_MADE_ANEW):
+            return fresh_one
+        if found is not None and key.startswith(_HEADS) and fits_head(found, fresh_one, outputs):
+            return _head(found, fresh_one, outputs)
+        if found is not None and key.endswith(_POSITIONS) and _is_grid(found, fresh_one):
+            return _resampled(found, fresh_one)
+        return found
+
+    model, average = both_fitted(file, own, shaped)
     notes = [*common_notes(file)]
     side = positional_side(own)
     if positional_side(file.model) != side:
@@ -131,26 +140,7 @@ def start_from(file: ForeignFile, fresh: Mapping[str, Tensor], outputs: Sequence
 
 
 def _prefixed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{_PREFIX}{key}": value.clone() for key, value in state.items()}
-
-
-def _fitted(
-    file: ForeignFile, found: Mapping[str, Tensor], fresh: Mapping[str, Tensor], outputs: Sequence[int | None]
-) -> dict[str, Tensor]:
-    """`found` in the shapes of `fresh`."""
-    result = {}
-    for key, own in fresh.items():
-        value = found.get(key)
-        if key.startswith(_MADE_ANEW):
-            value = own
-        elif value is not None and key.startswith(_HEADS) and fits_head(value, own, outputs):
-            value = _head(value, own, outputs)
-        elif value is not None and key.endswith(_POSITIONS) and _is_grid(value, own):
-            value = _resampled(value, own)
-        if value is None or value.shape != own.shape:
-            raise does_not_fit(file, key, value, own)
-        result[key] = value.to(own.dtype)
-    return result
+    return {f"{_PREFIX}{key}": value for key, value in state.items()}
 
 
 def _head(found: Tensor, own: Tensor, outputs: Sequence[int | None]) -> Tensor:

@@ -15,12 +15,11 @@ from smallsight.detectors.build import detector_from_description
 from smallsight.detectors.foreign import ClassOutputs, ForeignFile
 from smallsight.evaluation.ap import evaluate
 from smallsight.records import Detections, Truth
+from smallsight.training.doubt import NEXT_TO_NOTHING
 from smallsight.training.predict import predict
 
 FRAMES = 50
 """Labelled frames that outputs are tried on."""
-FINDS = 0.02
-"""AP50 from which an output finds a class; below it the detector finds nothing of use."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Trial:
 
     def assigned(self) -> dict[int, int]:
         """By class, the output that finds it best; each output is given once, the highest AP50 first."""
-        left = np.where(self.ap50 >= FINDS, self.ap50, -1.0)
+        left = np.where(self.ap50 >= NEXT_TO_NOTHING, self.ap50, -1.0)
         found: dict[int, int] = {}
         while left.size and (best := left.max()) > 0:
             label, output = (int(at) for at in np.argwhere(left == best)[0])
