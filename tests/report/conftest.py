@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from builders import RECORDED_MAP_SMALL
 from smallsight.records import Decision, EpochRecord, Estimate, Verdict
 from smallsight.report.history import History, PhaseStory
 
-MAP_SMALL = [
-    *(0.527, 0.552, 0.522, 0.538, 0.559, 0.556, 0.569, 0.586, 0.575),
-    *(0.588, 0.577, 0.568, 0.580, 0.600, 0.573, 0.591, 0.598),
-]
-EPOCHS = [*range(20, 36), 39]
+EPOCHS, MAP_SMALL = list(RECORDED_MAP_SMALL), list(RECORDED_MAP_SMALL.values())
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from builders import RECORDED_MAP_SMALL
 from smallsight.errors import ConfigError
 from smallsight.records import Estimate
 from smallsight.strategy.trends import (
@@ -20,11 +21,7 @@ from smallsight.strategy.trends import (
     trend,
 )
 
-EPOCHS = [*range(20, 36), 39]
-MAP_SMALL = [
-    *(0.527, 0.552, 0.522, 0.538, 0.559, 0.556, 0.569, 0.586, 0.575),
-    *(0.588, 0.577, 0.568, 0.580, 0.600, 0.573, 0.591, 0.598),
-]
+EPOCHS, MAP_SMALL = list(RECORDED_MAP_SMALL), list(RECORDED_MAP_SMALL.values())
 
 
 def bounds(estimate: Estimate) -> tuple[float, float, float]:
