@@ -132,7 +132,7 @@ class EpochRecord:
         peak_memory_mb: the highest so far, of the attempt's process (CPU) or of its device (CUDA).
         resolution: px, the detector's input size in this phase.
         weights: whose figures `metrics` holds: the trained weights (raw) or their average, whichever had the better
-            target metric; validation loss and detections are theirs too.
+            target metric; validation loss and detections are theirs too. Empty where another tool recorded the epoch.
         other: figures of the other ones; empty where both were the same.
         sets: figures of the same weights on further evaluation sets, by set (`set_figures` says which figures).
     """
@@ -149,7 +149,7 @@ class EpochRecord:
     images_per_second: float = math.nan
     peak_memory_mb: float = math.nan
     resolution: int = 0
-    weights: Weights = "average"
+    weights: Weights | Literal[""] = "average"
     other: Mapping[str, Estimate] = field(default_factory=dict)
     sets: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
 

@@ -67,20 +67,24 @@ def test_the_table_has_a_fixed_order_and_empty_cells() -> None:
     records = [
         EpochRecord(2, "b,c", 1, {"ap_8_16": Estimate(0.2, 0.1, 0.3, 7), "ap_16_32": Estimate(math.nan)}),
         EpochRecord(1, "a", 1, {"map_small": Estimate(0.4)}, 3.0, math.nan, {"giou": 1.0}, resolution=640),
-        EpochRecord(1, "a", 2, {"map_small": Estimate(0.5)}, 2.5, math.nan, {"giou": 1.0}, 0.1, 9.0, resolution=640),
+        EpochRecord(
+            *(1, "a", 2, {"map_small": Estimate(0.5)}, 2.5, math.nan, {"giou": 1.0}, 0.1, 9.0),
+            **{"resolution": 640, "weights": "raw"},
+        ),
     ]
     header, *lines = csv.reader(io.StringIO(csv_text(records)))
     usual = ("map_50_95", "map_50", "map_75", "map_small", "map_medium", "map_large")
     metrics = [name + part for name in (*usual, "ap_8_16", "ap_16_32") for part in ("", "_low", "_high", "_n")]
     assert header[:3] == ["epoch", "phase", "attempt"]
-    assert header[3:-8] == metrics
-    assert header[-8:] == [
+    assert header[3:-9] == metrics
+    assert header[-9:] == [
         *("train_loss", "val_loss", "loss_giou"),
-        *("learning_rate", "seconds", "images_per_second", "peak_memory_mb", "resolution"),
+        *("learning_rate", "seconds", "images_per_second", "peak_memory_mb", "resolution", "weights"),
     ]
     first, second = (dict(zip(header, line, strict=True)) for line in lines)
     assert (first["epoch"], first["attempt"], first["map_small"], first["map_small_n"]) == ("1", "2", "0.5", "")
     assert (first["train_loss"], first["val_loss"], first["ap_8_16"]) == ("2.5", "", "")
+    assert (first["weights"], second["weights"]) == ("raw", "average")
     assert (second["phase"], second["ap_8_16_high"], second["ap_8_16_n"], second["resolution"]) == (
         "b,c",
         "0.3",

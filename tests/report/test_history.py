@@ -41,12 +41,20 @@ def test_all_that_the_report_writes_of_an_epoch_is_read(tmp_path: Path) -> None:
         **{"map_small": 0.6, "ap_0_8": None, "phase": "continue", "attempt": 2, "resolution": 1120},
         **{"learning_rate": 2e-4, "seconds": 9.5, "images_per_second": 3.5, "peak_memory_mb": 900.0},
         **{"loss_parts": {"box": 1.5}, "intervals": {"map_small": [0.5, 0.7]}, "n": {"map_small": 40, "ap_0_8": 0}},
+        **{"weights": "raw", "other": {"map_small": {"value": 0.5, "low": 0.4, "high": None, "n": 40}}},
     }
     (record,) = read_history(write(tmp_path, {"metrics": {"4": row}})).records
     assert record.metrics["map_small"] == Estimate(0.6, 0.5, 0.7, 40)
     assert not record.metrics["ap_0_8"].known
     assert (record.phase, record.attempt, record.resolution, record.loss_parts) == ("continue", 2, 1120, {"box": 1.5})
-    assert (record.learning_rate, record.seconds) == (2e-4, 9.5)
+    assert (record.learning_rate, record.seconds, record.weights) == (2e-4, 9.5, "raw")
+    other = record.other["map_small"]
+    assert (other.value, other.low, other.n) == (0.5, 0.4, 40) and math.isnan(other.high)
+
+
+def test_nobody_knows_which_weights_a_recorded_epoch_was_judged_by(tmp_path: Path) -> None:
+    (record,) = read_history(write(tmp_path, {"metrics": {"4": {"map_small": 0.6}}})).records
+    assert (record.weights, record.other) == ("", {})
 
 
 def row(**changes: Any) -> dict[str, Any]:
@@ -94,6 +102,9 @@ def row(**changes: Any) -> dict[str, Any]:
         (row(intervals=[0, 1]), "intervals: not a table; got a list of 2"),
         (row(intervals={"map_small": 0.1}), "intervals.map_small: not an interval; got 0.1"),
         (row(intervals={"map_small": [0.1, 7]}), "intervals.map_small: not a fraction; got 7"),
+        (row(weights="ema"), 'metrics.1.weights: not known; got "ema", expected raw or average'),
+        (row(weights=[1]), "metrics.1.weights: not known; got a list of 1"),
+        (row(other={"map_small": 0.5}), "metrics.1.other.map_small: not a figure; got 0.5"),
         (row(n={"map_small": -3}), "n.map_small: not a count; got -3"),
     ],
 )

@@ -39,7 +39,8 @@ def to_document(history: History, analysis: Analysis, evidence: Evidence | None 
         evidence: what the champion's detections say, where it was made out.
     Returns:
         `metrics` by epoch (`map_50_95`, `map_50`, `map_small`, `train_loss` and `val_loss` always, as bare numbers or
-        null; all else where known, with `intervals` and `n` by metric), `analysis` (`rate_per_epoch`,
+        null; all else where known, with `intervals` and `n` by metric; `weights` says whose figures they are, `raw` or
+        `average`, and `other` holds the figures of the other ones), `analysis` (`rate_per_epoch`,
         `total_improvement`, `latest`, `gap_to_target` and more), `phases`, `decisions`, `target`, `baseline`,
         `champion` and `evidence`.
     """
@@ -83,8 +84,8 @@ def csv_text(records: Sequence[EpochRecord]) -> str:
     """One line per epoch under a header; where attempts repeated an epoch, the last one.
 
     Columns: epoch, phase, attempt; each metric with `_low`, `_high` and `_n`, the usual six first and the others in
-    natural order; losses; parts of the training loss; rate, time, memory; resolution; then the metrics of each further
-    evaluation set, as `real.map_small`. What is not known is empty.
+    natural order; losses; parts of the training loss; rate, time, memory; resolution; the weights that were judged (`raw`
+    or `average`); then the metrics of each further evaluation set, as `real.map_small`. What is not known is empty.
     """
     rows = latest_per_epoch(records)
     sets = sorted({(name, metric) for row in rows for name, found in row.sets.items() for metric in found})
@@ -99,7 +100,7 @@ def csv_text(records: Sequence[EpochRecord]) -> str:
             *_LOSSES,
             *(f"loss_{name}" for name in parts),
             *_MEASURES,
-            "resolution",
+            *("resolution", "weights"),
             *(f"{name}.{metric}{part}" for name, metric in sets for part in ("", "_low", "_high", "_n")),
         ]
     )
@@ -111,7 +112,7 @@ def csv_text(records: Sequence[EpochRecord]) -> str:
                 *(_cell(getattr(row, name)) for name in _LOSSES),
                 *(_cell(row.loss_parts.get(name, math.nan)) for name in parts),
                 *(_cell(getattr(row, name)) for name in _MEASURES),
-                row.resolution or "",
+                *(row.resolution or "", row.weights),
                 *(cell for name, metric in sets for cell in _cells(row.sets.get(name, {}).get(metric))),
             ]
         )
@@ -126,6 +127,10 @@ def _row(record: EpochRecord) -> dict[str, Any]:
     row |= {name: getattr(record, name) for name in _MEASURES if not math.isnan(getattr(record, name))}
     if record.resolution:
         row["resolution"] = record.resolution
+    if record.weights:
+        row["weights"] = record.weights
+    if record.other:
+        row["other"] = to_json(record.other)
     if record.loss_parts:
         row["loss_parts"] = dict(record.loss_parts)
     if record.sets:

@@ -14,10 +14,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, cast
 
 from smallsight.errors import HistoryError
-from smallsight.records import Decision, EpochRecord, Estimate, Verdict
+from smallsight.records import Decision, EpochRecord, Estimate, Verdict, Weights
 from smallsight.report.other_tools import rows_of
 from smallsight.strategy.given import Call
 from smallsight.strategy.plan import Plan, PlateauRule
@@ -33,7 +33,8 @@ RECORDED_PHASE = "recorded"
 _METRIC = re.compile(r"(map|ap|ar|recall|precision|centre)(_[a-z0-9]+)+")
 _NUMBERS = ("train_loss", "val_loss", "learning_rate", "seconds", "images_per_second", "peak_memory_mb")
 _COUNTS = ("attempt", "resolution")
-_TABLES = ("loss_parts", "intervals", "n", "sets")
+_TABLES = ("loss_parts", "intervals", "n", "sets", "other")
+_TEXTS = ("phase", "weights")
 _USUAL_METRICS = ("map_50_95", "map_50", "map_75", "map_small", "map_medium", "map_large")
 _ABSURD_EPOCH = 1_000_000
 
@@ -277,7 +278,7 @@ def _record(path: Path, key: str, row: Any) -> EpochRecord:
     if not isinstance(row, dict):
         _refuse(where, "not an epoch's values", _named(row), "an object", 'Write {"map_small": 0.5}.')
     for name in row:
-        if name not in (*_NUMBERS, *_COUNTS, *_TABLES, "phase") and not _METRIC.fullmatch(name):
+        if name not in (*_NUMBERS, *_COUNTS, *_TABLES, *_TEXTS) and not _METRIC.fullmatch(name):
             _refuse_name(where, name)
     intervals, counts = _table(where, row, "intervals"), _table(where, row, "n")
     metrics = {
@@ -295,8 +296,16 @@ def _record(path: Path, key: str, row: Any) -> EpochRecord:
         resolution=_count(where, "resolution", row.get("resolution", 0)),
         loss_parts={name: _number(where, f"loss_parts.{name}", value) for name, value in parts.items()},
         sets={name: _set(f"{where}.sets", row["sets"], name) for name in _table(where, row, "sets")},
+        weights=_weights(where, row.get("weights", "")),
+        other=_set(where, row, "other"),
         **numbers,
     )
+
+
+def _weights(where: str, value: Any) -> Weights | Literal[""]:
+    if value not in ("", "raw", "average"):
+        _refuse(f"{where}.weights", "not known", _named(value), "raw or average", "Remove it where neither is right.")
+    return cast(Weights | Literal[""], value)
 
 
 def _estimate(where: str, name: str, value: Any, interval: Any, count: Any) -> Estimate:
@@ -311,7 +320,7 @@ def _estimate(where: str, name: str, value: Any, interval: Any, count: Any) -> E
 
 
 def _set(where: str, sets: Mapping[str, Any], name: str) -> dict[str, Estimate]:
-    """The figures on a further evaluation set, each with `value`, `low`, `high` and `n`."""
+    """A table of figures, such as those on a further evaluation set, each with `value`, `low`, `high` and `n`."""
     found = {}
     for metric, figure in _table(where, sets, name).items():
         place = f"{where}.{name}.{metric}"
@@ -361,7 +370,7 @@ def _table(where: str, row: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _refuse_name(where: str, name: str) -> NoReturn:
-    known = (*_USUAL_METRICS, *_NUMBERS, *_COUNTS, *_TABLES, "phase")
+    known = (*_USUAL_METRICS, *_NUMBERS, *_COUNTS, *_TABLES, *_TEXTS)
     near = difflib.get_close_matches(name.lower(), known, n=1)
     remedy = f"Use {near[0]}." if near else "Remove it."
     _refuse(where, "unknown name", repr(name), "a metric such as map_small or a loss", remedy)
