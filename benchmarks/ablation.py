@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from smallsight.attempts import AttemptSpec
-from smallsight.config import build_config
+from smallsight.attempts.spec import AttemptSpec
+from smallsight.config.load import build_config
 from smallsight.data.coco import read_coco
 from smallsight.evaluation.ap import evaluate
 from smallsight.evaluation.bootstrap import draw_images, replicate_values

@@ -39,10 +39,10 @@ from smallsight.augment.colour import jitter_colour
 from smallsight.augment.geometry import flip_horizontally, scaled, window
 from smallsight.augment.pipeline import Chain
 from smallsight.boxes import area, as_boxes
-from smallsight.data.synthetic import render_frame
+from smallsight.config.sections import Augmentation, ColorJitter, Sampling
 from smallsight.records import Image, Sample, Truth
 from smallsight.rng import keyed_generator
-from smallsight.sections import Augmentation, ColorJitter, Sampling
+from smallsight.synth.dataset import render_frame
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 SOURCE_WH = (1920, 1080)

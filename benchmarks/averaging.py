@@ -20,13 +20,13 @@ from typing import Any
 
 import torch
 
-from smallsight.config import build_config
+from smallsight.config.load import build_config
+from smallsight.config.sections import Training
 from smallsight.data.coco import Dataset, read_coco
 from smallsight.data.frames import FrameStore
 from smallsight.detectors.base import Detector
 from smallsight.detectors.build import build_detector
 from smallsight.evaluation.ap import evaluate
-from smallsight.sections import Training
 from smallsight.training.averaging import MATURE, Averaging
 from smallsight.training.loader import Batch
 from smallsight.training.module import BETAS

@@ -17,11 +17,11 @@ import numpy as np
 from smallsight.augment.copy_paste import Patches, paste_objects
 from smallsight.augment.object_bank import ObjectBank
 from smallsight.boxes import centres
+from smallsight.config.sections import CopyPaste
 from smallsight.data.coco import read_coco
 from smallsight.data.frames import FrameStore
 from smallsight.records import Floats, Image
 from smallsight.rng import keyed_generator
-from smallsight.sections import CopyPaste
 
 COLUMNS, CROP_PX, ZOOM, GAP_PX = 8, 40, 4, 2
 MOST_TURNS = 4000

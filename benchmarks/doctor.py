@@ -24,7 +24,7 @@ WIDTH, HEIGHT, SCENES = 640, 360, 100
 _EXAMINE = """
 import json, resource, sys, time
 from pathlib import Path
-from smallsight.data.doctor.examine import Options, examine
+from smallsight.doctor.examine import Options, examine
 began = time.perf_counter()
 found = examine(Path(sys.argv[1]), Options(near_duplicates=sys.argv[2] == "near", workers=int(sys.argv[3])))
 seconds = time.perf_counter() - began

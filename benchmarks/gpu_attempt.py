@@ -16,8 +16,8 @@ import pytorch_lightning as pl
 import torch
 from gpu_plan import Job
 
-from smallsight.attempts import AttemptSpec
-from smallsight.config import build_config
+from smallsight.attempts.spec import AttemptSpec
+from smallsight.config.load import build_config
 from smallsight.records import EpochRecord, epoch_record_from_json
 from smallsight.training import fit
 from smallsight.training.state import TrainingState

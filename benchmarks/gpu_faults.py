@@ -17,11 +17,11 @@ from gpu_figures import Figure, Notes
 from gpu_parts import Command, Place
 from gpu_plan import Job
 
+from smallsight.detectors.checkpoint import load_checkpoint
 from smallsight.errors import RunFolderError
 from smallsight.records import EpochRecord
-from smallsight.status import read_state
-from smallsight.strategy.state import Attempt
-from smallsight.training.checkpoint import load_checkpoint
+from smallsight.run.folder import read_state
+from smallsight.run.state import Attempt
 
 SAVES, SAVES_PER_EPOCH = 2, 4
 """The kill comes after so many of an epoch's checkpoints, in the second epoch."""

@@ -21,7 +21,7 @@ from gpu_attempt import Watched, tidy, watch
 from gpu_figures import Figure, Notes
 from gpu_plan import CROPS, PLANS, Job, Plan
 
-from smallsight.data.synthetic import SynthOptions, write_dataset
+from smallsight.synth.dataset import SynthOptions, write_dataset
 
 ROOT = Path(__file__).parents[1]
 SAME_LOSS = 0.05
@@ -228,7 +228,7 @@ def detection(place: Place, notes: Notes) -> None:
 
 def whole_run(place: Place, notes: Notes) -> None:
     """`smallsight train`, from the command to its end: what it takes beside the training."""
-    from smallsight.status import read_state
+    from smallsight.run.folder import read_state
 
     job, began = place.contents.whole, time.monotonic()
     run = place.scratch("whole_run")

@@ -13,10 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from smallsight.attempts import AttemptSpec
-from smallsight.config import build_config
+from smallsight.attempts.child import ChildTrainer
+from smallsight.attempts.spec import AttemptSpec
+from smallsight.config.load import build_config
 from smallsight.records import EpochRecord
-from smallsight.training.child import ChildTrainer
 
 RFDETR = {"learning_rate": 0.0001, "gradient_clip": 0.1}
 SETTINGS: list[tuple[str, int, dict[str, Any], dict[str, Any], dict[str, Any]]] = [

@@ -35,12 +35,12 @@ import numpy.typing as npt
 import yaml
 from plain_loop import PlainLoop
 
-from smallsight.attempts import AttemptResult, AttemptSpec
+from smallsight.attempts.child import ChildTrainer
+from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.commands import train as verbs
-from smallsight.data.synthetic import SynthOptions, write_dataset
 from smallsight.records import EpochRecord, epoch_record_from_json
+from smallsight.synth.dataset import SynthOptions, write_dataset
 from smallsight.training import epoch_end, fit
-from smallsight.training.child import ChildTrainer
 from smallsight.training.state import TrainingState
 
 SETTINGS: Mapping[str, Any] = {

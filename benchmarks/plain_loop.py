@@ -15,13 +15,13 @@ from pathlib import Path
 
 import torch
 
-from smallsight.attempts import AttemptSpec
-from smallsight.config import build_config
+from smallsight.attempts.spec import AttemptSpec
+from smallsight.config.load import build_config
+from smallsight.config.sections import Training
 from smallsight.data.frames import FrameStore
 from smallsight.data.splits import read_splits
 from smallsight.detectors.base import Detector
 from smallsight.detectors.build import build_detector
-from smallsight.sections import Training
 from smallsight.training.loader import Batch
 from smallsight.training.supply import Supply
 

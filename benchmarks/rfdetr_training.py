@@ -34,11 +34,11 @@ import pytorch_lightning as pl
 import torch
 from scipy import stats
 
-from smallsight.attempts import AttemptSpec
-from smallsight.config import Config, build_config, training_scales
-from smallsight.data.synthetic import SynthOptions, write_dataset
-from smallsight.detectors.rfdetr import RFDetrDetector, library_settings
-from smallsight.rfdetr_sizes import SIZES
+from smallsight.attempts.spec import AttemptSpec
+from smallsight.config.load import Config, build_config, training_scales
+from smallsight.config.rfdetr_sizes import SIZES
+from smallsight.detectors.rfdetr.network import RFDetrDetector, library_settings
+from smallsight.synth.dataset import SynthOptions, write_dataset
 from smallsight.training.fit import _trainer
 from smallsight.training.state import TrainingState
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from smallsight.attempts import AttemptSpec
+from smallsight.attempts import child
+from smallsight.attempts.spec import AttemptSpec
 from smallsight.data.coco import read_coco
 from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.records import Detections, EpochRecord, Estimate, to_json
-from smallsight.training import child
 from smallsight.training.worker import PipeChannel
 
 STEP = {"event": "step", "batch": 1, "batches": 2, "losses": {}, "learning_rate": 0.1, "memory_mb": 100.0}

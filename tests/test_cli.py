@@ -17,13 +17,13 @@ import pytest
 import typer
 
 from builders import write_annotations, write_coco_folder
-from smallsight.attempts import AttemptResult, AttemptSpec
+from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.cli import app, main
 from smallsight.data.coco import read_coco
 from smallsight.errors import Interrupted
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.records import Detections, EpochRecord, Estimate
-from smallsight.strategy.given import GivenFile
+from smallsight.run.given import GivenFile
 from waiting import HANGS_S
 
 CONFIG = """\

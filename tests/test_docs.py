@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from smallsight.config import Config
-from smallsight.sections import Section
+from smallsight.config.load import Config
+from smallsight.config.sections import Section
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]

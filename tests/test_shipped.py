@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from smallsight.cli import app
-from smallsight.config import load_config, with_settings
+from smallsight.config.load import load_config, with_settings
 from smallsight.strategy.plan import check_plan, flatten, load_plan
 from waiting import HANGS_S
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallsight.augment.colour import jitter_colour
+from smallsight.config.sections import ColorJitter
 from smallsight.rng import keyed_generator
-from smallsight.sections import ColorJitter
 
 PICTURE = keyed_generator("picture").integers(60, 190, size=(24, 32, 3)).astype(np.uint8)
 

@@ -18,9 +18,9 @@ from smallsight.augment.copy_paste import Patches, paste_objects
 from smallsight.augment.geometry import FILL, window
 from smallsight.augment.object_bank import ObjectBank
 from smallsight.augment.shelf import Shelf
+from smallsight.config.sections import CopyPaste
 from smallsight.records import Image, Sample, Truth
 from smallsight.rng import keyed_generator
-from smallsight.sections import CopyPaste
 
 SIZE_WH = (160, 120)
 

@@ -15,11 +15,11 @@ from smallsight.augment.blur import blur_along, defocus
 from smallsight.augment.camera import add_noise, compress, rescale
 from smallsight.augment.colour import jitter_colour
 from smallsight.augment.photometric import degrade
-from smallsight.config import build_config
+from smallsight.config.load import build_config
+from smallsight.config.sections import Augmentation, ColorJitter
 from smallsight.errors import ConfigError
 from smallsight.records import Sample
 from smallsight.rng import keyed_generator
-from smallsight.sections import Augmentation, ColorJitter
 
 NAMES = ("motion_blur", "gaussian_blur", "color_jitter", "iso_noise", "downscale", "jpeg_compression")
 PICTURE = Sample(

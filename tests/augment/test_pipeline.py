@@ -15,9 +15,9 @@ from augment.markers import FRAME, Box, assert_marker_fills_its_box, assert_well
 from builders import make_truth
 from smallsight.augment.geometry import FILL
 from smallsight.augment.pipeline import NO_POINTS, SPREAD, Chain
+from smallsight.config.sections import Augmentation, Sampling
 from smallsight.records import Sample
 from smallsight.rng import keyed_generator
-from smallsight.sections import Augmentation, Sampling
 
 PLAIN: dict[str, Any] = {"horizontal_flip": 0, "color_jitter": 0}
 SIDE = 240

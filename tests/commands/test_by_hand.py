@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 
 from builders import write_coco_folder
-from smallsight.attempts import AttemptResult, AttemptSpec
+from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.commands.evaluation import evaluate_training
 from smallsight.commands.report import show_report
 from smallsight.commands.train import optimize, train_one_phase
 from smallsight.data.coco import read_coco
 from smallsight.errors import HistoryError, Interrupted, TrainingError
 from smallsight.evaluation.detections_file import save_detections
-from smallsight.foreign_files import REPORT_FILE
 from smallsight.records import Detections, EpochRecord, Estimate
-from smallsight.status import status_of
-from smallsight.strategy.given import GivenFile
+from smallsight.report.status import status_of
+from smallsight.run.foreign_files import REPORT_FILE
+from smallsight.run.given import GivenFile
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """\

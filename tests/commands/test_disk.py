@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from smallsight.attempts import AttemptResult, AttemptSpec
+from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.commands.disk import Disk, taken
-from smallsight.config import Config
+from smallsight.config.load import Config
 from smallsight.errors import TrainingError
+from smallsight.run.state import State
 from smallsight.strategy.plan import Plan
-from smallsight.strategy.state import State
 from strategy.lab import write_checkpoint
 from strategy.test_keeping import A, state_of
 from training.frames import attempt_spec

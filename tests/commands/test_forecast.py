@@ -22,9 +22,9 @@ from smallsight.commands.forecast import (
     total_of,
 )
 from smallsight.commands.inputs import Inputs, strategy_inputs
-from smallsight.config import Config
+from smallsight.config.load import Config
 from smallsight.evaluation.power import SmallestGain, images_for, smallest_gain
-from smallsight.strategy.folder import hold
+from smallsight.run.folder import hold
 from smallsight.strategy.plan import Plan
 from smallsight.training.rehearsal import Rehearsal
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from builders import ANNOTATIONS, write_annotations, write_coco_folder
-from smallsight.attempts import detections_file, detections_of_set
+from smallsight.attempts.spec import detections_file, detections_of_set
 from smallsight.commands.inputs import Inputs, read_inputs
 from smallsight.commands.sets import further_sets, guard_of
 from smallsight.commands.train import comparison
-from smallsight.config import LoadedConfig, build_config
+from smallsight.config.load import LoadedConfig, build_config
 from smallsight.data.coco import read_coco
 from smallsight.errors import ConfigError, DatasetError, RunFolderError
 from smallsight.evaluation.detections_file import save_detections

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from builders import write_coco_folder, write_image
-from smallsight.config import build_config
+from smallsight.config.load import build_config
 from smallsight.data import frame_cache
 from smallsight.data.coco import Dataset, ImageEntry, read_coco
 from smallsight.data.frame_cache import FrameCache, open_cache

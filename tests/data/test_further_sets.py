@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builders import ANNOTATIONS, write_coco_folder, write_image
-from smallsight.config import Config
+from smallsight.config.load import Config
 from smallsight.data.frames import decode
 from smallsight.data.further_sets import frames_alone, sets_of_every_epoch
 from smallsight.errors import ConfigError, DatasetError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from builders import write_coco_folder
-from smallsight.config import build_config
+from smallsight.config.load import build_config
 from smallsight.data.convert import ConvertOptions, convert
 from smallsight.data.splits import read_splits, split_folder
 from smallsight.errors import ConfigError

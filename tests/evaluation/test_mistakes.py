@@ -13,9 +13,9 @@ from builders import make_truth
 from smallsight.boxes import as_boxes
 from smallsight.evaluation.ap import AREA_RANGES, evaluate
 from smallsight.evaluation.bootstrap import Draws, Units, with_intervals
+from smallsight.evaluation.evidence import MISTAKE_KINDS, MistakeKind, SizeMistakes
 from smallsight.evaluation.mistakes import mistakes_by_size, worst_false_alarms, worst_misses
 from smallsight.evaluation.outcomes import judge_outcomes, survey
-from smallsight.evidence import MISTAKE_KINDS, MistakeKind, SizeMistakes
 from smallsight.records import Detections, Truth
 
 Case = tuple[list[Truth], list[Detections]]

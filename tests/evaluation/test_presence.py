@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from smallsight.evaluation.presence import presence
+from smallsight.evaluation.set_figures import has_labels, in_short, in_words, plain_values
 from smallsight.records import Detections, Estimate
-from smallsight.set_figures import has_labels, in_short, in_words, plain_values
 
 
 def found(*scores: float) -> Detections:

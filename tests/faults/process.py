@@ -118,7 +118,7 @@ def start(plan: FaultPlan, arguments: Sequence[str], log: Path, *, warm: bool) -
 def run_command(plan: FaultPlan, arguments: Sequence[str], *, warm: bool) -> int:
     """The command line, in this process."""
     from smallsight import cli
-    from smallsight.training import child
+    from smallsight.attempts import child
 
     arm_runner(plan)
     names = {"DEVNULL": subprocess.DEVNULL, "TimeoutExpired": subprocess.TimeoutExpired}

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from smallsight.attempts import AttemptResult, AttemptSpec
+from smallsight.attempts.failures import classify
+from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.commands import train
 from smallsight.records import EpochRecord, epoch_record_from_json
-from smallsight.status import read_state
+from smallsight.run.folder import read_state
 from smallsight.training import memory
-from smallsight.training.failures import classify
 from training.frames import tiny_settings, write_data
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice

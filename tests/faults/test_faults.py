@@ -14,8 +14,8 @@ import torch
 from faults.harness import BATCHES, EPOCHS, Ground, Lost, _losses, _same_weights, _sound_journal, plan_of
 from faults.kinds import IN_JOURNAL, IN_TRAINING, KINDS, FaultPlan
 from faults.soak import OUT_OF_MEMORY, draw_kinds, table
-from smallsight.strategy.journal import Journal
-from smallsight.training.checkpoint import save_checkpoint
+from smallsight.detectors.checkpoint import save_checkpoint
+from smallsight.run.journal import Journal
 from waiting import HANGS_S
 
 ELSEWHERE = {"data loader dies", "clock jumps"}

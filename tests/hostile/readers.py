@@ -18,35 +18,37 @@ from rich.console import Console
 
 from builders import ANNOTATIONS, write_coco_folder
 from smallsight.commands.report import history_of
-from smallsight.config import Config, load_config, training_scales
+from smallsight.commands.status import as_lines
+from smallsight.config.load import Config, load_config, training_scales
+from smallsight.config.unused_keys import keys_without_effect
+from smallsight.config.yaml_files import to_yaml
 from smallsight.data.coco import ImageEntry, read_coco
 from smallsight.data.convert import convert
-from smallsight.data.doctor.examine import Options, examine
-from smallsight.data.doctor.page import render
-from smallsight.data.doctor.text import print_examination
 from smallsight.data.formats.coco_any import read_coco_any
-from smallsight.data.formats.image_header import read_header
 from smallsight.data.formats.voc import read_voc
 from smallsight.data.formats.yolo import read_yolo
 from smallsight.data.frames import decode
 from smallsight.data.groups import groups_of
+from smallsight.data.image_header import read_header
 from smallsight.detectors.build import descriptions_of, detector_from_description
+from smallsight.detectors.checkpoint import check_classes, is_ours, load_checkpoint, load_weights, save_checkpoint
 from smallsight.detectors.foreign import read_foreign
-from smallsight.detectors.nano import NanoDetector
+from smallsight.detectors.nano.network import NanoDetector
+from smallsight.doctor.examine import Options, examine
+from smallsight.doctor.page import render
+from smallsight.doctor.text import print_examination
 from smallsight.errors import SmallsightError
 from smallsight.evaluation.detections_file import load_detections, save_detections
 from smallsight.records import Detections
 from smallsight.report.analysis import analyse
 from smallsight.report.document import to_document
 from smallsight.report.html import render as render_report
+from smallsight.report.status import status_of
 from smallsight.report.summary import print_summary
-from smallsight.status import JOURNAL, as_lines, read_state, status_of
+from smallsight.run.folder import JOURNAL, read_state
+from smallsight.run.journal import Journal
 from smallsight.strategy.describe import plan_as_rows, plan_as_text
-from smallsight.strategy.journal import Journal
 from smallsight.strategy.plan import Plan, check_plan, load_plan
-from smallsight.training.checkpoint import check_classes, is_ours, load_checkpoint, load_weights, save_checkpoint
-from smallsight.unused_keys import keys_without_effect
-from smallsight.yaml_files import to_yaml
 from strategy.lab import Lab
 
 SOURCE = Path(__file__).parents[2]

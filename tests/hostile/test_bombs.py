@@ -13,15 +13,15 @@ from builders import ANNOTATIONS
 from hostile import bombs
 from hostile.readers import READERS, write_voc_set
 from hostile.watchdog import Outcome, Watched
+from smallsight.config.yaml_files import MAX_BYTES, MAX_NODES
 from smallsight.data.coco import ImageEntry
-from smallsight.data.doctor.images import look_at
 from smallsight.data.formats.base import LabelledImage
-from smallsight.data.formats.image_header import MOST_PIXELS, header_of, read_header
 from smallsight.data.formats.pixels import parse_image_mode, planned
 from smallsight.data.frames import decode
+from smallsight.data.image_header import MOST_PIXELS, header_of, read_header
+from smallsight.doctor.images import look_at
 from smallsight.errors import DatasetError
-from smallsight.strategy.journal import Journal
-from smallsight.yaml_files import MAX_BYTES, MAX_NODES
+from smallsight.run.journal import Journal
 
 BOMB_MB = 200
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from hostile.readers import read_checkpoints, rfdetr_like, write_checkpoints
-from smallsight.attempts import FORMAT
+from smallsight.attempts.spec import FORMAT
 from smallsight.detectors.build import descriptions_of
+from smallsight.detectors.checkpoint import load_checkpoint
 from smallsight.detectors.foreign import read_foreign
 from smallsight.errors import CheckpointError
-from smallsight.training.checkpoint import load_checkpoint
 
 EMBEDDINGS = [name for name in rfdetr_like()["model"] if "embeddings" in name]
 NANO = {"detector": "nano", "class_names": ["ball"], "flip_average": False}

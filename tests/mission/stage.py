@@ -25,7 +25,7 @@ from mission.document import (
     NOT_RECORDED,
     RECORDED_OVERALL,
 )
-from smallsight.yaml_files import to_yaml
+from smallsight.config.yaml_files import to_yaml
 
 REPOSITORY = Path(__file__).parents[2]
 SCALE = 3.5

@@ -8,7 +8,7 @@ from mission.checks import CHECKS
 from mission.document import CONFIGS, PHASE_1, PHASE_2, PHASE_3A
 from mission.play import steps
 from mission.stage import REPOSITORY, Size
-from smallsight.config import load_config
+from smallsight.config.load import load_config
 
 
 def rows() -> list[list[str]]:

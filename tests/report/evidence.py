@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from smallsight.evidence import (
+from smallsight.evaluation.evidence import (
     MISTAKE_KINDS,
     Calibration,
     Crop,

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from smallsight.foreign_files import REPORT_FILE
 from smallsight.records import Estimate
 from smallsight.report.analysis import analyse
 from smallsight.report.before import BEFORE_FILE, recorded_before, take_over
 from smallsight.report.document import csv_text, to_document
 from smallsight.report.story import tell
-from smallsight.strategy.state import State
+from smallsight.run.foreign_files import REPORT_FILE
+from smallsight.run.state import State
 from strategy.states import OLD, from_epoch, measured, state_of, trained
 
 ROWS = {str(epoch): {"map_small": round(0.4 + epoch / 1000, 3), "map_50_95": 0.6} for epoch in (*range(20, 36), 39)}

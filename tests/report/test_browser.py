@@ -10,11 +10,11 @@ import pytest
 from report.chromium import BROWSER, Page
 from report.chromium import page as opened
 from report.evidence import crops, evidence
-from smallsight.config import Config
+from smallsight.config.load import Config
 from smallsight.report.history import History
 from smallsight.report.html import render
 from smallsight.report.under_strategy import under_strategy
-from smallsight.strategy.given import Call
+from smallsight.run.given import Call
 from smallsight.strategy.shipped import shipped_plan
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")

@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from smallsight.commands.status import as_lines
 from smallsight.report.analysis import analyse
 from smallsight.report.by_hand import latest_config, names_of, next_commands
 from smallsight.report.document import csv_text, to_document
 from smallsight.report.history import History, NextCommand
 from smallsight.report.html import render
 from smallsight.report.markdown import to_markdown
+from smallsight.report.status import summary_of
 from smallsight.report.story import tell
 from smallsight.report.summary import print_summary
-from smallsight.status import as_lines, summary_of
-from smallsight.strategy.given import Call
-from smallsight.strategy.state import PhaseRun, State
+from smallsight.run.given import Call
+from smallsight.run.state import PhaseRun, State
 from strategy.states import OLD, failed, from_epoch, measured, own, state_of, trained, verdict
 
 CALL = Call(("python", "scripts/train_ball.py"), "configs/multi scale.yaml", "models")

@@ -13,7 +13,8 @@ import pytest
 from smallsight.records import EpochRecord, Estimate
 from smallsight.report.analysis import analyse
 from smallsight.report.document import csv_text, to_document, write_report
-from smallsight.report.history import History, read_history
+from smallsight.report.history import History
+from smallsight.report.recorded_files import read_history
 
 
 def test_the_keys_that_readers_look_for(recorded: History) -> None:

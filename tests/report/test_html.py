@@ -16,8 +16,9 @@ import pytest
 
 from report.evidence import HOSTILE, crops, evidence
 from smallsight.records import Decision, EpochRecord, Estimate
-from smallsight.report.history import History, Memory, PhaseStory, read_history
+from smallsight.report.history import History, Memory, PhaseStory
 from smallsight.report.html import render
+from smallsight.report.recorded_files import read_history
 
 VOID = {"meta", "link", "br"}
 MOST_BYTES = 3_000_000

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from smallsight.config import Config, load_config
+from smallsight.config.load import Config, load_config
 from smallsight.records import EpochRecord, Estimate, Verdict
 from smallsight.report.analysis import analyse
 from smallsight.report.history import History, PhaseStory
 from smallsight.report.under_strategy import under_strategy
-from smallsight.strategy.given import Call
+from smallsight.run.given import Call
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.shipped import shipped_plan
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from smallsight.errors import HistoryError
 from smallsight.report.advice import warnings
 from smallsight.report.analysis import analyse
-from smallsight.report.history import Target, read_history
+from smallsight.report.history import Target
 from smallsight.report.other_tools import rows_of
+from smallsight.report.recorded_files import read_history
 
 FIGURES = [0.41, 0.5, 0.3, 0.31, 0.4, -1, 0.3, 0.4, 0.5, 0.2, 0.4, 0.5]
 

@@ -16,9 +16,10 @@ from smallsight.records import Estimate
 from smallsight.report.analysis import analyse
 from smallsight.report.charts import curves
 from smallsight.report.document import csv_text, to_document, write_report
-from smallsight.report.history import History, read_history
+from smallsight.report.history import History
 from smallsight.report.html import render
 from smallsight.report.markdown import to_markdown
+from smallsight.report.recorded_files import read_history
 from smallsight.report.sets import sets_in_words
 from smallsight.report.summary import print_summary
 

@@ -9,14 +9,14 @@ from typing import Any, get_args
 
 import pytest
 
-from smallsight.config import Config
+from smallsight.config.load import Config
 from smallsight.records import Decision, EpochRecord, Estimate, Outcome, Verdict
 from smallsight.report.analysis import analyse
 from smallsight.report.document import to_document
 from smallsight.report.history import Memory
 from smallsight.report.story import tell
+from smallsight.run.state import Attempt, Champion, PhaseRun, Setback, State
 from smallsight.strategy.plan import BASELINE, Plan, flatten
-from smallsight.strategy.state import Attempt, Champion, PhaseRun, Setback, State
 
 PLAN = Plan.model_validate(
     {

@@ -11,15 +11,16 @@ import pytest
 from rich.console import Console
 
 from report.evidence import HOSTILE
-from smallsight.config import Config
+from smallsight.config.load import Config
 from smallsight.report.analysis import analyse
 from smallsight.report.document import to_document
-from smallsight.report.history import History, read_history
+from smallsight.report.history import History
 from smallsight.report.html import render
 from smallsight.report.markdown import to_markdown
+from smallsight.report.recorded_files import read_history
 from smallsight.report.summary import print_summary
 from smallsight.report.under_strategy import under_strategy
-from smallsight.strategy.given import Call
+from smallsight.run.given import Call
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.shipped import shipped_plan
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smallsight.config import Config
+from smallsight.config.load import Config
 from smallsight.records import EpochRecord, Estimate, Verdict
 from smallsight.report.analysis import analyse
 from smallsight.report.findings import Mark, Timeline

@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from smallsight.attempts import FORMAT, AttemptResult, AttemptSpec
+from smallsight.attempts.spec import FORMAT, AttemptResult, AttemptSpec
 from smallsight.commands.disk import Disk
-from smallsight.config import Config
+from smallsight.config.load import Config
 from smallsight.files import sha256_of
 from smallsight.records import Decision, EpochRecord, Estimate, Verdict, epoch_record_from_json, to_json
+from smallsight.run.folder import Origin, hold
+from smallsight.run.given import Call, GivenFile, TrainedIn
+from smallsight.run.journal import Journal
+from smallsight.run.state import State
 from smallsight.strategy.by_hand import ByHand
-from smallsight.strategy.folder import Origin, hold
-from smallsight.strategy.given import Call, GivenFile, TrainedIn
-from smallsight.strategy.journal import Journal
 from smallsight.strategy.means import Means
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.runner import Run
-from smallsight.strategy.state import State
 
 Script = Mapping[str, Sequence[Sequence[float | str]]]
 """By phase, for each try: the target metric after each epoch, or a failure; the last try is repeated."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from smallsight.config import Config
+from smallsight.config.load import Config
 from smallsight.records import Decision, EpochRecord, Estimate, Outcome, Verdict
-from smallsight.strategy.folder import phase_settings
-from smallsight.strategy.given import GivenFile, Place, TrainedIn
+from smallsight.run.given import GivenFile, Place, TrainedIn
+from smallsight.run.state import Attempt, PhaseRun, State
 from smallsight.strategy.lineage import START
 from smallsight.strategy.plan import Plan, flatten
-from smallsight.strategy.state import Attempt, PhaseRun, State
+from smallsight.strategy.same_run import phase_settings
 
 RUN_ID = "this run"
 OLD = GivenFile("models/checkpoint.pth", "a" * 64, 39)

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from smallsight.config import Config
+from smallsight.config.load import Config
 from smallsight.errors import ConfigError, Interrupted, RunFolderError, TrainingError
-from smallsight.strategy.given import Call, Place
-from smallsight.strategy.journal import Journal
+from smallsight.run.given import Call, Place
+from smallsight.run.journal import Journal
+from smallsight.run.state import State, fold
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.runner import first_epoch
-from smallsight.strategy.state import State, fold
 from strategy.lab import Fuse, Killed, Lab, Script
 
 FOREIGN = '{"run_id": "", "phase": "", "attempt": 0}'

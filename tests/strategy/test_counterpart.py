@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from smallsight.config import load_config
-from smallsight.overrides import parse_overrides
+from smallsight.config.load import load_config
+from smallsight.config.overrides import parse_overrides
+from smallsight.run.given import Call, GivenFile
 from smallsight.strategy.counterpart import Command, command, counterpart, fallbacks
-from smallsight.strategy.given import Call, GivenFile
 from smallsight.strategy.shipped import is_shipped, shipped_plan
 from strategy.states import OLD, failed, from_epoch, measured, own, state_of, trained
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from smallsight.config import Config, with_settings
+from smallsight.config.load import Config, with_settings
 from smallsight.records import Decision, EpochRecord, Estimate, Outcome, Verdict
+from smallsight.run.state import Attempt, Champion, PhaseRun, State
 from smallsight.strategy.plan import BASELINE, Plan
 from smallsight.strategy.plan_overrides import with_overrides
 from smallsight.strategy.shipped import shipped_plan
-from smallsight.strategy.state import Attempt, Champion, PhaseRun, State
 from smallsight.strategy.tree import decide, skipped
 
 MISSION = Config.model_validate(

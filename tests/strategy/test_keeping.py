@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from smallsight.attempts import FORMAT
-from smallsight.config import Config
+from smallsight.attempts.spec import FORMAT
+from smallsight.config.load import Config
 from smallsight.records import Decision, EpochRecord, Estimate
+from smallsight.run.state import Attempt, Champion, PhaseRun, State
 from smallsight.strategy.keeping import keep_of, superfluous
 from smallsight.strategy.plan import Plan
-from smallsight.strategy.state import Attempt, Champion, PhaseRun, State
 from strategy.lab import Fuse, Killed, Lab, Script, write_checkpoint
 
 Figures = Sequence[float]

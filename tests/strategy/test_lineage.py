@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smallsight.strategy.given import GivenFile, Place, TrainedIn
+from smallsight.run.given import GivenFile, Place, TrainedIn
 from smallsight.strategy.lineage import (
     alike,
     followers,

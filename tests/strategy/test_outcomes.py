@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from smallsight.run.state import State
 from smallsight.strategy.outcomes import has_failed, out_of_budget, outcome_in_words
-from smallsight.strategy.state import State
 from strategy.states import OLD, failed, from_epoch, measured, own, state_of, trained, verdict
 
 START = replace(measured(OLD, 39), crowned=39)

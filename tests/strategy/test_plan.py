@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallsight.config import Config, build_config
+from smallsight.config.load import Config, build_config
 from smallsight.errors import ConfigError
 from smallsight.strategy.plan import (
     BASELINE,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from smallsight.config import load_config
+from smallsight.config.load import load_config
+from smallsight.config.overrides import parse_overrides, split_overrides
 from smallsight.errors import ConfigError
-from smallsight.overrides import parse_overrides, split_overrides
 from smallsight.strategy.plan import Plan, flatten
 from smallsight.strategy.plan_overrides import with_overrides
 from smallsight.strategy.shipped import shipped_plan

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from smallsight.config import Config
+from smallsight.config.load import Config
+from smallsight.run.state import State
 from smallsight.strategy.plan import Plan
-from smallsight.strategy.state import State
 from strategy.lab import Fuse, Killed, Lab, Script, Watcher, timeless
 
 PLAN = Plan.model_validate(

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallsight.config import Config, with_settings
+from smallsight.config.load import Config, with_settings
 from smallsight.records import Decision, EpochRecord
+from smallsight.run.state import Attempt, PhaseRun, Setback, State
 from smallsight.strategy.relief import LADDER, in_words, next_rung, next_try, remembered
-from smallsight.strategy.state import Attempt, PhaseRun, Setback, State
 
 BATCHES = {"training.batch_size": 1, "evaluation.batch_size": 1}
 CHECKPOINTING = {"training.activation_checkpointing": True}

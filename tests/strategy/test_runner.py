@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from smallsight.attempts import AttemptResult
-from smallsight.config import Config
+from smallsight.attempts.spec import AttemptResult
+from smallsight.config.load import Config
 from smallsight.errors import DatasetError, Interrupted, RunFolderError, TrainingError
-from smallsight.strategy.folder import hold, refuse_other_annotations
+from smallsight.run.folder import hold
 from smallsight.strategy.plan import Plan
+from smallsight.strategy.same_run import refuse_other_annotations
 from strategy.lab import Lab, Script, Watcher
 
 PHASES: list[dict[str, Any]] = [
@@ -53,7 +54,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     fake = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: 0.0)
-    monkeypatch.setattr("smallsight.strategy.journal.time", fake)
+    monkeypatch.setattr("smallsight.run.journal.time", fake)
     return clock
 
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallsight.config import Config, with_settings
+from smallsight.config.load import Config, with_settings
 from smallsight.records import Decision, EpochRecord, Estimate, Outcome, Verdict
+from smallsight.run.state import Attempt, Champion, PhaseRun, State, Status
 from smallsight.strategy.plan import BASELINE, Plan, When, load_plan
-from smallsight.strategy.state import Attempt, Champion, PhaseRun, State, Status
 from smallsight.strategy.tree import (
     against_erosion,
     best_epoch,

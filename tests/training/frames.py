@@ -9,8 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from smallsight.attempts import AttemptSpec, Start
-from smallsight.config import Config, build_config
+from smallsight.attempts.spec import AttemptSpec, Start
+from smallsight.config.load import Config, build_config
 from smallsight.rng import keyed_generator
 
 

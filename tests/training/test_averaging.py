@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from smallsight.sections import Training
+from smallsight.config.sections import Training
 from smallsight.training.averaging import MATURE, Averaging, are_equal
 
 

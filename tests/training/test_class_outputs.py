@@ -13,7 +13,7 @@ import torch
 from builders import write_coco_folder
 from smallsight.data.coco import Dataset, read_coco
 from smallsight.detectors.foreign import ClassOutputs, ForeignFile
-from smallsight.detectors.nano import NanoDetector
+from smallsight.detectors.nano.network import NanoDetector
 from smallsight.records import Detections
 from smallsight.training import class_outputs
 from smallsight.training.class_outputs import FRAMES, Trial, settled, try_outputs

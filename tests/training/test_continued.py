@@ -14,8 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smallsight.detectors.checkpoint import load_checkpoint, previous_of
 from smallsight.errors import CheckpointError, ConfigError, Interrupted
-from smallsight.training.checkpoint import load_checkpoint, previous_of
 from smallsight.training.fit import run_attempt
 from smallsight.training.loader import BatchParts, EpochSamples
 from smallsight.training.memory import STEPS
@@ -146,7 +146,7 @@ def test_the_place_in_the_epoch(images: int, batch: int, accumulate: int, place:
 def test_a_loss_that_is_no_number_goes_on_from_before_with_another_rate(
     data: Path, tmp_path: Path, steps: list[Step], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from smallsight.detectors.nano import NanoDetector
+    from smallsight.detectors.nano.network import NanoDetector
 
     settings = tiny_settings(data, warmup_steps=0)
     settings["checkpoint"] = {"every_steps": 2}

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from smallsight.config import Config
+from smallsight.config.load import Config
+from smallsight.detectors.checkpoint import is_of_run, labels_of, load_checkpoint, save_checkpoint
 from smallsight.errors import CheckpointError
 from smallsight.records import EpochRecord, Estimate
-from smallsight.training.checkpoint import is_of_run, labels_of, load_checkpoint, save_checkpoint
 from smallsight.training.doubt import doubt_about_start
 from smallsight.training.fit import run_attempt
 from training.frames import attempt_spec, tiny_settings, write_data

@@ -13,10 +13,10 @@ import torch
 from pytorch_lightning.plugins.precision import Precision
 
 from smallsight.detectors.base import Losses
+from smallsight.detectors.checkpoint import load_checkpoint
 from smallsight.errors import CheckpointError, ConfigError, Interrupted
 from smallsight.evaluation.detections_file import load_detections
 from smallsight.training import fit, loader, sampling
-from smallsight.training.checkpoint import load_checkpoint
 from smallsight.training.fit import run_attempt
 from smallsight.training.module import NotANumber, TrainingModule
 from training.frames import attempt_spec, tiny_settings, write_data
@@ -256,7 +256,7 @@ def test_a_checkpoint_of_other_classes_is_refused(data: Path, tmp_path: Path) ->
 def test_a_loss_that_is_not_a_number_stops_before_the_step(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from smallsight.detectors.nano import NanoDetector
+    from smallsight.detectors.nano.network import NanoDetector
 
     losses = NanoDetector.losses
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from smallsight.attempts import AttemptSpec
+from smallsight.attempts.spec import AttemptSpec
+from smallsight.detectors.checkpoint import load_checkpoint
 from smallsight.records import EpochRecord, epoch_record_from_json
-from smallsight.strategy.folder import contenders
-from smallsight.training.checkpoint import load_checkpoint
+from smallsight.run.folder import contenders
 from smallsight.training.fit import run_attempt
 from training.frames import attempt_spec, tiny_settings, write_data
 from training.test_fit import Recorder

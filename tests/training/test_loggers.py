@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from smallsight.attempts import AttemptSpec
-from smallsight.config import Config
+from smallsight.attempts.spec import AttemptSpec
+from smallsight.config.load import Config
+from smallsight.config.sections import Logging
 from smallsight.records import EpochRecord, Estimate
-from smallsight.sections import Logging
 from smallsight.training.loggers import MLFLOW_RUN_FILE, EpochLog, figures_of
 from training.frames import attempt_spec
 

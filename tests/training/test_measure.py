@@ -13,10 +13,10 @@ import torch
 from typer.testing import CliRunner
 
 from builders import ANNOTATIONS, write_annotations
-from smallsight.attempts import AttemptSpec
+from smallsight.attempts.spec import AttemptSpec
 from smallsight.cli import app
+from smallsight.detectors.checkpoint import load_checkpoint
 from smallsight.errors import CheckpointError, ConfigError
-from smallsight.training.checkpoint import load_checkpoint
 from smallsight.training.measure import measure, predictor
 from training.test_judged_weights import data, of_events, stuck
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from detectors.contract import target
-from smallsight.detectors.nano import NanoDetector
+from smallsight.attempts.failures import is_out_of_memory
+from smallsight.detectors.nano.network import NanoDetector
 from smallsight.training import memory
-from smallsight.training.failures import is_out_of_memory
 from smallsight.training.loader import Batch
 from smallsight.training.machine import resident_mb
 from smallsight.training.memory import (

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from smallsight.config import build_config
+from smallsight.config.load import build_config
 from smallsight.data.coco import read_coco
 from smallsight.data.frames import FrameStore
+from smallsight.detectors.checkpoint import load_checkpoint
 from smallsight.training import fit, probing
-from smallsight.training.checkpoint import load_checkpoint
 from smallsight.training.fit import run_attempt
 from smallsight.training.memory import Probe
 from smallsight.training.probing import kept_frames_mb

@@ -18,17 +18,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallsight.attempts import AttemptResult, AttemptSpec
-from smallsight.detectors import nano
+from smallsight.attempts.child import ChildTrainer
+from smallsight.attempts.rendezvous import Rendezvous, announced, open_door
+from smallsight.attempts.spec import AttemptResult, AttemptSpec
+from smallsight.commands.join import join
 from smallsight.detectors.base import Losses, Target
+from smallsight.detectors.nano import network as nano
 from smallsight.errors import ConfigError, Interrupted
 from smallsight.evaluation.detections_file import load_detections
-from smallsight.joining import join
 from smallsight.records import EpochRecord
-from smallsight.training.child import ChildTrainer
 from smallsight.training.loader import BatchParts
 from smallsight.training.processes import ALONE, Processes
-from smallsight.training.rendezvous import Rendezvous, announced, open_door
 from training.frames import attempt_spec, tiny_settings, write_discs
 from waiting import HANGS_S
 
@@ -229,7 +229,7 @@ def test_another_machine_takes_part_and_says_why_it_failed(
 ) -> None:
     """The second machine is a process of its own on this one."""
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setattr("smallsight.training.child.WORD_WITHIN_S", HANGS_S)
+    monkeypatch.setattr("smallsight.attempts.child.WORD_WITHIN_S", HANGS_S)
     settings = {**rfdetr(data, batch_size=2, num_nodes=2), "checkpoint": {"every_steps": 1}}
     run = tmp_path / "run"
     command = [sys.executable, "-m", "smallsight", "join", str(run), "--node", "1"]
@@ -254,9 +254,9 @@ def test_another_machine_takes_part_and_says_why_it_failed(
 WAITS = """\
 import sys
 from pathlib import Path
-from smallsight.attempts import AttemptSpec
+from smallsight.attempts.spec import AttemptSpec
 from smallsight.errors import Interrupted
-from smallsight.training.child import ChildTrainer
+from smallsight.attempts.child import ChildTrainer
 
 say = lambda event: print(event["event"], flush=True)
 try:

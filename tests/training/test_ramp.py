@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smallsight.sections import Training
+from smallsight.config.sections import Training
 from smallsight.training.ramp import conditions, ramp_for
 
 BEFORE = {"learning_rate": 0.001, "resolution": 640, "batch_size": 2, "grad_accum_steps": 20}

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from smallsight.attempts import AttemptSpec
-from smallsight.config import Config, build_config, with_settings
+from smallsight.attempts import child
+from smallsight.attempts.spec import AttemptSpec
+from smallsight.config.load import Config, build_config, with_settings
 from smallsight.errors import DatasetError
-from smallsight.training import child
 from smallsight.training.fit import run_attempt
 from smallsight.training.rehearsal import Rehearsal, costs_alike, rehearse
 from training.frames import attempt_spec, tiny_settings, write_data

@@ -16,16 +16,16 @@ import torch
 import yaml
 
 from builders import write_coco_folder
-from detectors.test_rfdetr_files import checkpoint_of_1_3, weights
-from smallsight.attempts import AttemptResult, AttemptSpec
+from detectors.rfdetr.test_files import checkpoint_of_1_3, weights
+from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.commands import train
 from smallsight.commands.train import train_one_phase
 from smallsight.data.coco import read_coco
-from smallsight.detectors.rfdetr import RFDetrDetector
+from smallsight.detectors.checkpoint import load_checkpoint, save_checkpoint
+from smallsight.detectors.rfdetr.network import RFDetrDetector
 from smallsight.errors import EXIT_DONE, CheckpointError
 from smallsight.records import EpochRecord, epoch_record_from_json
-from smallsight.status import read_state
-from smallsight.training.checkpoint import load_checkpoint, save_checkpoint
+from smallsight.run.folder import read_state
 from smallsight.training.fit import run_attempt
 from smallsight.training.start import own_checkpoint
 from training.test_kill import assert_same_end, finish, kill_tree, start, steps_of

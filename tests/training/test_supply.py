@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from smallsight.config import build_config
+from smallsight.config.load import build_config
 from smallsight.data.coco import read_coco
 from smallsight.data.frames import FrameStore
 from smallsight.detectors.build import build_detector

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from smallsight.attempts import AttemptSpec
+from smallsight.attempts.spec import AttemptSpec
 from smallsight.errors import DatasetError, Interrupted
 from smallsight.training import worker
 

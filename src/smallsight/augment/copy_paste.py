@@ -21,8 +21,8 @@ from smallsight.augment.patch import CLEAR, Patch, cut_patch, most_bytes
 from smallsight.augment.shelf import Shelf
 from smallsight.augment.texture import edge_width, noise_level, ranked, usual_colour
 from smallsight.boxes import Boxes, area, as_boxes
+from smallsight.config.sections import CopyPaste
 from smallsight.records import Floats, Image, Sample, Truth
-from smallsight.sections import CopyPaste
 
 TRIES = 12
 """Draws of an object and its place for each paste."""

@@ -9,8 +9,8 @@ import numpy as np
 from smallsight.augment.blur import blur_along, defocus
 from smallsight.augment.camera import add_noise, compress, rescale
 from smallsight.augment.colour import jitter_colour
+from smallsight.config.sections import Augmentation
 from smallsight.records import Sample
-from smallsight.sections import Augmentation
 
 
 def degrade(sample: Sample, settings: Augmentation, generator: np.random.Generator) -> Sample:

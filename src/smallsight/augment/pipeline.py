@@ -14,8 +14,8 @@ from smallsight.augment.geometry import Cut, flip_horizontally, scaled, window
 from smallsight.augment.mosaic import assembled, raised, tiles
 from smallsight.augment.photometric import degrade
 from smallsight.boxes import centres
+from smallsight.config.sections import Augmentation, Sampling
 from smallsight.records import Sample
-from smallsight.sections import Augmentation, Sampling
 
 SPREAD = 0.4
 """The point of interest lies within this share of the side from the middle of the part."""

@@ -10,13 +10,13 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from smallsight.background import Background, as_lines, go_on_alone
+from smallsight.attempts.signals import cause_of, handle_stops
 from smallsight.cli.data import convert, doctor, split, synth
 from smallsight.cli.messages import errors_as_messages, say
 from smallsight.cli.options import AsJson, Html, Weights, no_folder, output_numbers
+from smallsight.commands.background import Background, go_on_alone, in_words
+from smallsight.commands.run_log import own_version
 from smallsight.errors import EXIT_DONE, ConfigError, Interrupted
-from smallsight.run_log import own_version
-from smallsight.signals import cause_of, handle_stops
 
 __all__ = ["app", "errors_as_messages", "main"]
 
@@ -113,7 +113,7 @@ def join(
     node: Annotated[int, typer.Option("--node", min=1, help="This machine's number, from 1; the runner's is 0.")],
 ) -> None:
     """Take part in a run from a further machine, until it has ended. Its training.num_nodes is above 1."""
-    from smallsight.joining import join as take_part
+    from smallsight.commands.join import join as take_part
 
     take_part(run, node, say)
 
@@ -209,14 +209,17 @@ def status(
     """Say in a few lines where a run stands."""
     from rich.console import Console
 
-    from smallsight import status as found
+    from smallsight.commands.live import LIVE_EVERY_S
+    from smallsight.commands.status import as_lines
+    from smallsight.commands.status import watch as show
+    from smallsight.report.status import status_of
 
     if as_json:
-        typer.echo(json.dumps(found.status_of(run), indent=1))
+        typer.echo(json.dumps(status_of(run), indent=1))
     elif watch:
-        found.watch(run, Console(highlight=False), found.LIVE_EVERY_S)
+        show(run, Console(highlight=False), LIVE_EVERY_S)
     else:
-        lines = found.as_lines(found.status_of(run))
+        lines = as_lines(status_of(run))
         width = max(len(name) for name, _ in lines) + 2
         for name, value in lines:
             say(f"{name:<{width}}{value}", indent=width)
@@ -243,7 +246,7 @@ def _alone(as_json: bool) -> Background:
     alone = go_on_alone()
     if isinstance(alone, Background):
         return alone
-    for line in [json.dumps(alone, indent=1)] if as_json else as_lines(alone):
+    for line in [json.dumps(alone, indent=1)] if as_json else in_words(alone):
         typer.echo(line)
     raise typer.Exit
 

@@ -50,7 +50,7 @@ def synth(
     frames_per_clip: Annotated[int, typer.Option(help="Frames of the same scene in a row.")] = 1,
 ) -> None:
     """Render soccer frames with a small ball, as a COCO dataset."""
-    from smallsight.data.synthetic import SynthOptions, write_dataset
+    from smallsight.synth.dataset import SynthOptions, write_dataset
 
     counts = write_dataset(out, SynthOptions(images, _size(size), seed, frames_per_clip))
     typer.echo(f"{out}: " + ", ".join(f"{count} {split}" for split, count in counts.items()) + " images.")
@@ -135,9 +135,9 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with a dataset, and which resolution it needs."""
-    from smallsight.config import Config, load_config
-    from smallsight.data.doctor.examine import Options
-    from smallsight.data.doctor.text import show
+    from smallsight.config.load import Config, load_config
+    from smallsight.doctor.examine import Options
+    from smallsight.doctor.text import show
 
     predict = None
     if checkpoint is not None:

@@ -11,8 +11,8 @@ from typing import TextIO
 
 import typer
 
+from smallsight.commands.streams import refuse_lost_output, steady_streams
 from smallsight.errors import SmallsightError, as_message, visible
-from smallsight.streams import refuse_lost_output, steady_streams
 
 
 def say(text: str, *, indent: int = 4, err: bool = False) -> None:

@@ -20,7 +20,7 @@ from smallsight.commands.forecast import (
 )
 from smallsight.commands.inputs import strategy_inputs
 from smallsight.commands.train import show_warnings
-from smallsight.sections import Training
+from smallsight.config.sections import Training
 from smallsight.strategy.describe import plan_as_rows, plan_as_text
 
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smallsight.attempts import FORMAT, AttemptResult, AttemptSpec, lightweight_file
-from smallsight.config import Config
+from smallsight.attempts.child import OnFact
+from smallsight.attempts.spec import FORMAT, AttemptResult, AttemptSpec, lightweight_file
+from smallsight.config.load import Config
 from smallsight.errors import TrainingError
 from smallsight.files import says
 from smallsight.records import EpochRecord
+from smallsight.run.state import State
 from smallsight.strategy.keeping import keep_of, superfluous
 from smallsight.strategy.means import Trainer
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.room import Need, Sizes, in_bytes, need_of_phase, need_of_run
-from smallsight.strategy.state import State
-from smallsight.training.child import OnFact
 
 RUN_CHECKPOINTS = ("checkpoint.pth", "checkpoint_previous.pth", "checkpoint_best.pth")
 

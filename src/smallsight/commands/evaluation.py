@@ -10,17 +10,18 @@ from rich.console import Console
 from smallsight.commands.inputs import run_folder
 from smallsight.commands.recorded import configured
 from smallsight.commands.report import history_of, show_report
-from smallsight.config import LoadedConfig, load_config
+from smallsight.config.load import LoadedConfig, load_config
 from smallsight.errors import HistoryError, visible
-from smallsight.foreign_files import REPORT_FILE, is_foreign, keep
 from smallsight.report.analysis import analyse
 from smallsight.report.before import take_over
 from smallsight.report.document import write_report
-from smallsight.report.history import History, read_history
+from smallsight.report.history import History
+from smallsight.report.recorded_files import read_history
 from smallsight.report.story import first_epoch
 from smallsight.report.summary import print_summary
 from smallsight.report.under_strategy import target_of
-from smallsight.status import JOURNAL, read_state
+from smallsight.run.folder import JOURNAL, read_state
+from smallsight.run.foreign_files import REPORT_FILE, is_foreign, keep
 from smallsight.strategy.shipped import shipped_plan
 
 HERE = Path(REPORT_FILE)

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from smallsight.commands.inputs import Inputs
-from smallsight.config import Config, with_settings
+from smallsight.config.load import Config, with_settings
 from smallsight.data.groups import groups_of
 from smallsight.evaluation.bootstrap import Units
 from smallsight.evaluation.power import SmallestGain, images_for, smallest_gain_on
-from smallsight.status import is_running
+from smallsight.run.folder import is_running
 from smallsight.strategy.plan import BASELINE, Phase, Plan
 from smallsight.strategy.relief import in_words, next_rung
 from smallsight.strategy.tree import changes_nothing

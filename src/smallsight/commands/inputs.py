@@ -7,30 +7,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from smallsight.champion import detections_on
 from smallsight.commands.sets import FurtherSets, further_sets
-from smallsight.config import Config, LoadedConfig, load_config, refuse_unavailable, start_file
+from smallsight.config.load import Config, LoadedConfig, load_config, refuse_unavailable, start_file
+from smallsight.config.overrides import parse_overrides, split_overrides
+from smallsight.config.unused_keys import keys_without_effect
 from smallsight.data.coco import ANNOTATION_FILE, Dataset
 from smallsight.data.further_sets import FurtherSet
 from smallsight.data.splits import read_splits
 from smallsight.errors import ConfigError, DatasetError, RunFolderError
 from smallsight.evaluation.ap import metric_definitions
 from smallsight.files import fingerprint_of, sha256_of
-from smallsight.overrides import parse_overrides, split_overrides
-from smallsight.status import JOURNAL, read_state
-from smallsight.strategy.folder import (
-    Origin,
-    champion_detections,
-    refuse_other_annotations,
-    refuse_other_settings,
-    refuse_other_start,
-)
-from smallsight.strategy.given import GivenFile, TrainedIn
+from smallsight.report.champion import detections_on
+from smallsight.run.folder import JOURNAL, Origin, champion_detections, read_state
+from smallsight.run.given import GivenFile, TrainedIn
+from smallsight.run.state import State
 from smallsight.strategy.plan import Plan, check_plan, load_plan
 from smallsight.strategy.plan_overrides import with_overrides
+from smallsight.strategy.same_run import refuse_other_annotations, refuse_other_settings, refuse_other_start
 from smallsight.strategy.shipped import DEFAULT_STRATEGY, is_shipped, shipped_plan
-from smallsight.strategy.state import State
-from smallsight.unused_keys import keys_without_effect
 
 SMALL_PX2 = 32.0**2
 
@@ -145,7 +139,7 @@ def look_at(path: Path, train: Dataset, config: Config) -> GivenFile:
     Raises:
         CheckpointError: it can't be read, or knows other classes.
     """
-    from smallsight.training.checkpoint import is_ours, labels_of
+    from smallsight.detectors.checkpoint import is_ours, labels_of
     from smallsight.training.start import epoch_of
 
     epoch = epoch_of(path, train, config)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from smallsight.commands.inputs import read_plan, run_folder
-from smallsight.config import LoadedConfig, load_config
+from smallsight.config.load import LoadedConfig, load_config
 from smallsight.errors import ConfigError
 from smallsight.report.document import REPORT_FILE
-from smallsight.report.history import History, read_history
+from smallsight.report.history import History
+from smallsight.report.recorded_files import read_history
 from smallsight.report.under_strategy import target_of, under_strategy
-from smallsight.status import JOURNAL
-from smallsight.strategy.given import Call
+from smallsight.run.folder import JOURNAL
+from smallsight.run.given import Call
 from smallsight.strategy.plan import Plan
 
 

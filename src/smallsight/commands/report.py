@@ -9,16 +9,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from smallsight.champion import examine
 from smallsight.commands.recorded import recorded_history
 from smallsight.errors import RunFolderError, visible
 from smallsight.report.analysis import analyse
+from smallsight.report.champion import examine
 from smallsight.report.document import REPORT_FILE, to_document
-from smallsight.report.history import History, read_history
+from smallsight.report.history import History
+from smallsight.report.recorded_files import read_history
 from smallsight.report.story import tell
 from smallsight.report.summary import print_summary
-from smallsight.report_files import comparison_of, make_way, write_everything, write_page
-from smallsight.status import JOURNAL, is_running, read_state
+from smallsight.report.write import comparison_of, make_way, write_everything, write_page
+from smallsight.run.folder import JOURNAL, is_running, read_state
 
 
 def history_of(path: Path) -> History:

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from smallsight.attempts import detections_of_set
-from smallsight.champion import detections_on, judged
-from smallsight.config import Config
+from smallsight.attempts.spec import detections_of_set
+from smallsight.config.load import Config
 from smallsight.data.coco import ANNOTATION_FILE, Dataset
 from smallsight.data.further_sets import FurtherSet, sets_of_every_epoch
 from smallsight.data.groups import groups_of
-from smallsight.data.rendered import rendered_share
 from smallsight.errors import ConfigError, DatasetError
 from smallsight.evaluation.ap import AREA_RANGES, metric_definitions
 from smallsight.evaluation.bootstrap import Resampled, Units, resample
@@ -22,9 +20,11 @@ from smallsight.evaluation.guard_sets import guarded
 from smallsight.evaluation.verdict import Difference, difference_of
 from smallsight.files import fingerprint_of, sha256_of
 from smallsight.records import Verdict
+from smallsight.report.champion import detections_on, judged
+from smallsight.run.state import State
 from smallsight.strategy.lineage import GUARDING
 from smallsight.strategy.plan import Plan
-from smallsight.strategy.state import State
+from smallsight.synth.rendered import rendered_share
 
 MOSTLY = 0.5
 """A validation set of which a larger share was rendered says little about real frames."""

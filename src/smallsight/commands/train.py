@@ -14,12 +14,16 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from smallsight.background import Background
-from smallsight.champion import detections_on, examine, judged
+from smallsight.attempts.child import ChildTrainer
+from smallsight.commands.background import Background
 from smallsight.commands.disk import Disk, taken
 from smallsight.commands.inputs import Inputs, read_inputs, strategy_inputs
+from smallsight.commands.live import live_writer
+from smallsight.commands.run_log import run_log
 from smallsight.commands.sets import guard_of
-from smallsight.config import load_config
+from smallsight.commands.streams import keep_output
+from smallsight.commands.terminal import Terminal
+from smallsight.config.load import load_config
 from smallsight.data.coco import Dataset
 from smallsight.data.frames import decode
 from smallsight.data.groups import groups_of
@@ -27,28 +31,25 @@ from smallsight.errors import Interrupted, SmallsightError, TrainingError, visib
 from smallsight.evaluation.bootstrap import Resampled, Units, resample
 from smallsight.evaluation.verdict import judge
 from smallsight.files import write_text_atomically
-from smallsight.foreign_files import keep_foreign
 from smallsight.records import Verdict
 from smallsight.report.analysis import analyse
 from smallsight.report.by_hand import next_commands
+from smallsight.report.champion import detections_on, examine, judged
 from smallsight.report.document import to_document, write_report
+from smallsight.report.status import going_on, summary_of
 from smallsight.report.story import tell
 from smallsight.report.summary import print_summary
-from smallsight.report_files import make_way, write_everything
-from smallsight.run_log import run_log
-from smallsight.status import JOURNAL, going_on, live_writer, summary_of
+from smallsight.report.write import make_way, write_everything
+from smallsight.run.folder import JOURNAL, Origin, hold
+from smallsight.run.foreign_files import keep_foreign
+from smallsight.run.given import Call
+from smallsight.run.journal import Journal
+from smallsight.run.state import State
 from smallsight.strategy.by_hand import ByHand
-from smallsight.strategy.folder import Origin, hold
-from smallsight.strategy.given import Call
-from smallsight.strategy.journal import Journal
 from smallsight.strategy.lineage import START
 from smallsight.strategy.means import Compare, Means
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.runner import Run
-from smallsight.strategy.state import State
-from smallsight.streams import keep_output
-from smallsight.terminal import Terminal
-from smallsight.training.child import ChildTrainer
 
 AnyRun = TypeVar("AnyRun", bound=Run)
 

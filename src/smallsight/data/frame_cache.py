@@ -24,7 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from smallsight.config import Config, filled_path
+from smallsight.config.load import Config, filled_path
 from smallsight.data.coco import ImageEntry
 from smallsight.records import Image
 

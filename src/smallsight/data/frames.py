@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from smallsight.data.coco import Dataset, ImageEntry
-from smallsight.data.formats.image_header import header_of, too_large
 from smallsight.data.frame_cache import FrameCache
+from smallsight.data.image_header import header_of, too_large
 from smallsight.errors import DatasetError
 from smallsight.records import Image, Sample
 

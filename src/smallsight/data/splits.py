@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from smallsight.config import Config, filled_path
+from smallsight.config.load import Config, filled_path
 from smallsight.data.coco import Dataset, read_coco
 from smallsight.data.convert import CachedSet, cached_conversion
 from smallsight.errors import ConfigError

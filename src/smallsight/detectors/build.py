@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from smallsight.config import Config, refuse_unavailable
+from smallsight.config.load import Config, refuse_unavailable
+from smallsight.config.rfdetr_sizes import INSTALL, is_installed
 from smallsight.detectors.base import Detector
 from smallsight.detectors.foreign import ForeignFile, read_foreign
 from smallsight.errors import CheckpointError
-from smallsight.rfdetr_sizes import INSTALL, is_installed
 
 MOST_WIDTH = 8
 """As `model.width` in a configuration."""
@@ -73,9 +73,10 @@ def descriptions_of(file: ForeignFile) -> list[dict[str, Any]]:
     Raises:
         CheckpointError: none that this version builds.
     """
-    from smallsight.detectors import nano, rfdetr_files
+    from smallsight.detectors.nano import network as nano
+    from smallsight.detectors.rfdetr import files as rfdetr
 
-    found = nano.descriptions(file) or rfdetr_files.descriptions(file)
+    found = nano.descriptions(file) or rfdetr.descriptions(file)
     if not found:
         raise CheckpointError(
             f"{file.path}: holds no detector that this version knows; expected RF-DETR or the embedded detector. "
@@ -111,7 +112,7 @@ _SIZE_KEYS = {"nano": ("width", "width"), "rfdetr": ("rfdetr_size", "size")}
 
 
 def _nano(class_names: Sequence[str], width: float, flip_average: bool, seed: int) -> Detector:
-    from smallsight.detectors.nano import NanoDetector
+    from smallsight.detectors.nano.network import NanoDetector
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -119,7 +120,7 @@ def _nano(class_names: Sequence[str], width: float, flip_average: bool, seed: in
 
 
 def _rfdetr(class_names: Sequence[str], size: str, seed: int, activation_checkpointing: bool = False) -> Detector:
-    from smallsight.detectors.rfdetr import RFDetrDetector
+    from smallsight.detectors.rfdetr.network import RFDetrDetector
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -131,7 +132,7 @@ def _put_pretrained(detector: Detector, pretrained: bool | str, config: Config, 
     if isinstance(pretrained, str):
         path = Path(pretrained).expanduser()
     else:
-        from smallsight.detectors.rfdetr_download import published_weights
+        from smallsight.detectors.rfdetr.download import published_weights
 
         path = published_weights(config.model.rfdetr_size, source)
     file = read_foreign(path)

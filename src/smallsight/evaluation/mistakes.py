@@ -15,9 +15,9 @@ import numpy as np
 
 from smallsight.evaluation.ap import AREA_RANGES, Evaluation, Metric
 from smallsight.evaluation.bootstrap import Draws, replicate_values
+from smallsight.evaluation.evidence import MISTAKE_KINDS, Box, Mistake, MistakeKind, Part, SizeMistakes
 from smallsight.evaluation.matching import Bools, Curve, Doubles, Ints
 from smallsight.evaluation.outcomes import NONE, Outcomes, Scene, judge_outcomes
-from smallsight.evidence import MISTAKE_KINDS, Box, Mistake, MistakeKind, Part, SizeMistakes
 
 _AS_IT_IS = "as it is"
 _NEVER_HITS: tuple[MistakeKind, ...] = ("background", "duplicate", "both")

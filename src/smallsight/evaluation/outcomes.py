@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from smallsight.boxes import area, pairwise_iou
+from smallsight.evaluation.evidence import MISTAKE_KINDS, MistakeKind
 from smallsight.evaluation.matching import Bools, Doubles, Found, Ints, Objects, best_of_each_group, tabulate
-from smallsight.evidence import MISTAKE_KINDS, MistakeKind
 from smallsight.records import Detections, Truth
 
 HIT_IOU, BACKGROUND_IOU = 0.5, 0.1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from smallsight.evaluation.set_figures import COUNT_LOW, FOUND_HIGH, FOUND_LOW, HIGH_SCORE, LOW_SCORE, TOP_SCORE
 from smallsight.records import Detections, Estimate
-from smallsight.set_figures import COUNT_LOW, FOUND_HIGH, FOUND_LOW, HIGH_SCORE, LOW_SCORE, TOP_SCORE
 
 
 def presence(detections: Sequence[Detections]) -> dict[str, Estimate]:

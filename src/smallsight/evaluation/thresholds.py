@@ -14,9 +14,9 @@ import numpy as np
 from scipy import sparse
 
 from smallsight.evaluation.bootstrap import Draws
+from smallsight.evaluation.evidence import Calibration, OperatingPoint, ReliabilityBin
 from smallsight.evaluation.matching import Bools, Doubles, Ints
 from smallsight.evaluation.outcomes import Outcomes
-from smallsight.evidence import Calibration, OperatingPoint, ReliabilityBin
 from smallsight.records import Estimate
 
 BEST_F1 = "highest F1"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from smallsight.errors import HistoryError
 from smallsight.files import copy_atomically
-from smallsight.foreign_files import is_foreign, set_aside
 from smallsight.records import EpochRecord
-from smallsight.report.history import Target, read_history
+from smallsight.report.history import Target
+from smallsight.report.recorded_files import read_history
+from smallsight.run.foreign_files import is_foreign, set_aside
 
 BEFORE_FILE = "history_before.json"
 """In a run folder: the file that was taken over, as it was."""

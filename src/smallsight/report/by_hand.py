@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from smallsight.config import Config, build_config, with_settings
+from smallsight.config.load import Config, build_config, with_settings
 from smallsight.errors import ConfigError
 from smallsight.report.history import NextCommand
+from smallsight.run.folder import OWN_CHECKPOINTS, kept_start
+from smallsight.run.state import PhaseRun, State
 from smallsight.strategy.counterpart import Command, command, counterpart, fallbacks
-from smallsight.strategy.folder import OWN_CHECKPOINTS, kept_start
 from smallsight.strategy.lineage import START
 from smallsight.strategy.plan import Phase
 from smallsight.strategy.shipped import shipped_plan
-from smallsight.strategy.state import PhaseRun, State
 
 
 def names_of(state: State) -> Mapping[int, str]:

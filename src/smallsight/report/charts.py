@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from smallsight.evidence import Evidence
+from smallsight.evaluation.evidence import Evidence
 from smallsight.records import EpochRecord, Estimate
 from smallsight.report.figures import (
     Band,

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from smallsight.evidence import Evidence
+from smallsight.evaluation.evidence import Evidence
 from smallsight.files import write_text_atomically
-from smallsight.foreign_files import REPORT_FILE
 from smallsight.records import EpochRecord, Estimate, to_json
 from smallsight.report.analysis import analyse
 from smallsight.report.findings import Analysis, Mark
 from smallsight.report.history import History, latest_per_epoch
+from smallsight.run.foreign_files import REPORT_FILE
 
 __all__ = ["REPORT_FILE", "TABLE_FILE", "csv_text", "to_document", "write_report"]
 
@@ -84,8 +84,9 @@ def csv_text(records: Sequence[EpochRecord]) -> str:
     """One line per epoch under a header; where attempts repeated an epoch, the last one.
 
     Columns: epoch, phase, attempt; each metric with `_low`, `_high` and `_n`, the usual six first and the others in
-    natural order; losses; parts of the training loss; rate, time, memory; resolution; the weights that were judged (`raw`
-    or `average`); then the metrics of each further evaluation set, as `real.map_small`. What is not known is empty.
+    natural order; losses; parts of the training loss; rate, time, memory; resolution; the weights that were judged
+    (`raw` or `average`); then the metrics of each further evaluation set, as `real.map_small`. What is not known is
+    empty.
     """
     rows = latest_per_epoch(records)
     sets = sorted({(name, metric) for row in rows for name, found in row.sets.items() for metric in found})

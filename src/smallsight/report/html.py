@@ -17,7 +17,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from smallsight.evidence import Box, Crop, Evidence, Mistake
+from smallsight.evaluation.evidence import Box, Crop, Evidence, Mistake
 from smallsight.records import Estimate
 from smallsight.report import key_metrics, risks, timeline
 from smallsight.report.advice import WHY_IT_ENDED

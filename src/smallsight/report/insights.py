@@ -6,14 +6,14 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
-from smallsight.config import build_config
+from smallsight.config.load import build_config
 from smallsight.records import Decision, EpochRecord
 from smallsight.report.findings import Analysis, Insight, Opportunity
 from smallsight.report.history import History, PhaseStory, latest_per_epoch
 from smallsight.report.opportunities import command
 from smallsight.report.words import counted, ends_of, written
+from smallsight.run.state import Attempt, Champion, PhaseRun, State, Status
 from smallsight.strategy.plan import BASELINE
-from smallsight.strategy.state import Attempt, Champion, PhaseRun, State, Status
 from smallsight.strategy.tree import decide
 
 _SHOWN = 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from smallsight.evidence import DomainGap, Evidence, MistakeKind, Part, SizeMistakes
+from smallsight.evaluation.evidence import DomainGap, Evidence, MistakeKind, Part, SizeMistakes
 from smallsight.report.words import written
 
 SIZES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from smallsight.evidence import Evidence
+from smallsight.evaluation.evidence import Evidence
 from smallsight.records import EpochRecord, Estimate
 from smallsight.report import key_metrics, risks, timeline
 from smallsight.report.analysis import analyse

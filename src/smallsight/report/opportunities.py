@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from smallsight.config import build_config
+from smallsight.config.load import build_config
 from smallsight.report.findings import Opportunity
 from smallsight.report.history import History, latest_per_epoch
 from smallsight.report.issues import Issue

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from smallsight.evaluation.set_figures import FOUND_HIGH, FOUND_LOW, HIGH_SCORE, LOW_SCORE, has_labels, in_words
 from smallsight.records import EpochRecord, Estimate
 from smallsight.report.history import History, latest_per_epoch
 from smallsight.report.words import counted
-from smallsight.set_figures import FOUND_HIGH, FOUND_LOW, HIGH_SCORE, LOW_SCORE, has_labels, in_words
 
 Columns = dict[str, list[Estimate]]
 _UNKNOWN = Estimate(float("nan"))

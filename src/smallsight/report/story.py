@@ -8,18 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from smallsight.config import Config, build_config, with_settings
+from smallsight.config.load import Config, build_config, with_settings
 from smallsight.records import Decision, EpochRecord, Estimate
 from smallsight.report.before import recorded_before
 from smallsight.report.by_hand import known_phase, latest_config, names_of, next_commands, title_of
 from smallsight.report.history import History, Memory, PhaseOutcome, PhaseStory, Stopped
 from smallsight.report.under_strategy import target_of
-from smallsight.strategy.folder import CHAMPION
+from smallsight.run.folder import CHAMPION
+from smallsight.run.state import Attempt, PhaseRun, State
 from smallsight.strategy.outcomes import has_failed, out_of_budget, outcome_in_words
 from smallsight.strategy.plan import Plan, build_plan, flatten
 from smallsight.strategy.relief import in_words
 from smallsight.strategy.shipped import shipped_plan
-from smallsight.strategy.state import Attempt, PhaseRun, State
 from smallsight.strategy.tree import skipped, verdict_in_words
 
 

@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from smallsight.evidence import Evidence
+from smallsight.evaluation.evidence import Evidence
 from smallsight.records import Decision, EpochRecord, Estimate
 from smallsight.report import key_metrics, risks, timeline
 from smallsight.report.comparison import Comparison, tables

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
-from smallsight.config import build_config
+from smallsight.config.load import build_config
 from smallsight.report.findings import Mark, Range, Timeline, TimelineRow
 from smallsight.report.history import History, PhaseStory
 from smallsight.report.words import ends_of, written

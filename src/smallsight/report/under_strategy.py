@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from smallsight.config import Config
+from smallsight.config.load import Config
 from smallsight.report.history import History, Target
-from smallsight.strategy.given import Call
+from smallsight.run.given import Call
 from smallsight.strategy.plan import Plan
 
 

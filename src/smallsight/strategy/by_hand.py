@@ -10,19 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from smallsight.attempts import detections_file
-from smallsight.config import Config
+from smallsight.attempts.spec import detections_file
+from smallsight.config.load import Config
 from smallsight.errors import ConfigError, TrainingError
 from smallsight.records import Decision, Verdict, to_json
+from smallsight.run.folder import Origin, attempt_folder, contenders, kept_start
+from smallsight.run.given import Call, GivenFile, Place
+from smallsight.run.state import PhaseRun, State
 from smallsight.strategy.counterpart import continues_champion
-from smallsight.strategy.folder import (
-    Origin,
-    attempt_folder,
-    contenders,
-    kept_start,
-    phase_settings,
-)
-from smallsight.strategy.given import Call, GivenFile, Place
 from smallsight.strategy.lineage import (
     START,
     attempt_at,
@@ -37,8 +32,8 @@ from smallsight.strategy.lineage import (
 from smallsight.strategy.outcomes import outcome_in_words
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.runner import Run, first_epoch
+from smallsight.strategy.same_run import phase_settings
 from smallsight.strategy.shipped import shipped_plan
-from smallsight.strategy.state import PhaseRun, State
 from smallsight.strategy.tree import best_epoch, without_burden
 
 

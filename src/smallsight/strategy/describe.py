@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from smallsight.config import Config
+from smallsight.config.load import Config
 from smallsight.records import to_json
 from smallsight.strategy.plan import BASELINE, Plan, epochs_in_words, possible_repeats
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from smallsight.attempts import BEST, lightweight_file
-from smallsight.config import Config
-from smallsight.sections import Keep
-from smallsight.strategy.folder import attempt_folder
-from smallsight.strategy.state import Attempt, State
+from smallsight.attempts.spec import BEST, lightweight_file
+from smallsight.config.load import Config
+from smallsight.config.sections import Keep
+from smallsight.run.folder import attempt_folder
+from smallsight.run.state import Attempt, State
 from smallsight.strategy.tree import best_epoch
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from smallsight.records import EpochRecord
-from smallsight.strategy.given import GivenFile, Place
-from smallsight.strategy.state import Attempt, PhaseRun, State
+from smallsight.run.given import GivenFile, Place
+from smallsight.run.state import Attempt, PhaseRun, State
 
 GUARDING = "set "
 """How the fingerprints of evaluation sets that guard are named: `set real`, `set real images`."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from smallsight.attempts import AttemptResult, AttemptSpec
+from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.records import Decision, EpochRecord, Verdict
-from smallsight.strategy.state import State
+from smallsight.run.state import State
 
 
 class Trainer(Protocol):

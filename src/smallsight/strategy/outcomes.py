@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from smallsight.records import EpochRecord
+from smallsight.run.state import PhaseRun, State
 from smallsight.strategy.lineage import followers, record_at
-from smallsight.strategy.state import PhaseRun, State
 from smallsight.strategy.tree import NO_CHANGE, epoch_seconds
 
 

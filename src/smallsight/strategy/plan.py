@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from smallsight.config import Config, resolution_step, with_settings
+from smallsight.config.load import Config, resolution_step, with_settings
+from smallsight.config.messages import raise_first
+from smallsight.config.sections import Section
+from smallsight.config.unused_keys import in_vain, without_effect
+from smallsight.config.yaml_files import read_yaml
 from smallsight.errors import ConfigError
-from smallsight.schema_messages import raise_first
-from smallsight.sections import Section
-from smallsight.unused_keys import in_vain, without_effect
-from smallsight.yaml_files import read_yaml
 
 Level = Literal["minimum", "success", "optimal"]
 Limit = Literal["minimum", "success", "optimal", "goal"]

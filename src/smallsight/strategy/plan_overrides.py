@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from smallsight.config.messages import raise_first
+from smallsight.config.overrides import STRATEGY
+from smallsight.config.sections import Section
 from smallsight.errors import ConfigError
-from smallsight.overrides import STRATEGY
-from smallsight.schema_messages import raise_first
-from smallsight.sections import Section
 from smallsight.strategy.plan import Phase, Plan
 
 _DOTTED = ("set", "scale")

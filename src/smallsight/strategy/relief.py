@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from smallsight.config import Config
-from smallsight.strategy.state import PhaseRun, State
+from smallsight.config.load import Config
+from smallsight.run.state import PhaseRun, State
 
 CRASHES_IN_PLACE = 2
 """A crash may be a passing fault of the machine, so a phase goes on with the same settings; it has failed where it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from smallsight.sections import Keep
+from smallsight.config.sections import Keep
 
 KEPT_OF_A_PHASE = 2
 """Its best and its last epoch."""

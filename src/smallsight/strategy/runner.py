@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from smallsight.attempts import BEST, LOG, AttemptSpec
-from smallsight.config import Config, with_settings
+from smallsight.attempts.spec import BEST, LOG, AttemptSpec
+from smallsight.config.load import Config, with_settings
+from smallsight.config.yaml_files import to_yaml
 from smallsight.errors import TrainingError
 from smallsight.files import copy_atomically, write_text_atomically
 from smallsight.records import EpochRecord, Verdict, to_json
-from smallsight.strategy.folder import (
+from smallsight.run.folder import (
     CHAMPION,
     OWN_CHECKPOINTS,
     STRATEGY_FILE,
@@ -25,16 +26,15 @@ from smallsight.strategy.folder import (
     champion_contenders,
     contenders,
     refuse_lost_journal,
-    refuse_other_settings,
-    refuse_other_start,
     set_foreign_aside,
     start_checkpoint,
 )
-from smallsight.strategy.journal import Journal
+from smallsight.run.journal import Journal
+from smallsight.run.state import Attempt, PhaseRun, State, fold
 from smallsight.strategy.means import Means
 from smallsight.strategy.plan import Plan, remaining_share
 from smallsight.strategy.relief import in_words, next_try, remembered
-from smallsight.strategy.state import Attempt, PhaseRun, State, fold
+from smallsight.strategy.same_run import refuse_other_settings, refuse_other_start
 from smallsight.strategy.tree import (
     against_erosion,
     best_epoch,
@@ -46,7 +46,6 @@ from smallsight.strategy.tree import (
     verdict_in_words,
     without_burden,
 )
-from smallsight.yaml_files import to_yaml
 
 
 class Run:

@@ -7,8 +7,9 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from smallsight.config import Config, build_config, with_settings
+from smallsight.config.load import Config, build_config, with_settings
 from smallsight.records import Decision, EpochRecord, Verdict
+from smallsight.run.state import PhaseRun, State
 from smallsight.strategy.plan import (
     BASELINE,
     Level,
@@ -21,7 +22,6 @@ from smallsight.strategy.plan import (
     settings_without_effect,
 )
 from smallsight.strategy.relief import LADDER
-from smallsight.strategy.state import PhaseRun, State
 from smallsight.strategy.trends import plateau
 
 NO_CHANGE = "it changes no setting and is not demonstrably worse"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from smallsight.sections import Training
+from smallsight.config.sections import Training
 
 MATURE = 10_000
 """Updates of an average whose file does not say how old it is: it has left its first weights behind."""

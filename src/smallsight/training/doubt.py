@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smallsight.config import Config
+from smallsight.config.load import Config
 from smallsight.records import EpochRecord
 
 METRIC = "map_50"

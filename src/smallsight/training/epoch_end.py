@@ -13,19 +13,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from smallsight.config import Config
+from smallsight.config.load import Config
 from smallsight.data.coco import Dataset
 from smallsight.data.groups import groups_of
 from smallsight.detectors.base import Detector
+from smallsight.detectors.checkpoint import is_of_run, previous_of, save_checkpoint
 from smallsight.evaluation.ap import Evaluation, evaluate
 from smallsight.evaluation.bootstrap import Units, with_intervals
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.files import copy_atomically
-from smallsight.foreign_files import keep
 from smallsight.records import Detections, EpochRecord, Estimate, Weights, to_json
 from smallsight.rng import keyed_generator
+from smallsight.run.foreign_files import keep
 from smallsight.training.averaging import are_equal
-from smallsight.training.checkpoint import is_of_run, previous_of, save_checkpoint
 from smallsight.training.doubt import doubt_about_start
 from smallsight.training.further_sets import measure_elsewhere
 from smallsight.training.memory import peak_mb

@@ -13,11 +13,11 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
-from smallsight.attempts import AttemptSpec
+from smallsight.attempts.spec import AttemptSpec
+from smallsight.config.sections import Training
+from smallsight.detectors.checkpoint import save_checkpoint
 from smallsight.errors import Interrupted
 from smallsight.records import to_json
-from smallsight.sections import Training
-from smallsight.training.checkpoint import save_checkpoint
 from smallsight.training.device import precision_of
 from smallsight.training.epoch_end import evaluate_start, finish_epoch
 from smallsight.training.loader import Batch

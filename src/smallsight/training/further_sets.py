@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from smallsight.attempts import detections_of_set
-from smallsight.config import Config
+from smallsight.attempts.spec import detections_of_set
+from smallsight.config.load import Config
 from smallsight.data.further_sets import FurtherSet
 from smallsight.data.groups import groups_of
 from smallsight.detectors.base import Detector

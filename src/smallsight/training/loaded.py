@@ -12,9 +12,9 @@ import torch
 from smallsight.data.coco import Dataset
 from smallsight.detectors.base import Detector
 from smallsight.detectors.build import descriptions_of, detector_from_description
+from smallsight.detectors.checkpoint import is_ours, load_checkpoint, load_weights
 from smallsight.detectors.foreign import read_foreign
 from smallsight.errors import CheckpointError, ConfigError
-from smallsight.training.checkpoint import is_ours, load_checkpoint, load_weights
 from smallsight.training.class_outputs import settled
 from smallsight.training.device import resolve_device
 from smallsight.training.start import as_checkpoint

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from smallsight.augment.pipeline import Chain, Points
-from smallsight.config import Config
+from smallsight.config.load import Config
+from smallsight.config.sections import Training
 from smallsight.data.frames import FrameStore
 from smallsight.detectors.base import Target
 from smallsight.records import Sample
 from smallsight.rng import keyed_generator
-from smallsight.sections import Training
 from smallsight.training.object_sizes import EVEN, SizeWeighting
 
 Batch = tuple[Tensor, list[Target]]

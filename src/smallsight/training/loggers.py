@@ -13,10 +13,10 @@ from pathlib import Path
 
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
-from smallsight.attempts import AttemptSpec
+from smallsight.attempts.spec import AttemptSpec
+from smallsight.config.sections import Logging
 from smallsight.files import write_text_atomically
 from smallsight.records import EpochRecord
-from smallsight.sections import Logging
 
 MLFLOW_RUN_FILE = "mlflow_run_id"
 """In the run folder: the MLflow run that all attempts write to."""

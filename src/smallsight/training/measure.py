@@ -13,11 +13,11 @@ import numpy as np
 from smallsight.data.coco import Dataset, detections_to_coco, read_coco
 from smallsight.data.frames import FrameStore
 from smallsight.data.groups import groups_of
+from smallsight.detectors.checkpoint import is_ours, refuse_missing
 from smallsight.evaluation.ap import evaluate
 from smallsight.evaluation.bootstrap import Units, with_intervals
 from smallsight.files import write_text_atomically
 from smallsight.records import Detections, to_json
-from smallsight.training.checkpoint import is_ours, refuse_missing
 from smallsight.training.loaded import Weights, legal, load_detector
 from smallsight.training.predict import predict
 

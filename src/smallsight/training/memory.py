@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from smallsight.attempts.failures import is_out_of_memory
 from smallsight.detectors.base import Detector
-from smallsight.training.failures import is_out_of_memory
 from smallsight.training.loader import Batch
 from smallsight.training.machine import available_mb, peak_resident_mb, resident_mb
 

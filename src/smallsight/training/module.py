@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from smallsight.config.sections import Training
 from smallsight.detectors.base import Detector, Losses
 from smallsight.errors import TrainingError
 from smallsight.records import Sample, Weights
-from smallsight.sections import Training
 from smallsight.training.averaging import Averaging
 from smallsight.training.loader import Batch
 from smallsight.training.processes import Processes

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from smallsight.config import Config, with_settings
+from smallsight.config.load import Config, with_settings
 from smallsight.data.frames import FrameStore
 from smallsight.detectors.base import Detector
 from smallsight.files import write_text_atomically

@@ -17,8 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from smallsight.attempts.rendezvous import DOOR
 from smallsight.detectors.base import Losses
-from smallsight.training.rendezvous import DOOR
 
 T = TypeVar("T")
 BACKEND = "cpu:gloo,cuda:nccl"

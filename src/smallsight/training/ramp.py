@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smallsight.sections import Training
+from smallsight.config.sections import Training
 
 RAMP_SHARE = 0.1
 """A ramp takes at most this share of an attempt's steps."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smallsight.attempts import AttemptSpec
-from smallsight.config import Config, with_settings
-from smallsight.training.child import ChildTrainer
+from smallsight.attempts.child import ChildTrainer
+from smallsight.attempts.spec import AttemptSpec
+from smallsight.config.load import Config, with_settings
 
 _ALONE = {
     "model.pretrained": False,

@@ -6,13 +6,13 @@ import filecmp
 from pathlib import Path
 from typing import Any
 
-from smallsight.config import Config
+from smallsight.config.load import Config
 from smallsight.data.coco import Dataset
 from smallsight.detectors.base import Detector
 from smallsight.detectors.build import refuse_other_network
+from smallsight.detectors.checkpoint import check_classes, is_ours, load_checkpoint, refuse_missing
 from smallsight.detectors.foreign import ForeignFile, Start, read_foreign
 from smallsight.errors import CheckpointError
-from smallsight.training.checkpoint import check_classes, is_ours, load_checkpoint, refuse_missing
 from smallsight.training.class_outputs import settled
 
 

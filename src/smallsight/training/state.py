@@ -10,19 +10,19 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from smallsight.attempts import AttemptSpec
+from smallsight.attempts.spec import AttemptSpec
 from smallsight.augment.pipeline import Points
-from smallsight.config import Config, build_config
+from smallsight.config.load import Config, build_config
 from smallsight.data.frame_cache import open_cache
 from smallsight.data.frames import FrameStore
 from smallsight.data.further_sets import FurtherSet, sets_of_every_epoch
 from smallsight.data.splits import read_splits
 from smallsight.detectors.build import build_detector
+from smallsight.detectors.checkpoint import load_weights, newest_whole, save_checkpoint
 from smallsight.errors import ConfigError, Interrupted
 from smallsight.files import remove_leftovers
 from smallsight.records import EpochRecord, Sample, epoch_record_from_json, to_json
 from smallsight.training.averaging import MATURE
-from smallsight.training.checkpoint import load_weights, newest_whole, save_checkpoint
 from smallsight.training.device import precision_of, resolve_device
 from smallsight.training.loggers import EpochLog
 from smallsight.training.module import NotANumber, TrainingModule

@@ -11,12 +11,12 @@ from torch.utils.data import DataLoader
 from smallsight.augment.copy_paste import Patches
 from smallsight.augment.object_bank import ObjectBank
 from smallsight.augment.pipeline import Chain, Points
-from smallsight.config import Config, training_scales
+from smallsight.config.load import Config, training_scales
+from smallsight.config.sections import Augmentation
 from smallsight.data.frames import FrameStore
 from smallsight.detectors.base import Detector
 from smallsight.records import Sample
 from smallsight.rng import keyed_generator
-from smallsight.sections import Augmentation
 from smallsight.training.loader import Batch, BatchParts, EpochSamples, collate, epoch_loader
 from smallsight.training.object_sizes import model_areas, size_weighting
 from smallsight.training.sampling import epoch_order, image_weights, next_boost

@@ -21,9 +21,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from smallsight.attempts import AttemptSpec
+from smallsight.attempts.signals import handle_stops
+from smallsight.attempts.spec import AttemptSpec
 from smallsight.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Interrupted, SmallsightError
-from smallsight.signals import handle_stops
 
 _PR_SET_PDEATHSIG = 1
 ALIVE_EVERY_S = 5.0

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from data.doctor.planted import jpeg_with_exif
 from data.labelled import write_picture
-from smallsight.data.formats.image_header import ImageHeader
+from doctor.planted import jpeg_with_exif
 from smallsight.data.formats.sizes import SizePair, is_missing, missing_size, sampled_size_fault, size_fault
+from smallsight.data.image_header import ImageHeader
 from smallsight.errors import DatasetError
 
 

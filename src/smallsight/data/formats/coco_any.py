@@ -25,9 +25,9 @@ from smallsight.data.formats.base import (
 )
 from smallsight.data.formats.coco_content import Entry, counted, load_coco
 from smallsight.data.formats.foreign import foreign_json
-from smallsight.data.formats.image_header import read_header
 from smallsight.data.formats.places import Files, Places, hints_of, slashed
 from smallsight.data.formats.tree import check_name, files_in, inside, name_in
+from smallsight.data.image_header import read_header
 from smallsight.data.json_file import load_json
 from smallsight.errors import DatasetError
 from smallsight.files import write_text_atomically

@@ -13,8 +13,8 @@ import cv2
 
 from smallsight.data.coco import ImageEntry
 from smallsight.data.formats.base import LabelledBox, LabelledImage
-from smallsight.data.formats.image_header import too_large
 from smallsight.data.frames import decode
+from smallsight.data.image_header import too_large
 from smallsight.errors import DatasetError
 
 _NO_LINK = frozenset((errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS))

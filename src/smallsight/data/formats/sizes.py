@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from smallsight.data.formats.image_header import ImageHeader, read_header, upright_size
+from smallsight.data.image_header import ImageHeader, read_header, upright_size
 from smallsight.errors import DatasetError
 
 SizeRule = Literal["check", "file", "scale"]

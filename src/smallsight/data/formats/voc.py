@@ -34,7 +34,6 @@ from smallsight.data.formats.base import (
 from smallsight.data.formats.box_forms import VOC_BOXES, BoxReading, corners_px, suspected
 from smallsight.data.formats.coco_content import counted
 from smallsight.data.formats.foreign import foreign_xml
-from smallsight.data.formats.image_header import ImageHeader, upright_header
 from smallsight.data.formats.numbers import whole
 from smallsight.data.formats.places import Files, NotThere, Places, slashed
 from smallsight.data.formats.sizes import SizePair, SizeRule, size_fault
@@ -47,6 +46,7 @@ from smallsight.data.formats.tree import (
     left_out,
     read_label_text,
 )
+from smallsight.data.image_header import ImageHeader, upright_header
 from smallsight.errors import DatasetError
 
 VocCorners = Literal["pixels", "edges"]

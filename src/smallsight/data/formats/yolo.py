@@ -14,6 +14,7 @@ from reprlib import repr as short
 
 import numpy as np
 
+from smallsight.config.yaml_files import to_yaml
 from smallsight.data.formats.base import (
     NO_SPLIT,
     SPLITS,
@@ -25,7 +26,6 @@ from smallsight.data.formats.base import (
 )
 from smallsight.data.formats.box_forms import YOLO_BOXES, BoxReading, Suspicion, suspected
 from smallsight.data.formats.coco_content import counted
-from smallsight.data.formats.image_header import upright_size
 from smallsight.data.formats.places import Files, LeadsOut, NotThere, Places, hints_of
 from smallsight.data.formats.tree import MOST_LIST_BYTES, files_in, images_in, inside, left_out, read_label_text, within
 from smallsight.data.formats.yolo_description import (
@@ -36,8 +36,8 @@ from smallsight.data.formats.yolo_description import (
     read_description,
 )
 from smallsight.data.formats.yolo_lines import label_text, numbers_of, read_labels
+from smallsight.data.image_header import upright_size
 from smallsight.errors import DatasetError
-from smallsight.yaml_files import to_yaml
 
 _CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
 _MOST_CLASSES = 100_000

@@ -14,11 +14,11 @@ from pathlib import Path, PureWindowsPath
 from reprlib import repr as short
 from typing import Any
 
+from smallsight.config.yaml_files import read_yaml
 from smallsight.data.formats.numbers import whole
 from smallsight.data.formats.places import slashed
 from smallsight.data.formats.tree import files_in, within
 from smallsight.errors import ConfigError, DatasetError
-from smallsight.yaml_files import read_yaml
 
 DESCRIPTIONS = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
 _KEYS = ("train", "val", "valid", "test")

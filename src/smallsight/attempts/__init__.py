@@ -1,0 +1,1 @@
+"""How an attempt is carried out in another process or on another machine. No torch."""

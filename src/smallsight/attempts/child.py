@@ -1,0 +1,315 @@
+"""The parent's end: starts the processes of an attempt, passes their events on, and answers them. No torch here.
+
+A process of its own, because an out-of-memory kill raises no exception, and because it gives all memory back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import math
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from smallsight.attempts.failures import classify
+from smallsight.attempts.rendezvous import DOOR, Rendezvous, open_door
+from smallsight.attempts.signals import handle_stops
+from smallsight.attempts.spec import AttemptResult, AttemptSpec
+from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, DatasetError, InputError, Interrupted
+from smallsight.records import EpochRecord, epoch_record_from_json
+
+GRACE_S = 30
+"""How long a child may take to save its state after it was asked to stop."""
+
+WORD_WITHIN_S = 5.0
+"""How long to wait after a lost connection for another machine's word of what happened there."""
+
+OnProgress = Callable[[Mapping[str, Any]], None]
+OnFact = Callable[[str, Mapping[str, Any]], None]
+
+
+class ChildTrainer:
+    """Carries out attempts, one child process for each device.
+
+    Args:
+        on_progress: gets every event that is no epoch (`step`, `evaluating`).
+        limit_s: an attempt that takes longer is killed, and has crashed.
+    """
+
+    def __init__(self, on_progress: OnProgress, limit_s: float = math.inf) -> None:
+        self._on_progress, self._limit_s = on_progress, limit_s
+
+    def __call__(self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool], on_fact: OnFact) -> AttemptResult:
+        """See `strategy.runner.Trainer`.
+
+        A stop request always ends in `Interrupted`, also where the attempt had just come to its end: the next start
+        reports its epochs again and ends at once.
+
+        Raises:
+            Interrupted, InputError: see there.
+            OSError: the disk is full; once there is room, the attempt goes on where it stood.
+        """
+        door = open_door(spec.config["training"])
+        meeting = Rendezvous.of(spec.save(), spec.config["training"], door)
+        silence_s = float(spec.config["training"]["hang_timeout_s"])
+        if meeting.nodes > 1:
+            commands = (f"smallsight join {spec.run_folder} --node {node}" for node in range(1, meeting.nodes))
+            on_fact("note", {"text": f"Waiting for the other machines: {', '.join(commands)}."})
+        with _announced(meeting, Path(spec.run_folder)), Workers(meeting, 0, spec.log, silence_s, door) as workers:
+            last = self._converse(workers, on_epoch, on_fact)
+            code, failed = _outcome(workers, meeting)
+        if workers.asked_to_stop:
+            known = {"stopped": last.get("message"), "done": "stopped as the attempt had come to its end"}
+            raise Interrupted(str(known.get(str(last.get("event"))) or "stopped before the state could be saved"))
+        if workers.killed_because:
+            return AttemptResult("crashed", f"{workers.killed_because}, so it was killed; see {spec.log}")
+        return _result(code, last, failed, spec.log)
+
+    def _converse(
+        self, workers: Workers, on_epoch: Callable[[EpochRecord], bool], on_fact: OnFact
+    ) -> Mapping[str, Any]:
+        """Handle the leader's events until all pipes are closed; the last one."""
+        go_on = True
+        last: Mapping[str, Any] = {}
+        for event in workers.events(self._limit_s):
+            last = event
+            match event["event"]:
+                case "epoch":
+                    go_on = on_epoch(epoch_record_from_json(event["record"]))
+                case "go_on?":
+                    workers.answer("go on" if go_on else "end")
+                case "failed":
+                    continue
+                case "memory" | "note" | "warning" | "averaging" | "ramp" | "disk" | "pace" as kind:
+                    on_fact(kind, {key: value for key, value in event.items() if key != "event"})
+                case _:
+                    self._on_progress(event)
+        return last
+
+
+@contextmanager
+def _announced(meeting: Rendezvous, folder: Path) -> Iterator[None]:
+    """Where other machines take part, they learn of the meeting for as long as it lasts."""
+    if meeting.nodes == 1:
+        yield
+        return
+    path = meeting.announce(folder)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+class _Worker:
+    """One process with its two pipes."""
+
+    def __init__(self, spec: str, environment: Mapping[str, str], log: Path, door: socket.socket | None) -> None:
+        doors = {} if door is None else {DOOR: str(door.fileno())}
+        self.events, events_write = os.pipe()
+        answers_read, answers_write = os.pipe()
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "smallsight.training.worker", spec, str(events_write), str(answers_read)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=(events_write, answers_read, *map(int, doors.values())),
+                start_new_session=True,
+                env={**environment, **doors, "PYTHONIOENCODING": "utf-8:backslashreplace"},
+            )
+        os.close(events_write)
+        os.close(answers_read)
+        self.answers = os.fdopen(answers_write, "w", encoding="utf-8")
+        self.failure: Mapping[str, Any] = {}
+        self._unread = b""
+
+    def said(self, received: bytes) -> list[dict[str, Any]]:
+        """The events that are whole with what was `received`; one that tells of a failure is kept."""
+        *lines, self._unread = (self._unread + received).split(b"\n")
+        events = [json.loads(line) for line in lines]
+        self.failure = next((event for event in events if event["event"] == "failed"), self.failure)
+        return events
+
+    def kill(self) -> None:
+        """End the process and those it has started: they hold the pipe too, and may be what hangs."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def exit_code(self) -> int:
+        """A process that has closed its pipe and does not end is killed."""
+        try:
+            return self.process.wait(timeout=GRACE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return self.process.wait()
+
+    def clear_away(self) -> None:
+        """Whatever happened, the process is gone afterwards."""
+        if self.process.poll() is None:
+            self.kill()
+            self.process.wait()
+        os.close(self.events)
+        with contextlib.suppress(BrokenPipeError):
+            self.answers.close()
+
+
+class Workers:
+    """An attempt's processes on this machine; the first one leads. Where one fails, all end.
+
+    Args:
+        meeting: where they meet.
+        node: which of its machines this is.
+        log: file for what they print.
+        silence_s: a leader that says nothing for so long hangs; so it does when another one hangs, for which it waits.
+        door: where the leader will listen; it is closed here.
+
+    Attributes:
+        asked_to_stop: a stop request from outside was passed on to them.
+        killed_because: the leader was silent for longer than `silence_s`, or time was up; empty where neither was.
+    """
+
+    def __init__(
+        self, meeting: Rendezvous, node: int, log: Path, silence_s: float, door: socket.socket | None = None
+    ) -> None:
+        self._workers: list[_Worker] = []
+        self._silence_s = silence_s
+        self._culprit: _Worker | None = None
+        self.asked_to_stop, self.killed_because = False, ""
+        try:
+            for environment in meeting.environments(node):
+                leads = node == 0 and not self._workers
+                self._workers.append(_Worker(meeting.spec, environment, log, door if leads else None))
+        except BaseException:
+            self.__exit__()
+            raise
+        finally:
+            if door is not None:
+                door.close()  # the leader has it
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.clear_away()
+
+    def events(self, limit_s: float = math.inf) -> Iterator[Mapping[str, Any]]:
+        """The leader's events, as they come. A stop request from outside is passed on; they save and end.
+
+        Args:
+            limit_s: after so long all are killed.
+        """
+        leader, talking = self._workers[0], {worker.events: worker for worker in self._workers}
+        heard = time.monotonic()
+        until = heard + limit_s
+        with self._signals_passed_on():
+            while talking:
+                now, silent_until = time.monotonic(), heard + self._silence_s
+                ready, _, _ = select.select(list(talking), [], [], max(0.0, min(silent_until, until) - now))
+                if not ready or now >= until:
+                    late = until <= max(now, silent_until)
+                    silent = f"no sign of life for {self._silence_s:g} s"
+                    self.killed_because = f"not done within {limit_s:.0f} s" if late else silent
+                    _kill(self._workers)
+                    return
+                received = [(talking[pipe], os.read(pipe, 1 << 16)) for pipe in ready]
+                # The silent end of one comes before what others say: they lost their connection to it.
+                for worker, words in sorted(received, key=lambda item: bool(item[1])):
+                    events = self._heard(worker, words)
+                    if events is None:
+                        del talking[worker.events]
+                    elif worker is leader:
+                        yield from events
+                        heard = time.monotonic()
+
+    def _heard(self, worker: _Worker, received: bytes) -> list[dict[str, Any]] | None:
+        """The events in what a worker has written since; None once it has closed its pipe.
+
+        The first to fail is the culprit; the others fail because of it, or would wait for it. One that stops leaves
+        them time to save.
+        """
+        events = worker.said(received) if received else None
+        failed = bool(worker.failure)
+        if events is None and len(self._workers) > 1 and worker.exit_code() not in (EXIT_DONE, EXIT_INTERRUPTED):
+            failed = True
+            _kill([other for other in self._workers if other not in (worker, self._culprit)])
+        if failed and self._culprit is None:
+            self._culprit = worker
+        return events
+
+    @contextmanager
+    def _signals_passed_on(self) -> Iterator[None]:
+        """Pass a stop request on as SIGTERM; kill processes that do not end in time."""
+
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            self.asked_to_stop = True
+            for worker in self._workers:
+                worker.process.terminate()
+            signal.alarm(GRACE_S)
+
+        def give_up(number: int, frame: FrameType | None) -> None:
+            _kill(self._workers)
+
+        before = {**handle_stops(pass_on), signal.SIGALRM: signal.signal(signal.SIGALRM, give_up)}
+        try:
+            yield
+        finally:
+            signal.alarm(0)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def answer(self, text: str) -> None:
+        """Answer the leader's question; one that is already gone needs no answer."""
+        answers = self._workers[0].answers
+        with contextlib.suppress(BrokenPipeError):
+            answers.write(text + "\n")
+            answers.flush()
+
+    def outcome(self) -> tuple[int, Mapping[str, Any]]:
+        """Exit code and told failure of the first that failed, else of the leader."""
+        worker = self._culprit or self._workers[0]
+        return worker.exit_code(), worker.failure
+
+
+def _outcome(workers: Workers, meeting: Rendezvous) -> tuple[int, Mapping[str, Any]]:
+    """Exit code and told failure of what failed first; on another machine, it leaves word a little later."""
+    code, failed = workers.outcome()
+    until = time.monotonic() + WORD_WITHIN_S
+    while meeting.nodes > 1 and code not in (EXIT_DONE, EXIT_INTERRUPTED):
+        if word := meeting.word_of_others():
+            return word
+        if time.monotonic() > until:
+            break
+        time.sleep(0.1)
+    return code, failed
+
+
+def _kill(workers: Sequence[_Worker]) -> None:
+    for worker in workers:
+        worker.kill()
+
+
+def _result(code: int, last: Mapping[str, Any], failed: Mapping[str, Any], log: Path) -> AttemptResult:
+    if code == EXIT_DONE or last.get("event") == "done":  # done is done, even if the process then hung or crashed
+        return AttemptResult()
+    message = str(failed.get("message", "")) or f"the training process ended with code {code}; see {log}"
+    failure = classify(code, str(failed.get("exception", "")), message)
+    if failure == "interrupted":
+        raise Interrupted(str(last.get("message", "stopped")))
+    if failure == "disk_full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), failed.get("file"))
+    if failure == "bad_data":
+        kinds: dict[str, type[InputError]] = {"DatasetError": DatasetError, "ConfigError": ConfigError}
+        raise kinds.get(str(failed.get("exception")), InputError)(message)
+    return AttemptResult(failure, message)

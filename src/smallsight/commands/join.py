@@ -1,0 +1,68 @@
+"""A further machine's part in a run: its processes join those of every attempt, until the run has ended. No torch here.
+
+The run folder, the data and the environment have to be there under the same paths, as on a shared file system.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from smallsight.attempts.child import Workers
+from smallsight.attempts.rendezvous import Rendezvous, announced
+from smallsight.attempts.spec import AttemptSpec
+from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, Interrupted
+
+LOOK_EVERY_S = 0.5
+NEVER_S = 1e9
+"""Whether the training hangs is for the runner to tell; processes here are silent while the leader judges."""
+
+
+def join(run: Path, node: int, say: Callable[[str], None]) -> None:
+    """Take part in the attempts of the run in a folder, also where it has not begun yet.
+
+    Args:
+        run: the run folder.
+        node: which of its machines this is, from 1; the runner's is 0.
+        say: gets a line about whatever begins and ends.
+    Raises:
+        ConfigError: the run has no machine of that number.
+        Interrupted: a stop was requested; what was trained is saved, where the leader was reached.
+    """
+    say(f"Waiting for {run} to train on several machines.")
+    latest = ""
+    while not _has_ended(run):
+        meeting = announced(run)
+        if meeting is None or meeting.key == latest:
+            time.sleep(LOOK_EVERY_S)
+            continue
+        latest = meeting.key
+        if not 1 <= node < meeting.nodes:
+            raise ConfigError(f"--node: this run has machines 0 to {meeting.nodes - 1}, 0 is the runner's; got {node}.")
+        _take_part(meeting, node, say)
+    say("The run has ended.")
+
+
+def _take_part(meeting: Rendezvous, node: int, say: Callable[[str], None]) -> None:
+    spec = AttemptSpec.load(Path(meeting.spec))
+    log = spec.log.with_name(f"worker_node_{node}.log")
+    say(f"Phase {spec.phase}, attempt {spec.attempt}: machine {node} of 0 to {meeting.nodes - 1} takes part.")
+    with Workers(meeting, node, log, NEVER_S) as workers:
+        for _ in workers.events():
+            continue  # what there is to tell, the leader tells
+        code, failure = workers.outcome()
+    if workers.asked_to_stop:
+        raise Interrupted("this machine takes no part any more; the run has stopped and saved")
+    if code not in (EXIT_DONE, EXIT_INTERRUPTED):
+        meeting.leave_word(node, code, failure)
+    reason = failure.get("message") or f"exit code {code}"
+    say("Done." if code == EXIT_DONE else f"Ended: {reason}; see {log}")
+
+
+def _has_ended(run: Path) -> bool:
+    try:
+        return bool(json.loads((run / "status.json").read_text())["state"] == "finished")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,124 @@
+"""What a run shows while it runs: a progress bar, a line per epoch and per decision; plain lines without a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import IO, Any, cast
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
+
+from smallsight.commands.run_log import RunLog
+from smallsight.errors import visible
+from smallsight.evaluation.set_figures import in_short
+from smallsight.records import Decision, EpochRecord, gigabytes, shown
+
+_WIDE = 80
+"""From so many columns on, there is room for losses beside the bar."""
+_LOG_WIDTH = 120
+_SHOWN = (("AP", "map_50_95"), ("AP50", "map_50"), ("AP small", "map_small"), ("recall", "recall_50"))
+
+
+class Terminal:
+    """Shows a run on a console; a context manager, because the progress bar has to be taken away at the end.
+
+    Args:
+        console: where it is shown.
+        metric: the target.
+        log: gets the same lines.
+
+    Attributes:
+        consoles: for longer texts: the console, and one that writes to the log.
+    """
+
+    def __init__(self, console: Console, metric: str, log: RunLog) -> None:
+        self.console, self.metric, self._log = console, metric, log
+        plain = Console(
+            file=cast(IO[str], log), width=_LOG_WIDTH, force_terminal=False, color_system=None, highlight=False
+        )
+        self.consoles = (console, plain)
+        room = Column(no_wrap=True, max_width=console.width - 50)
+        figures = TextColumn("{task.fields[figures]}", markup=False, table_column=room)
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[place]}"),
+            *([figures] if console.width >= _WIDE else []),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            expand=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("", total=1, visible=False, place="", figures="")
+        self._shown: tuple[object, object] = (None, None)
+
+    def __enter__(self) -> Terminal:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def _line(self, *parts: str | tuple[str, str]) -> None:
+        safe = (visible(part) if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts)
+        line = Text.assemble(*safe)
+        self._log.line(line.plain)
+        self.console.print(line, soft_wrap=not self.console.is_terminal)
+
+    def decided(self, decision: Decision) -> None:
+        """A line per decision."""
+        word = "Stop" if decision.action == "stop" else "Next"
+        changes = ", ".join(f"{key}={value}" for key, value in decision.settings.items())
+        self._line((f"{word}: ", "bold"), decision.reason, f" [{changes}]" if changes else "")
+
+    def note(self, text: str) -> None:
+        """A line about anything else."""
+        self._line(text)
+
+    def command(self, title: str, line: str) -> None:
+        """A command that can be pasted: it stays in one line, however narrow the terminal is."""
+        self._line((f"{title}:", "bold"))
+        self._log.line(line)
+        self.console.print(Text(visible(line)), soft_wrap=True)
+
+    def epoch(self, record: EpochRecord, best: float) -> None:
+        """A line per epoch, with the change against the best so far."""
+        self._progress.update(self._task, visible=False)
+        figures = "  ".join(f"{name} {shown(record.value(key))}" for name, key in _SHOWN)
+        change = record.value(self.metric) - best
+        tail = "" if math.isnan(change) else f"  ({shown(change, '+.3f')} to best)"
+        loss = "" if math.isnan(record.train_loss) else f"  loss {record.train_loss:.3f} / {record.val_loss:.3f}"
+        self._line(
+            (f"{record.phase} epoch {record.epoch}", "bold"),
+            f"  {figures}",
+            (tail, "green" if change > 0 else "yellow"),
+            *(f"  {name} {in_short(found, self.metric)}" for name, found in record.sets.items()),
+            f"{loss}  {record.seconds:.0f} s",
+        )
+
+    def progress(self, event: Mapping[str, Any]) -> None:
+        """Steps within an epoch."""
+        if event["event"] == "evaluating":
+            said = f"epoch {event['epoch']}: evaluating"
+            self._progress.update(self._task, visible=True, description=said, total=None, place="", figures="")
+        elif event["event"] == "step":
+            losses = " ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
+            memory = gigabytes(event["memory_mb"], event.get("memory_limit_mb"))
+            goes_back = event["batch"] < self._progress.tasks[self._task].completed
+            if goes_back or self._shown != (event["epoch"], event["batches"]):
+                # Else the speed, and with it the time left, would be reckoned over the evaluation between two epochs.
+                self._shown = (event["epoch"], event["batches"])
+                self._progress.reset(self._task, total=event["batches"], completed=event["batch"])
+            self._progress.update(
+                self._task,
+                visible=True,
+                description=f"epoch {event['epoch']}/{event['last_epoch']}",
+                completed=event["batch"],
+                total=event["batches"],
+                place=f"{event['batch']}/{event['batches']}",
+                figures=f"{losses}  lr {event['learning_rate']:.1e}  {memory}",
+            )

@@ -1,0 +1,1 @@
+"""Configuration: files and overrides become one validated value."""

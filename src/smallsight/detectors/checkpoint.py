@@ -1,0 +1,193 @@
+"""Checkpoints: what is in them, written whole or not at all, loaded without running any code from the file.
+
+`checkpoint.pth` and `checkpoint_best.pth` hold everything needed to go on exactly. Lightweight files hold the weights
+(raw and averaged), the detector's description, class names, resolution, epoch and metrics.
+
+`torch.save` writes a ZIP archive with a checksum for every tensor and for the rest, but `torch.load` doesn't look at
+them. It is done here, so a flipped bit is found.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smallsight.attempts.failures import is_out_of_memory
+from smallsight.attempts.spec import FORMAT, LIGHTWEIGHT
+from smallsight.detectors.base import Detector
+from smallsight.errors import CheckpointError
+from smallsight.files import UNREADABLE, says, unpacked_bytes, why, write_atomically
+
+MOST_RESOLUTION = 1 << 16
+REQUIRED = ("detector", "class_names", "resolution", "epoch", "model", "ema_model")
+_NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError, struct.error)
+"""What `zipfile` raises for files that are no whole archives."""
+
+
+class Damaged(CheckpointError):
+    """A file is no checkpoint that can be read: cut short, or not the bytes that were written."""
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any], *, keep_previous: bool = False) -> None:
+    """Write `content` to `path`; the old file stays until the new one is on the disk, and after that where told."""
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **content}, buffer)
+    data = buffer.getbuffer()
+    write_atomically(path, lambda handle: handle.write(data), previous_of(path) if keep_previous else None)
+
+
+def previous_of(path: Path) -> Path:
+    """Where the checkpoint before `path` lies: `checkpoint_previous.pth`."""
+    return path.with_name(f"{path.stem}_previous{path.suffix}")
+
+
+def newest_whole(path: Path) -> Path:
+    """`path`; or the checkpoint before it where there is one and `path` is damaged, or gone between two renames."""
+    previous = previous_of(path)
+    for candidate in (path, previous) if previous.is_file() else ():
+        try:
+            if candidate.is_file():
+                load_checkpoint(candidate)
+                return candidate
+        except Damaged:
+            continue
+    return path
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; tensors come to the CPU.
+
+    Raises:
+        Damaged: it is not whole.
+        CheckpointError: no such file; not written by smallsight; memory ran out.
+    """
+    refuse_missing(path)
+    _refuse_damaged(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (*UNREADABLE, pickle.UnpicklingError) as error:
+        kind = CheckpointError if is_out_of_memory(error) else Damaged
+        raise kind(f"{path}: can't be read as a checkpoint ({why(error)}). Is the file whole?") from error
+    missing = [key for key in REQUIRED if not isinstance(content, dict) or key not in content]
+    if missing or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a checkpoint of this version; expected format {FORMAT!r}. Train it again.")
+    if odd := _odd_part(content):
+        raise CheckpointError(f"{path}: {odd}: is not what smallsight writes there. Take another file.")
+    return dict(content)
+
+
+def refuse_missing(path: Path) -> None:
+    """Make sure that a checkpoint is there; where lightweight ones lie, say which: not all of them are kept.
+
+    Raises:
+        CheckpointError: no such file.
+    """
+    if path.is_file():
+        return
+    names = (re.fullmatch(LIGHTWEIGHT, file.name) for file in path.parent.glob("*.pth"))
+    epochs = sorted(int(name[1]) for name in names if name)
+    advice = "Give the path of a checkpoint, for example models/checkpoint.pth."
+    if epochs and re.fullmatch(LIGHTWEIGHT, path.name):
+        there = ", ".join(map(str, epochs))
+        advice = f"Those of the epochs {there} are there (checkpoint.keep says how many stay). Give one of them."
+    raise CheckpointError(f"{path}: no such file. {advice}")
+
+
+def _odd_part(content: Mapping[str, Any]) -> str:
+    """The first required part of another kind than is saved; empty for none."""
+    names, resolution, epoch = content["class_names"], content["resolution"], content["epoch"]
+    fits = {
+        "detector": isinstance(content["detector"], Mapping),
+        "class_names": isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names),
+        "resolution": isinstance(resolution, int) and 0 < resolution <= MOST_RESOLUTION,
+        "epoch": isinstance(epoch, int) and epoch >= 0,
+        "model": _are_weights(content["model"]),
+        "ema_model": _are_weights(content["ema_model"]),
+    }
+    return next((part for part, fit in fits.items() if not fit), "")
+
+
+def _are_weights(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
+
+
+def _refuse_damaged(path: Path) -> None:
+    try:
+        if unpacked_bytes(path) > path.stat().st_size:  # ours are stored as they are
+            raise ValueError("it is packed and may unpack to any size")
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except _NO_ARCHIVE as error:
+        raise Damaged(f"{path}: can't be read as a checkpoint ({why(error)}). Is the file whole?") from error
+    if damaged is not None:
+        raise Damaged(
+            f"{path}: can't be read as a checkpoint (the checksum of {damaged} is wrong). It has changed on the disk; "
+            "take another one."
+        )
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file says that smallsight wrote it; a damaged one that still does counts as ours."""
+    return says(path, FORMAT)
+
+
+def labels_of(path: Path) -> dict[str, Any]:
+    """What a checkpoint of ours says about itself beside its weights, which stay on the disk.
+
+    Returns:
+        `resolution`; `run_id`, `phase` and `attempt` of the attempt that wrote it, where it says so; and
+        `skip_batches`, how much of the next epoch is in it.
+    Raises:
+        CheckpointError: it can't be read.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        wrote = content.get("trained_in") or {key: content.get(key) for key in ("run_id", "phase", "attempt")}
+        return {**wrote, "resolution": content["resolution"], "skip_batches": content.get("skip_batches", 0)}
+    except (*UNREADABLE, pickle.UnpicklingError) as error:
+        raise Damaged(f"{path}: can't be read as a checkpoint ({why(error)}). Is the file whole?") from error
+
+
+def is_of_run(path: Path, run_id: str) -> bool:
+    """Whether a file says that this run of smallsight wrote it."""
+    try:
+        labels = labels_of(path) if is_ours(path) else {}
+    except CheckpointError:
+        return False
+    return labels.get("run_id") == run_id
+
+
+def load_weights(detector: Detector, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Put saved weights into a detector.
+
+    Raises:
+        CheckpointError: a name or a shape differs.
+    """
+    try:
+        detector.load_state_dict(dict(weights), strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path}: the weights don't fit the configured detector: {reason}.") from error
+
+
+def check_classes(path: Path, found: Mapping[str, Any], wanted: tuple[str, ...]) -> None:
+    """Refuse a checkpoint of other classes.
+
+    Raises:
+        CheckpointError: the class names differ.
+    """
+    names = tuple(found["class_names"])
+    if names != wanted:
+        raise CheckpointError(
+            f"{path}: trained on the classes {list(names)}; the dataset has {list(wanted)}. Use the same."
+        )

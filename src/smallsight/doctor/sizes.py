@@ -1,0 +1,159 @@
+"""How many pixels the objects have, in the image and as the network sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from smallsight.config.load import Config
+from smallsight.doctor.findings import Finding, Where
+from smallsight.doctor.kinds import finding
+from smallsight.doctor.split import Split
+from smallsight.errors import ConfigError, visible
+
+GOAL_PX = 8.0
+"""Side that the 10th-percentile object should have at the network."""
+LIMITS_PX = (8.0, 4.0, 2.0)
+"""Below 8 px detectors lose objects, below 4 a box can't be placed, below 2 there is nothing to see."""
+BORDER_PX = 2.0
+"""An object this near to the frame's edge may be cut."""
+RFDETR_STEPS = {"base": 56}
+"""Multiples that RF-DETR takes, px; 32 for the sizes that are not named."""
+NANO_STEP, RFDETR_STEP = 16, 32
+LEAST_PX, LARGEST_PX = 32, 8192
+"""The resolutions that a configuration takes."""
+
+Sides = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How a detector sees a frame.
+
+    Attributes:
+        detector: in words.
+        resolution: px, of the longer side, or of both sides.
+        step: the resolution has to be a multiple of it.
+        keeps_aspect: whether the frame keeps its shape; else it is stretched to a square.
+    """
+
+    detector: str
+    resolution: int
+    step: int
+    keeps_aspect: bool
+
+    def model_size_wh(self, size_wh: tuple[int, int]) -> tuple[int, int]:
+        """Size of a frame as the detector sees it, px: the rule of `augment.geometry.model_size_wh`."""
+        if not self.keeps_aspect:
+            return self.resolution, self.resolution
+        factor = self.resolution / max(size_wh)
+        width, height = (max(self.step, round(side * factor / self.step) * self.step) for side in size_wh)
+        return width, height
+
+    def enlargement(self, size_wh: tuple[int, int]) -> float:
+        """Side of an object at the network over its side in the image; geometric mean of both directions."""
+        width, height = self.model_size_wh(size_wh)
+        return float(np.sqrt(width / size_wh[0] * height / size_wh[1]))
+
+
+def sight_of(config: Config, resolution: int | None = None) -> Sight:
+    """How the configured detector sees frames, at another resolution where one is given.
+
+    Raises:
+        ConfigError: the resolution is out of range, or none that the detector takes.
+    """
+    px = config.training.resolution if resolution is None else resolution
+    key = "training.resolution" if resolution is None else "--resolution"
+    if not LEAST_PX <= px <= LARGEST_PX:
+        raise ConfigError(f"{key}: out of range; got {px}, expected {LEAST_PX} to {LARGEST_PX}. Use 640, for example.")
+    if config.model.detector == "nano":
+        return Sight("nano", px, NANO_STEP, True)  # it rounds the sides itself
+    size = config.model.rfdetr_size
+    step = RFDETR_STEPS.get(size, RFDETR_STEP)
+    if px % step:
+        below = max(1, px // step) * step
+        advice = f"Use {below} or {below + step}."
+        raise ConfigError(f"{key}: RF-DETR {size} needs a multiple of {step}; got {px}. {advice}")
+    return Sight(f"RF-DETR {size}", px, step, False)
+
+
+@dataclass(frozen=True)
+class SizeRow:
+    """Sizes of the objects of a class in a split; sides are of the square with the box's area, px.
+
+    Attributes:
+        n: number of objects.
+        median_wh: of the boxes in the image.
+        p10, median: of the sides in the image.
+        network_p10, network_median: at the network.
+        under: share of the objects under each of `LIMITS_PX` at the network.
+    """
+
+    split: str
+    category: str
+    n: int
+    median_wh: tuple[float, float]
+    p10: float
+    median: float
+    network_p10: float
+    network_median: float
+    under: tuple[float, float, float]
+
+
+def network_sides_px(split: Split, sight: Sight) -> Sides:
+    """Side of each object of a split at the network, (N,) px."""
+    factors = np.array([sight.enlargement(record.size_wh) if record.size_wh else np.nan for record in split.images])
+    return np.asarray(split.objects.sides_px() * factors[split.objects.images])
+
+
+def size_rows(splits: Sequence[Split], sight: Sight) -> tuple[SizeRow, ...]:
+    """A row for each class of each split that has objects."""
+    rows = []
+    for split in splits:
+        seen, sides = network_sides_px(split, sight), split.objects.sides_px()
+        for key, name in split.categories.items():
+            chosen = split.objects.categories == key
+            if not chosen.any():
+                continue
+            boxes = split.objects.boxes[chosen]
+            wide, high = np.median(boxes[:, 2:] - boxes[:, :2], axis=0).tolist()
+            p10, median = np.percentile(sides[chosen], (10, 50)).tolist()
+            network_p10, network_median = np.percentile(seen[chosen], (10, 50)).tolist()
+            eight, four, two = (float(np.mean(seen[chosen] < limit)) for limit in LIMITS_PX)
+            under = (eight, four, two)
+            rows.append(
+                SizeRow(split.name, name, len(boxes), (wide, high), p10, median, network_p10, network_median, under)
+            )
+    return tuple(rows)
+
+
+def size_findings(rows: Sequence[SizeRow], sight: Sight) -> Iterator[Finding]:
+    """A finding for each class whose 10th-percentile object has less than `GOAL_PX` at the network."""
+    for row in rows:
+        if row.network_p10 >= GOAL_PX:
+            continue
+        shares = ", ".join(f"{share:.0%} under {limit:g} px" for share, limit in zip(row.under, LIMITS_PX, strict=True))
+        message = (
+            f"at {sight.resolution} px the median {visible(row.category)} has {row.network_median:.1f} px "
+            f"({row.median:.1f} in the image, n={row.n:,}); {shares}"
+        )
+        yield finding("objects_tiny", Where(row.split), message)
+
+
+def near_border(split: Split) -> npt.NDArray[np.bool_]:
+    """Which objects lie within `BORDER_PX` of the frame's edge, (N,)."""
+    boxes = split.objects.boxes
+    sizes = np.array([record.size_wh or (0, 0) for record in split.images], dtype=np.float32).reshape(-1, 2)
+    ends = sizes[split.objects.images]
+    return np.asarray(np.any(boxes[:, :2] < BORDER_PX, axis=1) | np.any(boxes[:, 2:] > ends - BORDER_PX, axis=1))
+
+
+def border_findings(split: Split) -> Iterator[Finding]:
+    """The share of objects that touch the frame's edge."""
+    near = near_border(split)
+    if near.any():
+        message = f"{near.sum():,} of {len(near):,} objects lie within {BORDER_PX:g} px of the frame's edge"
+        yield finding("objects_near_border", Where(split.name), message)

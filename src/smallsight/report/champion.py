@@ -1,0 +1,282 @@
+"""The champion of a run looked at again: its mistakes, thresholds and calibration, from the detections that were kept.
+
+No detector runs here, except on the second evaluation sets, in a process of its own. What can't be made out, because
+images or annotations are gone or have changed, is left out and said so; the report itself needs the journal alone.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from smallsight.attempts.spec import detections_of_set
+from smallsight.config.load import Config, build_config, filled_path, with_settings
+from smallsight.config.sections import EvaluationSet
+from smallsight.data.coco import ANNOTATION_FILE, Dataset
+from smallsight.data.groups import groups_of
+from smallsight.data.splits import read_splits
+from smallsight.errors import BoxError, ConfigError, DatasetError, RunFolderError
+from smallsight.evaluation.ap import AREA_RANGES, Evaluation, evaluate
+from smallsight.evaluation.bootstrap import Draws, Resampled, Units, resample
+from smallsight.evaluation.detections_file import load_detections
+from smallsight.evaluation.domain_gap import gap_between
+from smallsight.evaluation.evidence import Crop, DomainGap, Evidence, Mistake
+from smallsight.evaluation.mistakes import mistakes_by_size, worst_false_alarms, worst_misses
+from smallsight.evaluation.outcomes import judge_outcomes, survey
+from smallsight.evaluation.set_figures import has_labels
+from smallsight.evaluation.thresholds import BEST_F1, calibrate, operating_points
+from smallsight.evaluation.verdict import difference_of
+from smallsight.files import sha256_of, write_text_atomically
+from smallsight.records import Detections, Estimate, estimate_from_json
+from smallsight.report.crops import crop_around
+from smallsight.run.folder import (
+    attempt_folder,
+    champion_checkpoint,
+    champion_contenders,
+    champion_detections,
+    contenders,
+)
+from smallsight.run.state import State
+
+REPLICATES = 200
+"""Draws for the intervals of mistakes: enough for a bar in a figure; verdicts use `evaluation.replicates`."""
+WORST = 12
+"""Misses, and false alarms, that are listed and shown."""
+
+
+def examine(folder: Path, state: State, sets: Mapping[str, EvaluationSet] | None = None) -> Evidence | None:
+    """What the champion's detections say; None while there is no champion.
+
+    Args:
+        sets: second evaluation sets by name, measured where they were not before; of those that guard the figures are
+            in the records. None takes those that the run was begun with and measures none: a detector beside a training
+            may take the memory that it needs.
+    """
+    if state.champion is None:
+        return None
+    evidence = Evidence(state.champion.record.epoch)
+    try:
+        dataset = validation_set(state)
+        detections = detections_on(dataset, champion_detections(folder, state))
+        evidence = _mistakes(evidence, state, dataset, detections)
+    except (BoxError, ConfigError, DatasetError, RunFolderError) as error:
+        return replace(evidence, left_out=(f"Mistakes, thresholds and pictures: {error}",))
+    lift, why = _lift(folder, state, dataset)
+    known = champion_config(state).evaluation.sets if sets is None else sets
+    gaps, missing = _gaps(folder, state, known, measures=sets is not None)
+    return replace(evidence, lift=lift, gaps=gaps, left_out=(*why, *missing))
+
+
+def champion_config(state: State) -> Config:
+    """The configuration that the champion was trained with."""
+    assert state.champion is not None
+    return with_settings(build_config(state.config, "journal"), state.champion.settings, "champion")
+
+
+def validation_set(state: State) -> Dataset:
+    """The images that the champion was judged on, as they were then.
+
+    Raises:
+        ConfigError, DatasetError: they can't be read.
+        RunFolderError: their annotations have changed since.
+    """
+    assert state.champion_run is not None
+    dataset = read_splits(champion_config(state))[1]
+    file = dataset.root / ANNOTATION_FILE
+    if sha256_of(file) != state.champion_run.annotations.get("valid"):
+        raise RunFolderError(f"{file}: has changed since the champion was evaluated. Evaluate it again.")
+    return dataset
+
+
+def detections_on(valid: Dataset, path: Path) -> list[Detections]:
+    """The detections in a file, one entry for each image of the validation set.
+
+    Raises:
+        RunFolderError: the file can't be read, or was made on other images.
+    """
+    detections, ids = load_detections(path)
+    if ids != [image.id for image in valid.images]:
+        raise RunFolderError(f"{path}: made on other validation images than today's. Use another --output-dir.")
+    return detections
+
+
+def judged(config: Config, dataset: Dataset, detections: list[Detections]) -> Evaluation:
+    """The detections evaluated as the configuration says."""
+    settings = config.evaluation
+    return evaluate(
+        dataset.truths,
+        detections,
+        len(dataset.class_names),
+        max_dets=settings.max_dets,
+        centre_hit_px=settings.centre_hit_px,
+    )
+
+
+def crops_of(state: State, evidence: Evidence) -> Mapping[Mistake, Crop]:
+    """A picture of each mistake that is listed; those whose image can't be read are left out."""
+    if not (evidence.misses or evidence.false_alarms):
+        return {}
+    images = validation_set(state).images
+    crops = {}
+    for mistake in (*evidence.misses, *evidence.false_alarms):
+        try:
+            crops[mistake] = crop_around(images[mistake.image], mistake.box)
+        except DatasetError:
+            continue
+    return crops
+
+
+def _mistakes(evidence: Evidence, state: State, dataset: Dataset, detections: list[Detections]) -> Evidence:
+    names, files = dataset.class_names, [str(image.path.relative_to(dataset.root)) for image in dataset.images]
+    scene = survey(dataset.truths, detections, len(names), max_dets=champion_config(state).evaluation.max_dets)
+    draws = Draws.of(len(dataset), _units(state, dataset), replicates=REPLICATES)
+    outcomes = judge_outcomes(scene, AREA_RANGES["all"])
+    points = operating_points(outcomes, names, draws)
+    thresholds = {point.class_name: point.threshold.value for point in points if point.purpose == BEST_F1}
+    return replace(
+        evidence,
+        images=len(dataset),
+        sizes=mistakes_by_size(scene, draws),
+        misses=tuple(worst_misses(outcomes, files, names, WORST, [thresholds.get(name, 0.0) for name in names])),
+        false_alarms=tuple(worst_false_alarms(outcomes, files, names, WORST)),
+        operating_points=points,
+        calibration=calibrate(outcomes, draws),
+    )
+
+
+def _units(state: State, dataset: Dataset) -> Units:
+    """What the intervals draw: the same as the verdicts."""
+    return Units.of(len(dataset), groups_of(dataset), champion_config(state).evaluation.resample)
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """An epoch and those that it was chosen from by the metric `chosen_by`, drawn alike on the same images."""
+
+    epochs: tuple[Resampled, ...]
+    chosen_by: str
+
+    @classmethod
+    def of(cls, files: Sequence[Path], metrics: Sequence[str], chosen_by: str, state: State, dataset: Dataset) -> _Side:
+        """From files of detections, the chosen epoch's first, as the champion of `state` is evaluated."""
+        config, units = champion_config(state), _units(state, dataset)
+
+        def resampled(path: Path, names: Sequence[str]) -> Resampled:
+            evaluation = judged(config, dataset, detections_on(dataset, path))
+            return resample(evaluation, names, units, replicates=config.evaluation.replicates)
+
+        chosen, *others = files
+        return cls((resampled(chosen, metrics), *(resampled(path, [chosen_by]) for path in others)), chosen_by)
+
+    def above(self, other: _Side, metric: str) -> Estimate:
+        """How much the metric is above the other's, less what choosing by it gave to either."""
+        ours, theirs = (side.epochs[: None if metric == side.chosen_by else 1] for side in (self, other))
+        return difference_of(ours, theirs, metric).estimate
+
+
+def _lift(folder: Path, state: State, dataset: Dataset) -> tuple[Estimate | None, tuple[str, ...]]:
+    """The champion's target metric minus the baseline's; None with the reason where that can't be told."""
+    champion, baseline = state.champion, state.baseline
+    assert champion is not None
+    if baseline is None or baseline == champion.record:
+        return None, ()
+    run, attempt = next((run, a) for run in state.runs for a in run.attempts if baseline in a.records)
+    chosen, *others = contenders(attempt_folder(folder, run, attempt.number), baseline, attempt.records)
+    metric = state.plan["target"]["metric"]
+    try:
+        before, after = (
+            _Side.of(files, [metric], metric, state, dataset)
+            for files in ([chosen, *filter(Path.is_file, others)], champion_contenders(folder, state))
+        )
+    except RunFolderError as error:
+        return None, (f"The lift's interval: {error}",)
+    return after.above(before, metric), ()
+
+
+def _gaps(
+    folder: Path, state: State, sets: Mapping[str, EvaluationSet], *, measures: bool
+) -> tuple[tuple[DomainGap, ...], tuple[str, ...]]:
+    """The champion on each of the second evaluation sets that have labels."""
+    assert state.champion is not None
+    gaps, missing = [], []
+    for name, given in sorted(sets.items()):
+        figures = state.champion.record.sets.get(name, {})
+        if figures and not has_labels(figures):
+            continue  # in how many frames something was found stands in the record
+        try:
+            data = filled_path(f"evaluation.sets.{name}", given.path)
+            gaps.append(_gap(folder, state, name, data, guards=given.guards, measures=measures))
+        except (ConfigError, DatasetError, RunFolderError, OSError) as error:
+            missing.append(f"The evaluation set {name}: {error}")
+    return tuple(gaps), tuple(missing)
+
+
+def _gap(folder: Path, state: State, name: str, data: Path, *, guards: bool, measures: bool) -> DomainGap:
+    assert state.champion is not None
+    metric, champion = state.plan["target"]["metric"], state.champion.record
+    if name in champion.sets:
+        there = champion.sets[name][metric]
+        _, ids = load_detections(detections_of_set(champion_detections(folder, state), name))
+        images = len(ids)
+    elif not (data / ANNOTATION_FILE).is_file():
+        raise RunFolderError(f"{data}: frames without labels, on which this champion was not tried")
+    else:
+        measured = _measured(folder, state, data, measures=measures)
+        there, images = estimate_from_json(measured["metrics"][metric]), measured["images"]
+    return DomainGap(name, images, there, gap_between(champion.metrics[metric], there), guards)
+
+
+def _measured(folder: Path, state: State, data: Path, *, measures: bool) -> Mapping[str, Any]:
+    """Figures of the champion on a folder; measured once per champion and annotation file, in a process of its own.
+
+    Raises:
+        RunFolderError: the champion is gone, or was not or could not be measured there.
+        OSError: the annotations can't be read, or the figures can't be kept.
+    """
+    checkpoint = champion_checkpoint(folder, state)
+    key = f"{sha256_of(checkpoint)[:16]}_{sha256_of(data / ANNOTATION_FILE)[:16]}"
+    kept = folder / "sets" / f"{key}.json"
+    if not kept.is_file():
+        if not measures:
+            raise RunFolderError(f"{data}: not measured with this champion yet; the run does so when it ends")
+        config = champion_config(state)
+        settings = ["--max-dets", str(config.evaluation.max_dets), "--device", config.training.device]
+        settings += ["--centre-hit-px", str(config.evaluation.centre_hit_px)]
+        command = [sys.executable, "-m", "smallsight", "evaluate", str(checkpoint), str(data), "--json", *settings]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            said = " ".join(done.stderr.split()).removeprefix("Error: ")
+            raise RunFolderError(f"{data}: can't be evaluated; {said[:300]}")
+        write_text_atomically(kept, done.stdout)
+    content: Mapping[str, Any] = json.loads(kept.read_text())
+    return content
+
+
+def champions_apart(one: tuple[Path, State], other: tuple[Path, State], metrics: Sequence[str]) -> dict[str, Estimate]:
+    """How much the champion of the other run is above that of the first, on the same images, as the first evaluates.
+
+    Where a metric decides which epoch is the champion, what choosing gave is taken off.
+
+    Args:
+        one, other: run folder and state.
+    Raises:
+        ConfigError, DatasetError: the images can't be read.
+        RunFolderError: the champions were judged on different images, or a file of detections is gone.
+    """
+    for folder, state in (one, other):
+        if state.champion is None:
+            raise RunFolderError(f"{folder}: no champion yet. Run its strategy on.")
+    hashes = [state.champion_run.annotations.get("valid") for _, state in (one, other) if state.champion_run]
+    if hashes[0] != hashes[1]:
+        raise RunFolderError(f"{other[0]}: judged on other images than {one[0]}. Evaluate both on one set.")
+    dataset = validation_set(one[1])
+    first, second = (
+        _Side.of(champion_contenders(folder, state), metrics, state.plan["target"]["metric"], one[1], dataset)
+        for folder, state in (one, other)
+    )
+    return {metric: second.above(first, metric) for metric in metrics if first.epochs[0].points[metric].known}

@@ -1,0 +1,68 @@
+"""Reports written and shown: the page and its short form beside the JSON, and two runs side by side."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from smallsight.errors import ConfigError, DatasetError, RunFolderError
+from smallsight.evaluation.evidence import Evidence
+from smallsight.files import write_text_atomically
+from smallsight.records import Estimate
+from smallsight.report.before import take_over
+from smallsight.report.champion import champions_apart, crops_of
+from smallsight.report.comparison import Comparison, metrics_to_compare, to_comparison_document, to_comparison_markdown
+from smallsight.report.document import write_report
+from smallsight.report.history import History
+from smallsight.report.html import render
+from smallsight.report.markdown import to_markdown
+from smallsight.report.story import first_epoch
+from smallsight.report.summary import comparison_in_words
+from smallsight.run.foreign_files import REPORT_FILE, keep_foreign
+from smallsight.run.state import State
+
+PAGE_FILE, SHORT_FILE = "report.html", "report.md"
+
+
+def make_way(folder: Path, state: State) -> list[str]:
+    """Give files that are not ours other names, where a run writes its report; epochs in them are taken over.
+
+    Returns:
+        A line for each.
+    """
+    lines, taken = keep_foreign(folder), None
+    if state.records:
+        taken = take_over(folder / REPORT_FILE, folder, first_epoch(state), state.plan["target"]["metric"])
+    return [*lines, *([taken] if taken else [])]
+
+
+def write_everything(folder: Path, history: History, state: State, evidence: Evidence | None) -> Path:
+    """Bring the JSON, the table, `report.html` and `report.md` of a run up to date; the path of the page."""
+    write_report(folder, history, evidence)
+    write_text_atomically(folder / SHORT_FILE, to_markdown(history, evidence))
+    return write_page(folder / PAGE_FILE, history, state, evidence)
+
+
+def write_page(path: Path, history: History, state: State | None = None, evidence: Evidence | None = None) -> Path:
+    """Write the page alone; pictures need the run's state and what was made out about its champion."""
+    crops = crops_of(state, evidence) if state is not None and evidence is not None else {}
+    write_text_atomically(path, render(history, evidence, crops))
+    return path
+
+
+def comparison_of(one: tuple[History, State | None], other: tuple[History, State | None], *, as_json: bool) -> str:
+    """Two runs, or recorded files (whose state is None), side by side: as JSON, for a terminal, or else as Markdown."""
+    (first, ours), (second, theirs) = one, other
+    differences: dict[str, Estimate] = {}
+    note = "recorded figures alone don't tell; give two run folders."
+    if ours is not None and theirs is not None:
+        try:
+            runs = (Path(first.source), ours), (Path(second.source), theirs)
+            differences = champions_apart(*runs, metrics_to_compare(first, second))
+        except (ConfigError, DatasetError, RunFolderError) as error:
+            note = str(error)
+    comparison = Comparison(first, second, first.target.metric, differences, note)
+    if as_json:
+        return json.dumps(to_comparison_document(comparison), indent=1)
+    return comparison_in_words(comparison) if sys.stdout.isatty() else to_comparison_markdown(comparison)

@@ -1,0 +1,1 @@
+"""Rendered soccer frames: data sets to try things on."""

@@ -1,0 +1,207 @@
+"""Where a run stands: its summary, the step that is trained now, and watching it."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from smallsight.commands.live import LIVE_EVERY_S, live_writer
+from smallsight.commands.status import as_lines, watch
+from smallsight.config.load import Config
+from smallsight.errors import RunFolderError
+from smallsight.records import Decision, EpochRecord, Estimate
+from smallsight.report.status import LIVE_FOR_S, going_on, status_of, summary_of
+from smallsight.run.folder import JOURNAL, LIVE_FILE, hold
+from smallsight.run.journal import Journal
+from smallsight.run.state import Attempt, Champion, PhaseRun, State
+from smallsight.strategy.plan import Plan
+
+STEP = {
+    "event": "step",
+    "epoch": 3,
+    "last_epoch": 9,
+    "batch": 5,
+    "batches": 40,
+    "losses": {"box": 0.5},
+    "memory_mb": 900.0,
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    with Journal(tmp_path / JOURNAL) as journal:
+        content = {"config": Config().to_dict(), "plan": Plan().to_dict(), "run_id": "x", "run_kind": "optimize"}
+        journal.append("created", **content, resume="", resumed_epoch=0, annotations={})
+    return tmp_path
+
+
+def finish(run: Path) -> None:
+    with Journal(run / JOURNAL) as journal:
+        stop = {"action": "stop", "reason": "Target reached.", "phase": "", "settings": {}, "epochs": 0}
+        journal.append("decided", decision=stop)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The clock of `status`, which goes on only where a test says so."""
+    now = SimpleNamespace(s=1000.0)
+    fake = SimpleNamespace(time=lambda: now.s, monotonic=lambda: now.s, sleep=time.sleep)
+    monkeypatch.setattr("smallsight.report.status.time", fake)
+    monkeypatch.setattr("smallsight.commands.live.time", fake)
+    return now
+
+
+def listener(run: Path, heard: list[Any]) -> Any:
+    return live_writer(run, heard.append)
+
+
+@pytest.fixture
+def held(run: Path) -> Iterator[Path]:
+    """The folder, while a process works on it."""
+    with hold(run):
+        yield run
+
+
+def test_the_latest_step_is_seen_by_others_and_passed_on(held: Path, clock: SimpleNamespace) -> None:
+    run = held
+    heard: list[Any] = []
+    listen = listener(run, heard)
+    listen(STEP)
+    clock.s += LIVE_EVERY_S / 2
+    listen({**STEP, "batch": 6})  # too soon to be written again
+    assert [event["batch"] for event in heard] == [5, 6]
+    assert status_of(run)["live"]["batch"] == 5
+    assert dict(as_lines(status_of(run)))["now"] == "epoch 3/9, batch 5/40, box 0.500, 0.9 GB"
+
+
+def test_memory_is_shown_with_its_limit(held: Path) -> None:
+    listener(held, [])({**STEP, "memory_mb": 1500.0, "memory_limit_mb": 24_100.0})
+    assert dict(as_lines(status_of(held)))["now"].endswith("box 0.500, 1.5 of 24 GB")
+
+
+def test_an_evaluation_is_named(held: Path, clock: SimpleNamespace) -> None:
+    listener(held, [])({"event": "evaluating", "epoch": 4})
+    assert dict(as_lines(status_of(held)))["now"] == "evaluating epoch 4"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"at": "yesterday"}'])
+def test_a_torn_file_says_nothing(held: Path, text: str) -> None:
+    (held / LIVE_FILE).write_text(text)
+    assert status_of(held)["live"] is None
+
+
+def test_an_old_step_says_nothing_about_now(held: Path, clock: SimpleNamespace) -> None:
+    (held / LIVE_FILE).write_text(json.dumps({**STEP, "at": clock.s - LIVE_FOR_S}))
+    assert status_of(held)["live"] is not None
+    clock.s += 1
+    assert status_of(held)["live"] is None
+    assert dict(as_lines(status_of(held)))["now"] == "no step within the last minute"
+
+
+def test_watching_ends_with_the_run(run: Path) -> None:
+    finish(run)
+    shown = io.StringIO()
+    watch(run, Console(file=shown, width=60), 0.01)
+    assert "Target reached." in shown.getvalue() and "now " not in shown.getvalue()
+
+
+def test_watching_ends_when_nobody_works_on_the_run_any_more(run: Path) -> None:
+    (run / LIVE_FILE).write_text(json.dumps({**STEP, "at": time.time()}))
+    shown = io.StringIO()
+    watch(run, Console(file=shown, width=60), 0.01)
+    assert "interrupted; the same command goes on" in shown.getvalue() and "batch" not in shown.getvalue()
+
+
+def test_a_start_is_told_from_a_silence(held: Path, clock: SimpleNamespace) -> None:
+    (held / LIVE_FILE).write_text(json.dumps({**STEP, "at": clock.s}))
+    listen = listener(held, [])  # a new process: the step of the one before says nothing about it
+    assert dict(as_lines(status_of(held)))["now"] == "starting: no step is trained yet"
+    listen(STEP)
+    assert dict(as_lines(status_of(held)))["now"].startswith("epoch 3/9")
+
+
+def test_a_run_in_words() -> None:
+    content = {
+        **{"state": "unfinished", "phase": "multi_scale", "phase_state": "running", "ended_early": None},
+        **{"epoch": 6, "phase_epoch": 6, "last_epoch": 8, "failure": None, "metric": "map_small"},
+        **{"baseline": 0.4118, "champion": None, "champion_epoch": None, "elapsed_s": 4000.0, "reason": "Try it."},
+        **{"running": True, "live": None},
+        "sets": {
+            "real": {
+                "latest": {"epoch": 6, "map_small": 0.4, "words": "map_small 0.400 [0.300, 0.500], n=9"},
+                "champion": {"epoch": 3, "map_small": 0.3, "words": "map_small 0.300 [0.200, 0.400], n=9"},
+            }
+        },
+    }
+    assert as_lines(content) == [
+        ("run", "running"),
+        ("phase", "multi_scale, epoch 6 of 8 done"),
+        ("baseline map_small", "0.412"),
+        ("champion map_small", "not known yet"),
+        (
+            "on real",
+            "latest, epoch 6: map_small 0.400 [0.300, 0.500], n=9; champion, epoch 3: map_small 0.300 [0.200, 0.400], "
+            "n=9",
+        ),
+        ("time taken", "67 min"),
+        ("why", "Try it."),
+        ("now", "no step within the last minute"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (3 * 3600 + 300, "3 h 05 min")]
+)
+def test_a_time_in_words(run: Path, seconds: float, words: str) -> None:
+    assert dict(as_lines({**status_of(run), "elapsed_s": seconds}))["time taken"] == words
+
+
+def test_where_an_interrupted_run_goes_on() -> None:
+    decision = Decision("run", "because", "multi_scale", epochs=4)
+    records = tuple(EpochRecord(epoch, "multi_scale", 1, {"map_small": Estimate(0.466)}) for epoch in (5, 6))
+    attempt = Attempt(1, {}, 5, 8, records)
+    going = PhaseRun("multi_scale", 2, decision, (attempt,))
+    champion = Champion("baseline", 1, 1, records[0], {})
+    assert going_on(State(runs=(going,))) == "Going on: multi_scale, epoch 7 of 8"
+    assert going_on(State(runs=(going,), champion=champion)) == "Going on: multi_scale, epoch 7 of 8, champion 0.466"
+    assert going_on(State(runs=(replace(going, attempts=()),))) == "Going on: multi_scale"
+    judged = replace(going, attempts=(replace(attempt, status="completed"),))
+    assert going_on(State(runs=(judged,))) == "Going on: multi_scale"
+    closed = State(runs=(replace(judged, closed=True),), champion=champion)
+    assert going_on(closed) == "Going on: the next phase, champion 0.466"
+
+
+def test_without_a_run_there_is_nothing_to_watch(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="no journal"):
+        watch(tmp_path, Console(file=io.StringIO()), 0.01)
+
+
+def test_a_run_whose_budget_is_used_up_says_so(run: Path) -> None:
+    content = {**status_of(run), "state": "out of budget"}
+    assert dict(as_lines(content))["run"] == "out of budget; the same command with a larger --budget goes on"
+    assert dict(as_lines({**content, "running": True}))["run"] == "running"
+
+
+def test_further_sets_are_said_with_the_latest_epoch_and_the_champion() -> None:
+    def record(epoch: int, value: float, found: float) -> EpochRecord:
+        video = {name: Estimate(found, n=20) for name in ("found_10", "found_40", "detections_10", "top_score")}
+        sets = {"real": {"map_small": Estimate(value, 0.1, 0.9, 34)}, "video": video}
+        return EpochRecord(epoch, "a", 1, {"map_small": Estimate(0.5)}, sets=sets)
+
+    records = (record(1, 0.4, 0.35), record(2, 0.3, 0.5))
+    run = PhaseRun("a", 1, Decision("run", "why", "a"), (Attempt(1, {}, 1, 2, records),))
+    found = summary_of(State(runs=(run,), champion=Champion("a", 1, 1, records[0], {})))["sets"]
+    assert found["real"]["latest"] == {"epoch": 2, "map_small": 0.3, "words": "map_small 0.300 [0.100, 0.900], n=34"}
+    assert found["real"]["champion"]["map_small"] == 0.4
+    assert (found["video"]["champion"]["found_10"], found["video"]["champion"]["frames"]) == (0.35, 20)
+    assert "found in 7 of 20 frames" in found["video"]["champion"]["words"]
+    assert summary_of(State())["sets"] == {}
