@@ -20,7 +20,7 @@ from builders import write_coco_folder
 from smallsight.run.folder import is_running
 from waiting import HANGS_S, until, until_gone
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 CONFIG = """\
 training: {epochs: 2, resolution: 96}
 evaluation: {replicates: 100}

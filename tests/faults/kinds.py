@@ -159,7 +159,7 @@ def arm_worker(plan: FaultPlan) -> None:
 
 def arm_runner(plan: FaultPlan) -> None:
     """Let the faults of a plan happen in this process, which decides and keeps the journal."""
-    from smallsight.strategy import journal as module
+    from smallsight.run import journal as module
 
     _jump_clock(plan)
     module.PATIENCE_S = 1
