@@ -4,7 +4,7 @@ A phase's best epoch is judged against a champion that was given, or that is the
 verdict's own `difference_of`. Found should be 80 % at that gain, and 5 % or 20 % at most without one.
 
 - A mean: each epoch has a figure that is a mean over images: what the image gives to all, the gain, and the epoch's own
-  luck, partly kept from one epoch to the next.
+  noise, partly kept from one epoch to the next.
 - AP: the detections of `benchmarks/verdicts.py`, whose objects are independent of each other, with 1 to 6 objects an
   image. The spread is measured: that of an object, by the paired bootstrap of single epochs.
 
@@ -140,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How often a gain of the smallest size is found.")
     parser.add_argument("--runs", type=int, default=400)
     parser.add_argument("--replicates", type=int, default=400)
-    parser.add_argument("--kept", type=float, default=0.6, help="correlation of an epoch's luck with the next one's")
+    parser.add_argument("--kept", type=float, default=0.6, help="correlation of an epoch's noise with the next one's")
     given = vars(parser.parse_args())
     table_of_means(given)
     table_of_ap({**given, "runs": given["runs"] // 2})

@@ -1,13 +1,13 @@
-"""How often a phase that brings nothing is called improved, and how often one that helps is: simulated detections.
+"""How often a phase without effect is called improved, and how often one that helps is: simulated detections.
 
 A detector's epochs look at the same images: what makes an object hard is common to all, the rest is each epoch's own
-luck, partly kept from one epoch to the next. A phase has ten epochs and its best by AP50 is the candidate. The champion
+noise, partly kept from one epoch to the next. A phase has ten epochs and its best by AP50 is the candidate. The champion
 is the best of its own ten epochs, or a checkpoint that was given and never chosen. Ways of judging:
 
 - plain: paired bootstrap of the two chosen epochs;
 - cross-fitted: on either half of the images, the epochs that the other half chooses; the two averaged;
 - bound for all: the candidate's bound holds for all its epochs at once; the champion as it is;
-- smallsight: the same, and the champion is given back its luck (`evaluation.verdict`).
+- smallsight: the same, and the champion is corrected for its choice, too (`evaluation.verdict`).
 
 With `--strategies`: the AP50 after a whole strategy, by true skill. A given checkpoint is trained on without a change
 (phase 1), then two settings are changed (phases 2 and 3). What a phase truly gains is added to the champion that it
@@ -62,7 +62,7 @@ class Scene:
         self.truths = [truth] * n_images
 
     def phase(self, gains: Sequence[float], kept: float = 0.6) -> list[Evaluation]:
-        """Epochs whose skill lies so much (log odds) above the common one; `kept` is the correlation of their luck."""
+        """Epochs whose skill lies so much (log odds) above the common one; `kept` is the correlation of their noise."""
         shape = (self.n_images, OBJECTS + ALARMS)
         own = self.rng.standard_normal(shape)
         epochs = []
@@ -240,7 +240,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--replicates", type=int, default=400)
-    parser.add_argument("--kept", type=float, default=0.6, help="correlation of an epoch's luck with the next one's")
+    parser.add_argument("--kept", type=float, default=0.6, help="correlation of an epoch's noise with the next one's")
     parser.add_argument("--strategies", action="store_true", help="the AP50 after a whole strategy, by two rules")
     given = vars(parser.parse_args())
     if given.pop("strategies"):

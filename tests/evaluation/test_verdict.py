@@ -11,7 +11,7 @@ from smallsight.errors import SmallsightError
 from smallsight.evaluation import verdict as verdicts
 from smallsight.evaluation.ap import evaluate
 from smallsight.evaluation.bootstrap import Units, resample, with_intervals
-from smallsight.evaluation.verdict import difference_of, judge, luck
+from smallsight.evaluation.verdict import difference_of, judge, selection_bias
 from smallsight.records import Detections, Estimate, Truth
 
 
@@ -53,7 +53,7 @@ def judged(candidates, champions, *, units=None, replicates=1000, seed=0, **sett
             "map_small rose by +0.376 [",
         ),
         ((15, 30), (30, 30), 0.01, "regressed", "map_small fell by -0.376 ["),
-        ((16, 30), (15, 30), 0.01, "no_evidence", "which chance alone explains; map_large held (+0.000)"),
+        ((16, 30), (15, 30), 0.01, "no_evidence", "which chance can explain; map_large held (+0.000)"),
         ((15, 30), (15, 30), 0.01, "no_evidence", "map_small changed by +0.000 [+0.000, +0.000] over 40 images"),
         ((30, 20), (15, 30), 0.01, "regressed", "more than the 0.010 allowed"),
         ((30, 20), (15, 30), 0.50, "improved", "map_large held (-0.2"),
@@ -206,25 +206,25 @@ def test_a_phase_of_one_epoch_is_judged_by_the_plain_paired_bootstrap():
     assert np.array_equal(difference.at_worst, difference.at_best)
 
 
-def test_luck_is_that_of_the_best_and_grows_with_the_choice():
+def test_the_selection_bias_grows_with_the_number_of_epochs():
     place = scene(1)
     epochs = epochs_of(place.phase([0.0] * 10, kept=0.0))
-    lucks = [luck(epochs[:n], "map_50") for n in (1, 2, 10)]
-    assert lucks[0] == 0 and 0 < lucks[1] < lucks[2] < 0.05
-    # Where one epoch is far ahead, there was nothing to be lucky in.
-    assert luck(epochs_of(place.phase([3.0] + [0.0] * 9)), "map_50") == pytest.approx(0, abs=1e-3)
+    biases = [selection_bias(epochs[:n], "map_50") for n in (1, 2, 10)]
+    assert biases[0] == 0 and 0 < biases[1] < biases[2] < 0.05
+    # Where one epoch is far ahead, there was no choice to correct for.
+    assert selection_bias(epochs_of(place.phase([3.0] + [0.0] * 9)), "map_50") == pytest.approx(0, abs=1e-3)
 
 
-def test_the_candidates_luck_is_taken_and_the_champions_given_back():
+def test_the_candidates_bias_is_subtracted_and_the_champions_too():
     place = scene(2)
     many, few = epochs_of(place.phase([0.0] * 10, kept=0.0)), epochs_of(place.phase([0.0]))
     plain = difference_of(many[:1], few, "map_50")
     chosen = difference_of(many, few, "map_50")
-    assert chosen.value == pytest.approx(plain.value - luck(many, "map_50"))
+    assert chosen.value == pytest.approx(plain.value - selection_bias(many, "map_50"))
     assert chosen.above(0.95) < plain.above(0.95) and chosen.below(0.95) == plain.below(0.95)
     against_chosen = difference_of(few, many, "map_50")
-    assert against_chosen.value == pytest.approx(-plain.value + luck(many, "map_50"))
-    assert against_chosen.above(0.95) == pytest.approx(-plain.below(0.95) + luck(many, "map_50"), abs=0.003)
+    assert against_chosen.value == pytest.approx(-plain.value + selection_bias(many, "map_50"))
+    assert against_chosen.above(0.95) == pytest.approx(-plain.below(0.95) + selection_bias(many, "map_50"), abs=0.003)
 
 
 def test_the_choices_are_named():
@@ -232,7 +232,7 @@ def test_the_choices_are_named():
     many, few = epochs_of(place.phase([0.0] * 4)), epochs_of(place.phase([0.0] * 2))
     settings = {"target": "map_50", "guard": "map_50", "max_guard_drop": 0.002}
     assert (
-        "over 60 images, less the luck of being the best of 4 epochs and of 2 epochs"
+        "over 60 images, corrected for choosing the best of 4 candidates and of 2 candidates"
         in judge(many, few, **settings).reason
     )
     assert "over 60 images, which chance" in judge(few[:1], few[:1], **settings).reason

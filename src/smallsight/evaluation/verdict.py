@@ -1,12 +1,13 @@
-"""Whether a phase brought something better than the champion, or only something luckier.
+"""Whether a phase is better than the champion, corrected for choosing the best epoch of each.
 
 The candidate is the best of a phase's epochs, chosen on the images that it is judged on; so was the champion. The best
-of several is lucky: of ten equal epochs it lies about 1.5 standard deviations too high. Two corrections remove that:
+of several figures is too high: of ten equal epochs it lies about 1.5 standard deviations above the true figure. Two
+corrections remove that:
 
-- The candidate's lower bound holds for all epochs of its phase at once, so also for whichever was chosen: each
-  replicate counts the difference as that epoch would have it which the draw treats worst.
-- The champion's own luck is taken from its figure: how far the epoch that wins a replicate lies above its measured
-  figure, mean over replicates. As with every bootstrap of a maximum that is rather too little, which favours the
+- The candidate's lower bound holds for all epochs of its phase at once, so it holds for the chosen one. In each
+  replicate the difference is that of the least favourable epoch.
+- The champion's selection bias is subtracted from its figure: how far the epoch that wins a replicate lies above its
+  measured figure, mean over replicates. Every bootstrap of a maximum estimates too small a bias, which favours the
   champion.
 
 Source: White, "A Reality Check for Data Snooping", Econometrica 68 (2000), for the first; Efron and Tibshirani, "An
@@ -29,12 +30,12 @@ from smallsight.records import Estimate, Outcome, Verdict, shown
 
 @dataclass(frozen=True, eq=False)
 class Difference:
-    """A metric of the candidate minus that of the champion, less what choosing gave to either.
+    """A metric of the candidate minus that of the champion, corrected for choosing each.
 
     Attributes:
         value: the difference; `n` objects, `n_units` images or clips that hold one.
-        at_worst, at_best: (replicates,) the difference in each replicate, for the unluckiest of the candidates and for
-            the one that was chosen; the same where there was no choice.
+        at_worst, at_best: (replicates,) the difference in each replicate, for the least favourable candidate and for
+            the chosen one; the same where there was no choice.
     """
 
     value: float
@@ -83,23 +84,23 @@ def difference_of(candidates: Sequence[Resampled], champions: Sequence[Resampled
     base = theirs.values[metric] - theirs.points[metric].value
     noise = np.stack([each.values[metric] - each.points[metric].value - base for each in candidates])
     measured = ours.points[metric].value - theirs.points[metric].value
-    given_back = luck(champions, metric)
+    champions_bias = selection_bias(champions, metric)
     return Difference(
-        measured - luck(candidates, metric) + given_back,
-        measured + given_back + noise.min(axis=0),
-        measured + given_back + noise[0],
+        measured - selection_bias(candidates, metric) + champions_bias,
+        measured + champions_bias + noise.min(axis=0),
+        measured + champions_bias + noise[0],
         ours.points[metric].n,
         ours.n_units[metric],
     )
 
 
-def luck(epochs: Sequence[Resampled], metric: str) -> float:
-    """How much the best of these epochs owes to chance, in units of the metric; 0 for a single one."""
+def selection_bias(epochs: Sequence[Resampled], metric: str) -> float:
+    """How far the best of these epochs lies too high by choosing it, in units of the metric; 0 for a single one."""
     values = np.stack([epoch.values[metric] for epoch in epochs])
     values = values[:, ~np.isnan(values).any(axis=0)]
     if len(epochs) < 2 or not values.size:
         return 0.0
-    # Around the epoch's own mean: what copies of an image add to every replicate of an AP is no luck.
+    # Around the epoch's own mean: copies of an image lift every replicate of an AP, whichever epoch is chosen.
     gains = values - values.mean(axis=1, keepdims=True)
     winners = (gains + np.array([[epoch.points[metric].value] for epoch in epochs])).argmax(axis=0)
     return float(np.take_along_axis(gains, winners[None], axis=0).mean())
@@ -117,7 +118,7 @@ def judge(
     """Compare a phase's best epoch with the champion on the same images.
 
     Tested is whether the target metric would differ on other images like these: a one-sided paired bootstrap at
-    `confidence`, all drawn alike, with both choices taken into account as described at the top. The outcome is
+    `confidence`, all drawn alike, corrected for both choices as described at the top. The outcome is
 
     - `regressed` where the upper bound of the target's difference is below 0, or the guard failed: it dropped by more
       than `max_guard_drop` and the upper bound of its difference is below 0;
@@ -151,9 +152,9 @@ def judge(
 
 
 def _over(candidates: Sequence[Resampled], champions: Sequence[Resampled]) -> str:
-    chosen = [f"{len(each)} epochs" for each in (candidates, champions) if len(each) > 1]
-    less = f", less the luck of being the best of {' and of '.join(chosen)}" if chosen else ""
-    return f"over {candidates[0].over}{less}"
+    chosen = [f"{len(each)} candidates" for each in (candidates, champions) if len(each) > 1]
+    corrected = f", corrected for choosing the best of {' and of '.join(chosen)}" if chosen else ""
+    return f"over {candidates[0].over}{corrected}"
 
 
 def _target_sentence(metric: str, difference: Difference, confidence: float, over: str) -> str:
@@ -167,7 +168,7 @@ def _target_sentence(metric: str, difference: Difference, confidence: float, ove
         return f"{metric} fell by {change}, by {shown(difference.below(confidence), '+.3f')} {sure}"
     if not difference.could_show(confidence):
         return f"{metric} changed by {change}, but only {difference.n_units} hold such objects, too few to tell"
-    return f"{metric} changed by {change}, which chance alone explains"
+    return f"{metric} changed by {change}, which chance can explain"
 
 
 def _guard_sentence(metric: str, difference: Difference, max_drop: float, failed: bool) -> str:

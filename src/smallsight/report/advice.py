@@ -51,10 +51,10 @@ def warnings(history: History, analysis: Analysis) -> tuple[str, ...]:
             f"{target.minimum:g}, {target.success:g} and {target.optimal:g} were set for {target.unknown_metric}."
         )
     best, inflation = analysis.best, analysis.best_inflation
-    # A run's verdicts and its lift are less the luck of choosing; of a recorded file nothing else says it.
+    # A run's verdicts and its lift are corrected for choosing; a recorded file has no such correction.
     if history.champion is None and best is not None and inflation >= _VISIBLE:
         found.append(
-            f"The best of {analysis.recorded} epochs ({best.value.value:.3f} at epoch {best.epoch}) is lucky by up to "
+            f"The best of {analysis.recorded} epochs ({best.value.value:.3f} at epoch {best.epoch}) is too high by up to "
             f"{inflation:.3f}: that is what the best of so many gains from epoch noise (sd {analysis.residual_sd:.4f})."
         )
     move = analysis.momentum
