@@ -1,8 +1,8 @@
 """How often a phase without effect is called improved, and how often one that helps is: simulated detections.
 
 A detector's epochs look at the same images: what makes an object hard is common to all, the rest is each epoch's own
-noise, partly kept from one epoch to the next. A phase has ten epochs and its best by AP50 is the candidate. The champion
-is the best of its own ten epochs, or a checkpoint that was given and never chosen. Ways of judging:
+noise, partly kept from one epoch to the next. A phase has ten epochs and its best by AP50 is the candidate. The
+champion is the best of its own ten epochs, or a checkpoint that was given and never chosen. Ways of judging:
 
 - plain: paired bootstrap of the two chosen epochs;
 - cross-fitted: on either half of the images, the epochs that the other half chooses; the two averaged;
