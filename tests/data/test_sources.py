@@ -11,8 +11,8 @@ import pytest
 
 from data.labelled import write_picture, write_voc, write_yolo, xml_of
 from smallsight.data.convert import ConvertOptions, convert
-from smallsight.data.formats.base import LabelledSet
 from smallsight.data.formats.box_forms import COCO_BOXES, SHARES, YOLO_BOXES, BoxReading
+from smallsight.data.formats.labelled_set import LabelledSet
 from smallsight.data.sources import SourceReading, read_source
 from smallsight.errors import DatasetError
 

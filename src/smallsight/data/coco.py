@@ -32,8 +32,8 @@ from smallsight.data.formats.coco_content import (
     some,
 )
 from smallsight.data.formats.id_shift import ShiftKey, shifted
+from smallsight.data.formats.image_sizes import SizeRule, is_missing, missing_size, sampled_size_fault
 from smallsight.data.formats.places import Files, NotThere, Places, hints_of
-from smallsight.data.formats.sizes import SizeRule, is_missing, missing_size, sampled_size_fault
 from smallsight.data.image_header import read_header, too_large
 from smallsight.errors import DatasetError
 from smallsight.records import Detections, Truth

@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from smallsight.data.coco import ANNOTATION_FILE
-from smallsight.data.formats.base import NO_SPLIT, SPLITS, LabelledBox, LabelledImage, LabelledSet
 from smallsight.data.formats.coco_any import write_coco_own
 from smallsight.data.formats.draft import check_output, drafted, refuse_overlap
-from smallsight.data.formats.pixels import ImageMode, place, planned
+from smallsight.data.formats.image_transfer import ImageMode, place, planned
+from smallsight.data.formats.labelled_set import NO_SPLIT, SPLITS, LabelledBox, LabelledImage, LabelledSet
 from smallsight.data.formats.yolo import image_folder, write_yolo
 from smallsight.data.sources import Kind, SourceReading, read_source
 from smallsight.errors import DatasetError

@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from smallsight.data.convert import kept_apart, write_set
-from smallsight.data.formats.base import SPLITS, LabelledImage, LabelledSet
 from smallsight.data.formats.draft import check_output
-from smallsight.data.formats.pixels import ImageMode
+from smallsight.data.formats.image_transfer import ImageMode
+from smallsight.data.formats.labelled_set import SPLITS, LabelledImage, LabelledSet
 from smallsight.data.groups import GroupSource, group_images
 from smallsight.data.sources import read_source
 from smallsight.errors import DatasetError

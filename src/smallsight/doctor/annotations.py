@@ -27,24 +27,24 @@ from smallsight.data.formats.coco_content import (
     plain,
     some,
 )
-from smallsight.data.formats.foreign import foreign_json
+from smallsight.data.formats.foreign_labels import foreign_json
 from smallsight.data.formats.id_shift import shifted
+from smallsight.data.formats.image_sizes import is_missing, missing_size
 from smallsight.data.formats.masks import box_around
 from smallsight.data.formats.numbers import is_number, whole
 from smallsight.data.formats.places import Files, LeadsOut, NotThere, Places, hints_of
-from smallsight.data.formats.sizes import is_missing, missing_size
 from smallsight.data.image_header import too_large
 from smallsight.data.json_file import load_json
+from smallsight.doctor.examined_split import ExaminedSplit, ImageRecord, Objects
 from smallsight.doctor.findings import Finding, Severity, Where
 from smallsight.doctor.kinds import finding
-from smallsight.doctor.split import ImageRecord, Objects, Split
 from smallsight.errors import DatasetError
 
 AREA_TOLERANCE = 0.05
 """An area may differ from width x height by this share and a pixel, as rounding does."""
 
 
-def read_leniently(folder: Path, name: str) -> tuple[Split, list[Finding]]:
+def read_leniently(folder: Path, name: str) -> tuple[ExaminedSplit, list[Finding]]:
     """Read one split; images are looked up but not opened.
 
     Args:
@@ -71,7 +71,7 @@ class _Reading:
         where = where or Where(self.name, file=ANNOTATION_FILE)
         self.found.append(finding(kind, where, message, severity))
 
-    def split(self) -> Split:
+    def split(self) -> ExaminedSplit:
         content = self._content()
         for note in content.notes:
             self._note("read_as_meant", note)
@@ -82,7 +82,7 @@ class _Reading:
         annotations = self._explained(content.annotations, images, categories)
         objects, used = self._objects(annotations, images, categories)
         classes = self._classes(categories, used)
-        return Split(self.name, self.folder, images, objects, classes)
+        return ExaminedSplit(self.name, self.folder, images, objects, classes)
 
     def _explained(
         self, annotations: Sequence[Entry], images: Sequence[ImageRecord], categories: Mapping[int, object]

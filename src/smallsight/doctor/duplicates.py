@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from smallsight.doctor.examined_split import ExaminedSplit
 from smallsight.doctor.findings import Finding, Where, place
 from smallsight.doctor.images import Grey, ImageFacts
 from smallsight.doctor.kinds import finding
-from smallsight.doctor.split import Split
 
 HASH_RADIUS = 7
 """Eight bands of eight bits: two hashes this near share a band whole (pigeonhole)."""
@@ -91,7 +91,7 @@ def correlations(thumbs: Sequence[Grey], pairs: Pairs) -> npt.NDArray[np.float64
     return np.concatenate([(flat[part[:, 0]] * flat[part[:, 1]]).mean(axis=1, dtype=np.float64) for part in parts])
 
 
-def photos(split: Split, facts: Sequence[ImageFacts]) -> list[Photo]:
+def photos(split: ExaminedSplit, facts: Sequence[ImageFacts]) -> list[Photo]:
     """The images of a split that were decoded, each file once."""
     groups = split.groups or ("",) * len(split.images)
     seen: set[object] = set()
@@ -148,7 +148,7 @@ def _near_findings(singles: Sequence[Photo]) -> Iterator[Finding]:
         yield finding("near_duplicate_within", Where(name), message)
 
 
-def group_findings(splits: Sequence[Split], how: str) -> Iterator[Finding]:
+def group_findings(splits: Sequence[ExaminedSplit], how: str) -> Iterator[Finding]:
     """Clips or matches that lie in more than one split; `how` says where the ids come from."""
     counts: dict[str, dict[str, int]] = {}
     for split in splits:

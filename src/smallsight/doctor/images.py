@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from smallsight.data.formats.coco_content import ANNOTATION_FILE
-from smallsight.data.formats.sizes import SizePair, size_fault
+from smallsight.data.formats.image_sizes import SizePair, size_fault
 from smallsight.data.frames import content_of, pixels
 from smallsight.data.image_header import UPRIGHT, ImageHeader, header_of
 from smallsight.doctor.ending import missing_end
+from smallsight.doctor.examined_split import ExaminedSplit, ImageRecord
 from smallsight.doctor.findings import Finding, Where
 from smallsight.doctor.kinds import finding
-from smallsight.doctor.split import ImageRecord, Split
 
 SUFFIXES = {
     "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -116,7 +116,7 @@ def _grey_rows(grey: npt.NDArray[np.uint8]) -> float:
     return float(np.argmin(flat[::-1])) / len(flat)
 
 
-def image_findings(split: Split, image: int, facts: ImageFacts) -> Iterator[Finding]:
+def image_findings(split: ExaminedSplit, image: int, facts: ImageFacts) -> Iterator[Finding]:
     """What is wrong with one file, alone and against its entry."""
     record = split.images[image]
     where = split.where(image)
@@ -142,7 +142,7 @@ def image_findings(split: Split, image: int, facts: ImageFacts) -> Iterator[Find
         yield finding("image_size_wrong", where, f"the file has {got} px, the annotation says {says}{turned}")
 
 
-def common_size_fault(split: Split, facts: Sequence[ImageFacts]) -> Finding | None:
+def common_size_fault(split: ExaminedSplit, facts: Sequence[ImageFacts]) -> Finding | None:
     """Why nearly all images of a split have another size than their entries, None where there is no one cause.
 
     Rotation by an EXIF flag is found image by image.
@@ -214,7 +214,7 @@ def _odd_name(name: str) -> str:
     return ""
 
 
-def unlisted(split: Split) -> Iterator[Finding]:
+def unlisted(split: ExaminedSplit) -> Iterator[Finding]:
     """Image files in the folder that the annotation file does not name; links are not followed.
 
     A split of which no image could be read has none: one finding says it already.

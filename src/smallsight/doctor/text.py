@@ -20,8 +20,8 @@ from rich.text import Text
 from smallsight.doctor.examine import Examination, Options, SplitSummary, examine
 from smallsight.doctor.findings import Group, count_of, place
 from smallsight.doctor.kinds import grouped
+from smallsight.doctor.network_sizes import LIMITS_PX, SizeRow
 from smallsight.doctor.page import write_page
-from smallsight.doctor.sizes import LIMITS_PX, SizeRow
 from smallsight.errors import InputError, visible
 
 EXAMPLES = 3

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from smallsight.data.coco import ANNOTATION_FILE, CocoReading, Dataset, read_content
-from smallsight.data.formats.base import (
+from smallsight.data.formats.coco_content import Entry, counted, load_coco
+from smallsight.data.formats.folder_files import check_name, files_in, inside, name_in
+from smallsight.data.formats.foreign_labels import foreign_json
+from smallsight.data.formats.labelled_set import (
     NO_SPLIT,
     SPLITS,
     LabelledBox,
@@ -23,10 +26,7 @@ from smallsight.data.formats.base import (
     LabelledSet,
     split_name,
 )
-from smallsight.data.formats.coco_content import Entry, counted, load_coco
-from smallsight.data.formats.foreign import foreign_json
 from smallsight.data.formats.places import Files, Places, hints_of, slashed
-from smallsight.data.formats.tree import check_name, files_in, inside, name_in
 from smallsight.data.image_header import read_header
 from smallsight.data.json_file import load_json
 from smallsight.errors import DatasetError

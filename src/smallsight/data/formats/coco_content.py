@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from smallsight.data.formats.foreign import foreign_json
+from smallsight.data.formats.foreign_labels import foreign_json
 from smallsight.data.formats.masks import box_around
 from smallsight.data.formats.numbers import decimal, is_number, whole
 from smallsight.data.formats.places import slashed

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from reprlib import repr as short
 from typing import Literal
 
-from smallsight.data.formats.tree import IMAGE_SUFFIXES
+from smallsight.data.formats.folder_files import IMAGE_SUFFIXES
 from smallsight.errors import DatasetError, visible
 
 How = Literal["named", "slashes", "case", "elsewhere"]

@@ -12,7 +12,7 @@ from typing import Literal
 import cv2
 
 from smallsight.data.coco import ImageEntry
-from smallsight.data.formats.base import LabelledBox, LabelledImage
+from smallsight.data.formats.labelled_set import LabelledBox, LabelledImage
 from smallsight.data.frames import decode
 from smallsight.data.image_header import too_large
 from smallsight.errors import DatasetError

@@ -51,7 +51,7 @@ class Objects:
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class ExaminedSplit:
     """One split as far as it can be read.
 
     Attributes:
@@ -79,6 +79,6 @@ class Split:
         image = int(self.objects.images[index])
         return replace(self.where(image), annotation_id=int(self.objects.ids[index]), box_xywh=box)
 
-    def with_groups(self, groups: Sequence[str]) -> Split:
+    def with_groups(self, groups: Sequence[str]) -> ExaminedSplit:
         """The same split with the clip or match of each image."""
         return replace(self, groups=tuple(groups))

@@ -11,7 +11,7 @@ import numpy as np
 from smallsight.boxes import as_boxes
 from smallsight.config.load import Config, filled_path
 from smallsight.data.coco import ANNOTATION_FILE, Dataset, ImageEntry, read_coco
-from smallsight.data.formats.tree import IMAGE_SUFFIXES, files_in
+from smallsight.data.formats.folder_files import IMAGE_SUFFIXES, files_in
 from smallsight.data.image_header import read_header
 from smallsight.errors import ConfigError, DatasetError
 from smallsight.records import Truth
