@@ -132,7 +132,7 @@ def test_what_has_one_meaning_is_read_with_a_note(
             ["x/a.png", "y/a.png"],
             "file_name 'a.png' may be x/a.png or y/a.png. Write the folder into the name, or rename one of them.",
         ),
-        ([image()], [without(ball(), "bbox")], ["a.png"], "there is no segmentation; expected four numbers"),
+        ([image()], [without(ball(), "bbox")], ["a.png"], "there is no segmentation, expected four numbers"),
         ([image(width=None, height=49)], [ball()], ["a.png"], "it has 100x50 px. Write its true width and height."),
     ],
     ids=["backslashes", "text id", "text category", "two of one name", "no box", "half a size"],

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from smallsight.data.coco import ANNOTATION_FILE
+from smallsight.data.data_findings import DataFinding, Severity, Where
 from smallsight.doctor.examined_split import ExaminedSplit
-from smallsight.doctor.findings import Finding, Severity, Where
 from smallsight.doctor.kinds import finding
 
 UNEVEN, VERY_UNEVEN = 10, 100
@@ -29,7 +29,7 @@ def empty_frames(split: ExaminedSplit) -> int:
     return len(split.images) - len(np.unique(split.objects.images))
 
 
-def balance_findings(splits: Sequence[ExaminedSplit], wanted: str | None = None) -> Iterator[Finding]:
+def balance_findings(splits: Sequence[ExaminedSplit], wanted: str | None = None) -> Iterator[DataFinding]:
     """Unused and absent classes, uneven classes, frames without objects.
 
     Args:
@@ -54,7 +54,7 @@ def balance_findings(splits: Sequence[ExaminedSplit], wanted: str | None = None)
             yield finding("frames_without_objects", Where(split.name), message)
 
 
-def _class_findings(name: str, by_split: Mapping[str, int]) -> Iterator[Finding]:
+def _class_findings(name: str, by_split: Mapping[str, int]) -> Iterator[DataFinding]:
     if not any(by_split.values()):
         where = Where(" + ".join(by_split), file=ANNOTATION_FILE)
         yield finding("category_unused", where, f"{name!r} has no object")
@@ -66,7 +66,7 @@ def _class_findings(name: str, by_split: Mapping[str, int]) -> Iterator[Finding]
             yield finding("class_absent", Where(split), f"{name!r} has no object here; {said}", severity)
 
 
-def _uneven(split: str, counts: Mapping[str, int]) -> Iterator[Finding]:
+def _uneven(split: str, counts: Mapping[str, int]) -> Iterator[DataFinding]:
     used = {name: count for name, count in counts.items() if count}
     if len(used) < 2:
         return

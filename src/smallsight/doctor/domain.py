@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from smallsight.data.data_findings import DataFinding, Severity, Where
 from smallsight.doctor.examined_split import ExaminedSplit
-from smallsight.doctor.findings import Finding, Severity, Where
 from smallsight.doctor.kinds import finding
 from smallsight.doctor.pixel_facts import PixelFacts
 from smallsight.records import Estimate
@@ -65,7 +65,7 @@ def measures(split: ExaminedSplit, pixels: Sequence[PixelFacts]) -> Mapping[str,
 
 def domain_findings(
     first: ExaminedSplit, a: Mapping[str, Measured], other: ExaminedSplit, b: Mapping[str, Measured]
-) -> Iterator[Finding]:
+) -> Iterator[DataFinding]:
     """Measures that differ by a large effect between two splits."""
     for name in a:
         one, two = a[name], b[name]

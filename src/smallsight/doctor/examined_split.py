@@ -5,49 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from smallsight.boxes import Boxes
-from smallsight.doctor.findings import Where
-
-
-@dataclass(frozen=True)
-class ImageRecord:
-    """An image entry: `path` is None where there is no such file inside the folder, `size_wh` where none is given."""
-
-    id: int | None
-    file_name: str
-    size_wh: tuple[int, int] | None
-    path: Path | None
-    columns: Mapping[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Objects:
-    """The sound boxes of a split.
-
-    Attributes:
-        boxes: (N, 4) float32, xyxy, px, image frame.
-        images: (N,) position of each box's image in the split.
-        categories: (N,) category id.
-        ids: (N,) the annotation file's own id.
-    """
-
-    boxes: Boxes
-    images: npt.NDArray[np.int64]
-    categories: npt.NDArray[np.int64]
-    ids: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-    def sides_px(self) -> npt.NDArray[np.float64]:
-        """Side of the square with each box's area, (N,) px, image frame."""
-        wide, high = (self.boxes[:, 2:] - self.boxes[:, :2]).astype(np.float64).T
-        return np.asarray(np.sqrt(wide * high))
+from smallsight.data.coco_images import CocoImage
+from smallsight.data.coco_objects import CocoObjects
+from smallsight.data.data_findings import Where
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +23,8 @@ class ExaminedSplit:
 
     name: str
     folder: Path
-    images: tuple[ImageRecord, ...]
-    objects: Objects
+    images: tuple[CocoImage, ...]
+    objects: CocoObjects
     categories: Mapping[int, str]
     groups: tuple[str, ...] = ()
 

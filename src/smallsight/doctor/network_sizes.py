@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from smallsight.config.load import Config
+from smallsight.data.data_findings import DataFinding, Where
 from smallsight.doctor.examined_split import ExaminedSplit
-from smallsight.doctor.findings import Finding, Where
 from smallsight.doctor.kinds import finding
 from smallsight.errors import ConfigError, visible
 
@@ -130,7 +130,7 @@ def size_rows(splits: Sequence[ExaminedSplit], sight: Sight) -> tuple[SizeRow, .
     return tuple(rows)
 
 
-def size_findings(rows: Sequence[SizeRow], sight: Sight) -> Iterator[Finding]:
+def size_findings(rows: Sequence[SizeRow], sight: Sight) -> Iterator[DataFinding]:
     """A finding for each class whose 10th-percentile object has less than `GOAL_PX` at the network."""
     for row in rows:
         if row.network_p10 >= GOAL_PX:
@@ -151,7 +151,7 @@ def near_border(split: ExaminedSplit) -> npt.NDArray[np.bool_]:
     return np.asarray(np.any(boxes[:, :2] < BORDER_PX, axis=1) | np.any(boxes[:, 2:] > ends - BORDER_PX, axis=1))
 
 
-def border_findings(split: ExaminedSplit) -> Iterator[Finding]:
+def border_findings(split: ExaminedSplit) -> Iterator[DataFinding]:
     """The share of objects that touch the frame's edge."""
     near = near_border(split)
     if near.any():

@@ -18,8 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smallsight.doctor.examine import Examination, Options, SplitSummary, examine
-from smallsight.doctor.findings import Group, count_of, place
-from smallsight.doctor.kinds import grouped
+from smallsight.doctor.kinds import Group, count_of, grouped, line_of, place
 from smallsight.doctor.network_sizes import LIMITS_PX, SizeRow
 from smallsight.doctor.page import write_page
 from smallsight.errors import InputError, visible
@@ -116,7 +115,7 @@ def _print_group(console: Console, group: Group) -> None:
     console.print(line.append_text(_text(f"  {group.title}{count}", "bold")))
     for item in group.findings[:EXAMPLES]:
         where = place(item.where)
-        _indented(console, _text(f"{where}: {item.message}" if where else item.message))
+        _indented(console, _text(f"{where}: {line_of(item)}" if where else line_of(item)))
     if len(group.findings) > EXAMPLES:
         _indented(console, _text(f"and {len(group.findings) - EXAMPLES:,} more"))
     _indented(console, _text(f"Do: {group.remedy}", "dim"))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-from smallsight.data.formats.numbers import is_number
 from smallsight.errors import DatasetError
 
 ShiftKey = Literal["image_id", "category_id"]
@@ -25,14 +24,6 @@ def parse_shift(text: str) -> tuple[ShiftKey, int]:
         if name == key and digits.isascii() and digits.isdigit() and int(digits[:20]) <= _MOST:
             return key, int(number)
     raise DatasetError(f"--shift: got {text!r}, expected image_id=N or category_id=N, for example category_id=1.")
-
-
-def shifted(annotations: Sequence[Mapping[str, Any]], shift: Mapping[ShiftKey, int]) -> list[Mapping[str, Any]]:
-    """The annotations with a number added to their ids of images or categories."""
-    return [
-        {**item, **{key: item[key] + by for key, by in shift.items() if is_number(item.get(key))}}
-        for item in annotations
-    ]
 
 
 @dataclass(frozen=True)

@@ -211,10 +211,10 @@ class Places:
         self.counts[how] = (count + 1, first, found)
         return path
 
-    def notes(self, where: str) -> tuple[str, ...]:
-        """A sentence for each way in which names were interpreted; `where` begins it."""
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for each way in which names were interpreted."""
         return tuple(
-            f"{where}: {count:,} {_SAID[how][count > 1]} ({name} is {_shown(path, self.files.root)}, for example)."
+            f"{count:,} {_SAID[how][count > 1]} ({name} is {_shown(path, self.files.root)}, for example)."
             for how, (count, name, path) in sorted(self.counts.items())
         )
 

@@ -98,7 +98,7 @@ def read_yolo(source: Path, boxes: BoxReading | None = None) -> LabelledSet:
                 items += _listed(part, known, places, is_optional=key == "test")
             else:
                 items += _scanned(part, known)
-            notes += places.notes(str(part))
+            notes += (f"{part}: {note}" for note in places.notes())
         shown = ", ".join(map(str, parts))
         if not items and key != "test":
             raise DatasetError(f"{path}: {key}: no image in {shown}. Correct the path.")
