@@ -20,7 +20,7 @@ MIN_SIDE_PX = 0.01
 Floats = npt.NDArray[np.float64]
 Number = TypeVar("Number", float, Floats)
 Flag = TypeVar("Flag", bool, npt.NDArray[np.bool_])
-Corners = TypeVar("Corners", npt.NDArray[np.float32], Floats)
+CornerRows = TypeVar("CornerRows", npt.NDArray[np.float32], Floats)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ def _judged(
     return over_px, seen_w, seen_h, over_px > BORDER_TOLERANCE_PX, side < MIN_SIDE_PX, fits
 
 
-def clipped(boxes_xyxy: Corners, sizes_wh: Floats) -> Corners:
+def clipped(boxes_xyxy: CornerRows, sizes_wh: Floats) -> CornerRows:
     """The part of each box that lies in its frame; (N, 4) and (N, 2) px."""
     limits = np.tile(sizes_wh, 2).astype(boxes_xyxy.dtype)
     return np.minimum(np.maximum(boxes_xyxy, 0), limits)

@@ -221,7 +221,7 @@ class _Table:
         """Which areas are given and don't fit the box, masks aside; those of a mask may be smaller."""
         px2, given = self.boxes_xywh[:, 2] * self.boxes_xywh[:, 3], self.columns.areas
         slack = AREA_TOLERANCE * px2 + 1
-        checked = self.is_coco & self.has_size
+        checked = self.is_coco & self.columns.has_box & self.has_size
         small = checked & (given < px2 - slack)
         for index in np.flatnonzero(small).tolist():
             small[index] = not self.columns.entries[index].get("segmentation")

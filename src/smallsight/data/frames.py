@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from smallsight.data.coco import Dataset, ImageEntry
+from smallsight.data.formats.image_sizes import size_difference
 from smallsight.data.frame_cache import FrameCache
 from smallsight.data.image_header import header_of, too_large
 from smallsight.errors import DatasetError
@@ -64,13 +65,13 @@ def decode(entry: ImageEntry) -> Image:
         content = content_of(entry.path)
         header = header_of(io.BytesIO(content))
         if header is not None:
-            _check_size(entry, header.size_wh)  # before decoding: a small file may claim to be huge
+            check_size(entry, header.size_wh)  # before decoding: a small file may claim to be huge
         image = pixels(content, cv2.IMREAD_COLOR_RGB)
     except OSError as error:  # gone since the annotations were read
         raise _unreadable(entry, f"can't be read ({error.strerror or error})") from error
     except ValueError as error:
         raise _unreadable(entry, str(error)) from error
-    _check_size(entry, (image.shape[1], image.shape[0]))
+    check_size(entry, (image.shape[1], image.shape[0]))
     return image
 
 
@@ -78,11 +79,15 @@ def _unreadable(entry: ImageEntry, reason: str) -> DatasetError:
     return DatasetError(f"{entry.path}: image {entry.id}: {reason}. Replace the file or take the image out.")
 
 
-def _check_size(entry: ImageEntry, size_wh: tuple[int, int]) -> None:
-    if size_wh != entry.size_wh:
-        got, expected = (f"{width}x{height}" for width, height in (size_wh, entry.size_wh))
+def check_size(entry: ImageEntry, size_wh: tuple[int, int]) -> None:
+    """Refuse a file whose size in px is another than its entry's.
+
+    Raises:
+        DatasetError: it is.
+    """
+    if different := size_difference(size_wh, entry.size_wh):
         raise DatasetError(
-            f"{entry.path}: image {entry.id}: the file has {got} px, the annotation says {expected}. "
+            f"{entry.path}: image {entry.id}: {different}. "
             "Write the image's true size, or rotate the pixels as its EXIF flag says."
         )
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from smallsight.data.coco_images import CocoImage
 from smallsight.data.data_findings import ANNOTATION_FILE, DataFinding, Where
-from smallsight.data.formats.image_sizes import SizePair, size_fault
+from smallsight.data.formats.image_sizes import SizePair, size_difference, size_fault
 from smallsight.data.frames import content_of, pixels
 from smallsight.data.image_header import UPRIGHT, ImageHeader, header_of
 from smallsight.doctor.ending import missing_end
@@ -136,10 +136,9 @@ def image_findings(split: ExaminedSplit, image: int, facts: ImageFacts) -> Itera
         )
     if header is not None:
         yield from _header_findings(where, record, header)
-    if record.size_wh is not None and record.size_wh != facts.size_wh and not _explained(record, facts):
-        got, says = ("{}x{}".format(*size) for size in (facts.size_wh, record.size_wh))
-        turned = "; width and height are swapped" if record.size_wh == facts.size_wh[::-1] else ""
-        yield finding("image_size_wrong", where, f"the file has {got} px, the annotation says {says}{turned}")
+    different = size_difference(facts.size_wh, record.size_wh) if record.size_wh is not None else ""
+    if different and not _explained(record, facts):
+        yield finding("image_size_wrong", where, different)
 
 
 def common_size_fault(split: ExaminedSplit, facts: Sequence[ImageFacts]) -> DataFinding | None:

@@ -27,6 +27,7 @@ from smallsight.data.formats.labelled_set import (
     split_name,
 )
 from smallsight.data.formats.places import Files, Places, hints_of, slashed
+from smallsight.data.frames import check_size
 from smallsight.data.image_header import read_header
 from smallsight.data.json_file import load_json
 from smallsight.errors import DatasetError
@@ -212,12 +213,7 @@ def _base(dataset: Dataset, places: Places) -> Path:
 
 def _labelled(dataset: Dataset, base: Path, facts: Mapping[int, dict[str, Any]]) -> Iterator[LabelledImage]:
     for image, truth in zip(dataset.images, dataset.truths, strict=True):
-        stored = read_header(image.path).size_wh
-        if stored != image.size_wh:
-            raise DatasetError(
-                f"{image.path}: image {image.id}: the file has {stored[0]}x{stored[1]} px, the annotation says "
-                f"{image.size_wh[0]}x{image.size_wh[1]}. Write the image's true size, or turn the pixels as EXIF says."
-            )
+        check_size(image, read_header(image.path).size_wh)
         boxes = tuple(
             LabelledBox(dataset.class_names[label], (x1, y1, x2, y2), float(area), bool(ignored))
             for (x1, y1, x2, y2), label, area, ignored in zip(

@@ -40,6 +40,15 @@ def missing_size(path: Path, width: Any, height: Any) -> Size:
     return size_wh
 
 
+def size_difference(stored_wh: Size, given_wh: Size) -> str:
+    """How the size of an image file differs from the one in its entry, in words; empty where it does not."""
+    if stored_wh == given_wh:
+        return ""
+    stored, given = ("{}x{}".format(*size) for size in (stored_wh, given_wh))
+    turned = "; width and height are swapped" if stored_wh == given_wh[::-1] else ""
+    return f"the file has {stored} px, the annotation says {given}{turned}"
+
+
 @dataclass(frozen=True)
 class SizePair:
     """The size of an image in its label file, px, and its header."""
