@@ -1,4 +1,4 @@
-"""The annotations of a COCO file as columns: what every entry has is checked for all of them at once, which is fast."""
+"""The annotations of a COCO file as arrays, so that rules are checked for all of them at once."""
 
 from __future__ import annotations
 

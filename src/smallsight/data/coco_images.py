@@ -1,4 +1,4 @@
-"""The image entries of a COCO file: ids are unique, each names its own file inside the folder and has a true size."""
+"""Read the image entries of a COCO file: unique ids, a file of its own for each inside the folder, a valid size."""
 
 from __future__ import annotations
 

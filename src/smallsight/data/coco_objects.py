@@ -116,7 +116,7 @@ def _shifted(columns: AnnotationColumns, key: ShiftKey, by: int) -> AnnotationCo
 def _unshifted(
     columns: AnnotationColumns, images: Collection[int], categories: Collection[int], report: Report
 ) -> AnnotationColumns:
-    """The annotations with ids that are known, where all of them were one too low or too high."""
+    """Correct ids that are all one too low or too high, and report that."""
     both = columns.image_ids.known & columns.category_ids.known
     sides: tuple[tuple[ShiftKey, Column, Collection[int]], ...] = (
         ("image_id", columns.image_ids, images),
@@ -204,7 +204,7 @@ class _Table:
         return suspected(self.columns.boxes[rows], self.sizes_wh[rows], COCO_BOXES) if rows.any() else None
 
     def suspects(self) -> Iterator[int]:
-        """The annotations that there may be something to say of, in their order."""
+        """Positions of the annotations with a finding, in order."""
         columns = self.columns
         sound = columns.ids.known & (self.images >= 0) & self.has_category & columns.crowd_fits & columns.area_fits
         sound &= columns.has_box & self.has_size & ~self.in_frame.is_outside & ~self.in_frame.is_thin
@@ -218,7 +218,7 @@ class _Table:
 
     @cached_property
     def has_odd_area(self) -> Flags:
-        """Which areas are given and don't fit the box, masks aside; those of a mask may be smaller."""
+        """Which areas are given and don't fit the box; the area of a mask may be smaller."""
         px2, given = self.boxes_xywh[:, 2] * self.boxes_xywh[:, 3], self.columns.areas
         slack = AREA_TOLERANCE * px2 + 1
         checked = self.is_coco & self.columns.has_box & self.has_size

@@ -1,6 +1,6 @@
-"""The one reader of COCO content: it goes through it once and reports what is wrong; what is sound goes on.
+"""Read the content of a COCO file once: report each finding, and return what is sound.
 
-The strict reading (`coco`) and the doctor read with it; they differ in their report alone.
+The strict reading (`coco`) raises at the first error that is reported; the doctor collects all findings.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _categories(items: Sequence[Entry], report: Report) -> dict[int, Category]:
 
 
 def _check_sample(images: Sequence[CocoImage], report: Report) -> None:
-    """Whether the sizes in the entries are other ones than those of the files throughout, from a few headers."""
+    """Report sizes that differ from the files in nearly all of a few images."""
     known = [(image.path, image.size_wh) for image in images if image.path is not None and image.size_wh is not None]
     if fault := sampled_size_fault(known):
         report(coco_finding("image_sizes_other", Where(), fault, remedy=""))

@@ -1,6 +1,7 @@
-"""What is wrong with a data set: a finding, its place, and the kinds of finding that a COCO file can give.
+"""A finding about a data set, its place, and the kinds of finding in a COCO file.
 
-Whoever reads data hands each finding to a report. The strict reading raises at the first error; the doctor keeps all.
+A reader passes each finding to a report. The report of the strict reading raises at the first error; the doctor's
+report keeps all findings.
 """
 
 from __future__ import annotations

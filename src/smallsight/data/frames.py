@@ -21,7 +21,7 @@ MOST_FILE_BYTES = 1 << 30
 
 
 def content_of(path: Path) -> bytes:
-    """An image file as it is.
+    """The bytes of an image file.
 
     Raises:
         ValueError: it is larger than an image is.
@@ -80,7 +80,7 @@ def _unreadable(entry: ImageEntry, reason: str) -> DatasetError:
 
 
 def check_size(entry: ImageEntry, size_wh: tuple[int, int]) -> None:
-    """Refuse a file whose size in px is another than its entry's.
+    """Refuse a file whose size in px differs from its entry's.
 
     Raises:
         DatasetError: it is.
@@ -109,7 +109,7 @@ class FrameStore:
         return len(self.dataset)
 
     def to_come_mb(self, frames: int | None = None) -> float:
-        """What decoded frames will take in this process's memory beside those that it keeps now.
+        """Memory that decoded frames will still take in this process, MB.
 
         Args:
             frames: so many of them will be looked at; all where None.
@@ -120,7 +120,7 @@ class FrameStore:
         return max(0.0, min(self._free_bytes, wanted - on_disk)) / 1e6
 
     def keep_at_most(self, mb: float) -> None:
-        """Keep no more than so many MB beside what is kept now; what does not fit is decoded again."""
+        """Allow at most `mb` more MB of decoded frames in memory; other frames are decoded each time."""
         self._free_bytes = min(self._free_bytes, mb * 1e6)
 
     def sample(self, index: int) -> Sample:

@@ -1,4 +1,4 @@
-"""What an image file says about itself, from its first bytes, before a pixel is decoded: size, bits, colours, rotation.
+"""Read size, bits, colours and rotation of an image from the first bytes of its file, without decoding pixels.
 
 Sources: JPEG, ITU-T T.81, B.1 and B.2.2 (markers and frame header); PNG, W3C Recommendation, third edition, 11.2.1
 (IHDR), 11.3.1.1 (tRNS) and 11.3.4.5 (eXIf); WebP, RFC 9649, 2.3 to 2.7; TIFF 6.0, section 2; JPEG 2000, ITU-T T.800,
@@ -51,7 +51,7 @@ _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I"}
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What the first bytes of a file say.
+    """The header of an image file.
 
     Attributes:
         format: jpeg, png, bmp, webp, tiff or jpeg2000.

@@ -1,4 +1,4 @@
-"""A labelled set of any format, read: which format it has, and what the user says of it that can't be told from it."""
+"""Read a labelled set of any format: detect the format, and apply what the user says about it."""
 
 from __future__ import annotations
 

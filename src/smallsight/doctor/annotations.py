@@ -1,4 +1,4 @@
-"""Read a split's annotation file without stopping: every fault becomes a finding, what is sound goes on.
+"""Read a split's annotation file without stopping at errors: every fault becomes a finding, sound entries are kept.
 
 Without an error here `data.coco.read_coco` reads the split, and the other way round: both use `data.coco_reader`.
 """

@@ -1,4 +1,4 @@
-"""What the splits hold: classes, empty frames."""
+"""Findings on classes and empty frames: unused, absent and rare classes."""
 
 from __future__ import annotations
 

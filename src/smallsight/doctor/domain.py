@@ -2,8 +2,8 @@
 
 The effect is the difference of the means over the pooled standard deviation (Cohen, "Statistical Power Analysis for
 the Behavioral Sciences", 1988, section 2.2). Its interval comes from a bootstrap that draws whole clips where they are
-known (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8): frames of a clip are no
-independent witnesses.
+known (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8), because frames of a clip are
+not independent.
 """
 
 from __future__ import annotations

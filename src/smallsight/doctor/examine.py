@@ -1,4 +1,4 @@
-"""The examination of a dataset: find its splits, look at everything once, collect what was found."""
+"""Examine a data set: find its splits, read labels and images once, and collect the findings."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def _of_images(split: ExaminedSplit, facts: Sequence[ImageFacts]) -> Iterator[Da
 
 
 def _grouped(splits: Sequence[ExaminedSplit], pattern: str | None) -> tuple[list[ExaminedSplit], str]:
-    """The splits with the clip or match of each image, found in one way for all of them, and that way in words."""
+    """Add the clip or match of each image, found the same way in all splits; also says in words which way."""
     records = [record for split in splits for record in split.images]
     names = [record.file_name for record in records]
     found = group_images(names, [record.entry for record in records], pattern)
@@ -211,7 +211,7 @@ def _pixel_findings(splits: Sequence[ExaminedSplit], workers: int) -> Iterator[D
 
 
 def _missing(splits: Sequence[ExaminedSplit], predict: Predict | None) -> tuple[list[DataFinding], tuple[str, ...]]:
-    """Likely missing labels, and what was not seen of them, in words: a split with errors can't be predicted on."""
+    """Likely missing labels, and sentences on what could not be looked at; a split with errors is not predicted on."""
     if predict is None:
         return [], ("labels that are missing altogether, without a trained detector",)
     found: list[DataFinding] = []

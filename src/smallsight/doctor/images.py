@@ -142,7 +142,7 @@ def image_findings(split: ExaminedSplit, image: int, facts: ImageFacts) -> Itera
 
 
 def common_size_fault(split: ExaminedSplit, facts: Sequence[ImageFacts]) -> DataFinding | None:
-    """Why nearly all images of a split have another size than their entries, None where there is no one cause.
+    """The finding that one cause makes the sizes of nearly all images wrong; None where there is no such cause.
 
     Rotation by an EXIF flag is found image by image.
     """
@@ -191,7 +191,7 @@ def _rotated(where: Where, record: CocoImage, header: ImageHeader) -> DataFindin
 
 
 def _explained(record: CocoImage, facts: ImageFacts) -> bool:
-    """Whether rotation, found already, explains the annotation's size."""
+    """Whether the EXIF rotation explains the size in the entry."""
     turns = facts.header is not None and facts.header.orientation >= 5
     return turns and record.size_wh == facts.size_wh[::-1]
 

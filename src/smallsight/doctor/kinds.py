@@ -1,4 +1,4 @@
-"""Every kind of finding, with its usual severity, its title and its remedy."""
+"""All kinds of finding with severity, title and remedy, and findings grouped by kind."""
 
 from __future__ import annotations
 

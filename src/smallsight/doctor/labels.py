@@ -1,4 +1,4 @@
-"""Boxes that differ from their neighbours: labelled twice, absurdly large, odd for their place, too loose or tight."""
+"""Find suspect boxes: labelled twice, far too large, of an odd size for their place, too loose or too tight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which resolution, or which tiles, give the objects enough pixels, and what either costs."""
+"""Recommend a resolution or tiles that give the objects enough pixels, with the cost of each."""
 
 from __future__ import annotations
 

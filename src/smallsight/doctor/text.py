@@ -1,4 +1,4 @@
-"""The examination for a terminal: what was found, the sizes of the objects, what to do. Plain without a terminal.
+"""Print an examination: findings, object sizes and recommendation; without colours where there is no terminal.
 
 Words that come from data are printed as they are: markup in a name stays text, control characters are made visible.
 """
@@ -56,7 +56,7 @@ def show(root: Path, options: Options, page: Path | None = None, *, as_json: boo
 
 @contextlib.contextmanager
 def _progress(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar while images are looked at, taken away at the end; nothing without a terminal."""
+    """A progress bar, removed at the end; no bar without a terminal."""
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Looking at images")
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -68,7 +68,7 @@ def _json_files(source: Path) -> list[Path]:
 
 
 def why_no_coco(source: Path) -> str:
-    """Why a JSON file of a folder without COCO annotations is none, as a message; '' where no file looks meant so."""
+    """Why the first JSON file that looks like COCO annotations can't be read, as a message; '' where none looks so."""
     for path in _json_files(source):
         if _looks_meant(path):
             try:
@@ -164,12 +164,12 @@ def _left_out(source: Path, files: Files, splits: Mapping[str, Sequence[Labelled
 
 
 def _words(path: Path) -> list[str]:
-    """The words of an annotation file's name; those of its folder's where all files have the same name."""
+    """The words in an annotation file's name; for `_annotations.coco.json` the folder's name."""
     return [word for word in (path.parent.name if path.name == ANNOTATION_FILE else path.stem).split("_") if word]
 
 
 def _image_folder(path: Path, root: Path, entries: Sequence[Entry]) -> Path:
-    """The folder in which the names of an annotation file are found: all of the first ones, else most."""
+    """The folder in which most of the first 20 names of an annotation file are found."""
     words = _words(path) if path.name != ANNOTATION_FILE else []
     tails = ["", "images", *words, *(f"images/{word}" for word in words), *(f"images/{s}" for s in _spellings(path))]
     tails += _spellings(path)
@@ -193,7 +193,7 @@ def _there(folder: Path, name: str) -> bool:
 
 
 def _facts(entries: Sequence[Entry]) -> dict[int, dict[str, Any]]:
-    """What the image entries say beyond their size, by image id; plain values alone."""
+    """The further keys of each image entry by image id; texts and numbers only."""
     return {
         item["id"]: {
             key: value

@@ -1,4 +1,4 @@
-"""What a COCO file says, in COCO's own terms: read once, and what other tools write otherwise read as it is meant.
+"""Load a COCO file, and correct what other tools write differently where its meaning is clear.
 
 Numbers that are text become numbers, annotations without an id of their own get one, two entries of one image become
 one, and a box that is missing is taken from the segmentation. Each is counted in a note. What can't be understood stays
@@ -128,7 +128,7 @@ def image_entries(path: Path) -> dict[int, Entry]:
 
 
 def as_meant(images: Sequence[Entry], annotations: Sequence[Entry], categories: Sequence[Entry]) -> CocoContent:
-    """The entries as COCO would have them, and a note for each thing that was otherwise; the arguments don't change."""
+    """Correct the entries to COCO's form, with a note on each kind of correction; the arguments don't change."""
     texts: Counter[str] = Counter()
     pictures, rows, classes = (
         [_with_numbers(part, item, texts) for item in items]
@@ -173,7 +173,7 @@ def counted(count: int, one: str, more: str) -> str:
 
 
 def _with_numbers(part: str, item: Entry, texts: Counter[str]) -> Entry:
-    """The entry with numbers where text or decimals mean them; `texts` counts by part and key."""
+    """Replace text and decimals by the whole numbers that they mean; `texts` counts them by part and key."""
     found: dict[str, Any] = {}
     for key in _WHOLE[part]:
         value = item.get(key)

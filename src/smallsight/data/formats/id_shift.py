@@ -1,4 +1,4 @@
-"""Ids of annotations that all are one too low or too high: they count from 0 and the file from 1, or the reverse."""
+"""Recognize ids that are all one too low or too high: annotations count from 0 and the file from 1, or the reverse."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def parse_shift(text: str) -> tuple[ShiftKey, int]:
 
 @dataclass(frozen=True)
 class ShiftFault:
-    """Ids that all are one too low or too high: what to add to which, and the sentence that says so."""
+    """All ids of a kind are one too low or too high: `by` corrects them, `sentence` says so."""
 
     key: ShiftKey
     by: int
@@ -36,7 +36,7 @@ class ShiftFault:
 
 
 def shift_fault(key: ShiftKey, used: Collection[int], known: Collection[int]) -> ShiftFault | None:
-    """Why ids of annotations are not known, where they count from 0 and the file from 1 or the reverse; else None.
+    """The shift that explains unknown ids: one side counts from 0 and the other from 1. None where no shift does.
 
     Args:
         key: of the annotations.

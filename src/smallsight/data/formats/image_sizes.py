@@ -1,4 +1,4 @@
-"""The size of an image where its label file has none, or another one than the file."""
+"""Image sizes in label files: fill in missing ones, and find why they differ from the files."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SizePair:
 
 
 def size_fault(pairs: Sequence[SizePair]) -> str:
-    """Why nearly all images have another size than their label file says, and what to do; '' where no one cause shows.
+    """The one cause of sizes that are wrong in nearly all images, and what to do; '' where there is no such cause.
 
     Args:
         pairs: of all images of a set, or of a sample.
@@ -92,7 +92,7 @@ def size_fault(pairs: Sequence[SizePair]) -> str:
 
 
 def sampled_size_fault(images: Sequence[tuple[Path, Size]]) -> str:
-    """`size_fault` of a few images, spread over all; those that can't be read are for others to report."""
+    """`size_fault` of a sample of the images; unreadable files are left out."""
     step = max(1, len(images) // _SAMPLE)
     pairs = []
     for path, size_wh in images[::step][:_SAMPLE]:

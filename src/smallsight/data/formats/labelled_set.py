@@ -1,7 +1,7 @@
-"""A labelled set between two formats, and the checks that every reader makes.
+"""The common form of labelled sets of all formats, and the check of a box that their readers make.
 
-Boxes are xyxy, px, edges exclusive, in the frame of the stored pixels; floats of 64 bits, so that a way there and back
-loses nothing that counts.
+Boxes are xyxy, px, edges exclusive, in the frame of the stored pixels. They are 64-bit floats, so that converting there
+and back moves no edge.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Corners = tuple[float, float, float, float]
 
 
 class BoxFault(DatasetError):
-    """A box does not fit its image: alone a slip, in many boxes a sign that their numbers mean something else."""
+    """A box does not fit its image. Many such boxes may mean that their numbers are meant in another way."""
 
 
 @dataclass(frozen=True)

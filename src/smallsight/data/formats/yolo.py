@@ -53,7 +53,7 @@ _MOST_CLASSES = 100_000
 
 @dataclass(frozen=True)
 class _Source:
-    """Where to look and what is known before: `root` bounds it; `names` is empty where no file gives the classes."""
+    """The set's folder, and what is known of its labels; `names` is empty where no file names the classes."""
 
     root: Path
     names: Mapping[int, str]
@@ -182,7 +182,7 @@ def _found(image: Path, base: Path, source: _Source) -> _YoloImage:
 
 
 def _read_folder(folder: Path, source: _Source) -> LabelledSet:
-    """A set by its folders alone."""
+    """Read a set without a description, by its folders."""
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder. Give a folder with images and labels, or a data.yaml.")
     found: dict[str, list[_YoloImage]] = {}

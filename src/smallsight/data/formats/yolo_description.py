@@ -25,7 +25,7 @@ _KEYS = ("train", "val", "valid", "test")
 
 
 class _Missing(DatasetError):
-    """A path of a description is not here."""
+    """No file or folder that a path of a description could mean exists."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def class_names(path: Path) -> dict[int, str]:
 
 @dataclass(frozen=True)
 class _SplitPlace:
-    """What a path of a description means here, and how it was found: by its end alone, or by its backslashes."""
+    """The file or folder that a path of a description means; `is_guess` where only the end of the path was found."""
 
     text: str
     path: Path
