@@ -18,8 +18,8 @@ import torch
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.config.load import build_config
 from smallsight.config.sections import Training
+from smallsight.data.configured_sets import read_splits
 from smallsight.data.frames import FrameStore
-from smallsight.data.splits import read_splits
 from smallsight.detectors.base import Detector
 from smallsight.detectors.build import build_detector
 from smallsight.training.loader import Batch

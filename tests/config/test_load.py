@@ -22,7 +22,7 @@ from smallsight.config.overrides import parse_overrides
 from smallsight.config.sections import EvaluationSet, Section
 from smallsight.config.unused_keys import keys_without_effect
 from smallsight.config.yaml_files import to_yaml
-from smallsight.data.splits import split_folder
+from smallsight.data.configured_sets import split_folder
 from smallsight.errors import ConfigError
 
 EXISTING = """

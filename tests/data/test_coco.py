@@ -62,11 +62,26 @@ def without(part: str, key: str) -> Callable[[dict[str, Any]], None]:
 HUGE = 10**400
 FAULTS: list[tuple[str, Callable[[dict[str, Any]], object], str, str]] = [
     # what, change, what the message names, remedy
-    ("no images key", lambda c: c.pop("images"), "images: expected a list of objects", "Export"),
-    ("no annotations key", lambda c: c.pop("annotations"), "annotations: expected a list of objects", "Export"),
-    ("no categories key", lambda c: c.pop("categories"), "categories: expected a list of objects", "Export"),
-    ("images no list", lambda c: c.update(images={"a": 1}), "images: expected a list of objects", "Export"),
-    ("annotations of numbers", lambda c: c.update(annotations=[1]), "annotations: expected a list of", "Export"),
+    ("no images key", lambda c: c.pop("images"), "images: got None, expected a list of objects", "Export"),
+    (
+        "no annotations key",
+        lambda c: c.pop("annotations"),
+        "annotations: got None, expected a list of objects",
+        "Export",
+    ),
+    ("no categories key", lambda c: c.pop("categories"), "categories: got None, expected a list of objects", "Export"),
+    (
+        "images no list",
+        lambda c: c.update(images={"a": 1}),
+        "images: got {'a': 1}, expected a list of objects",
+        "Export",
+    ),
+    (
+        "annotations of numbers",
+        lambda c: c.update(annotations=[1]),
+        "annotations: got [1], expected a list of",
+        "Export",
+    ),
     ("no image", lambda c: c.update(images=[]), "images: the set is empty", "at least one image"),
     ("no category", lambda c: c.update(categories=[], annotations=[]), "the set has no class", "Add the categories"),
     # images
@@ -172,19 +187,19 @@ FAULTS: list[tuple[str, Callable[[dict[str, Any]], object], str, str]] = [
         "beside the frame",
         annotation(bbox=[40, 2, 1, 4]),
         "annotation 2: of bbox 40, 2, 1, 4 too little lies",
-        "Take the",
+        "take it out",
     ),
     (
         "above the frame",
         annotation(bbox=[4, -1, 9, 1]),
         "annotation 2: of bbox 4, -1, 9, 1 too little lies",
-        "Take the",
+        "take it out",
     ),
     (
         "thinner than float32",
         annotation(bbox=[4, 4, 1e-9, 1]),
         "of bbox 4, 4, 1e-09, 1 too little lies",
-        "Take the box",
+        "take it out",
     ),
     # the rest
     ("area negative", annotation(area=-1), "annotation 2: area: got -1, expected a number of px^2", "leave it out"),

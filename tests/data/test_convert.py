@@ -22,7 +22,7 @@ from data.labelled import write_picture, write_voc, write_yolo, xml_of
 from smallsight.boxes import xyxy_to_xywh
 from smallsight.data.coco import Dataset, read_coco
 from smallsight.data.convert import ConvertOptions, cached_conversion, convert
-from smallsight.data.formats.pixels import ImageMode, parse_image_mode
+from smallsight.data.formats.image_transfer import ImageMode, parse_image_mode
 from smallsight.data.frames import decode
 from smallsight.data.sources import SourceReading, detect_kind
 from smallsight.errors import DatasetError

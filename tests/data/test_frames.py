@@ -101,8 +101,8 @@ def test_another_size_than_annotated_is_named(tmp_path: Path) -> None:
     write_image(path, RED)
     with pytest.raises(DatasetError) as caught:
         decode(ImageEntry(7, path, (12, 20)))
-    expected = f"{path}: image 7: the file has 20x12 px, the annotation says 12x20. Write the image's true size, or "
-    assert str(caught.value) == expected + "rotate the pixels as its EXIF flag says."
+    expected = f"{path}: image 7: the file has 20x12 px, the annotation says 12x20; width and height are swapped. "
+    assert str(caught.value) == expected + ("Write the image's true size, or rotate the pixels as its EXIF flag says.")
 
 
 # The store

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as Pillow
 
 from data.labelled import write_picture
 from doctor.planted import encoded, flat_cmyk_jpeg, jpeg_with_exif, palette_png, scene
@@ -77,6 +79,44 @@ FILES = [
 @pytest.mark.parametrize(("data", "expected"), FILES)
 def test_a_file_says_what_it_is(data: bytes, expected: ImageHeader) -> None:
     assert header_of(io.BytesIO(data)) == expected
+
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "JPEG2000")
+COLOURS = {"RGB": "rgb", "RGBA": "rgb", "L": "grey", "LA": "grey", "P": "palette", "CMYK": "cmyk"}
+
+
+def pictures() -> Iterator[tuple[str, str, int, bytes]]:
+    """Format, mode, orientation and content of files that Pillow writes."""
+    modes = {"JPEG": "RGB L CMYK", "PNG": "RGB RGBA L LA P", "BMP": "RGB P", "WEBP": "RGB RGBA", "TIFF": "RGB L RGBA P"}
+    for form, names in {**modes, "JPEG2000": "RGB L"}.items():
+        for mode in names.split():
+            for orientation in (1, 6) if form in ("JPEG", "PNG", "WEBP") else (1,):
+                exif = Pillow.Exif()
+                exif[0x0112] = orientation
+                options = {"exif": exif} if orientation > 1 else {}
+                target = io.BytesIO()
+                Pillow.fromarray(SCENE).convert(mode).save(target, form, **options)
+                yield form, mode, orientation, target.getvalue()
+
+
+@pytest.mark.parametrize(("form", "mode", "orientation", "data"), tuple(pictures()))
+def test_pillow_says_the_same(form: str, mode: str, orientation: int, data: bytes) -> None:
+    found = header_of(io.BytesIO(data))
+    with Pillow.open(io.BytesIO(data), formats=FORMATS) as other:
+        assert found is not None and found.size_wh == other.size
+        assert found.format == (other.format or "").lower()
+        assert found.orientation == other.getexif().get(0x0112, 1) == orientation
+        if form != "JPEG2000":
+            assert found.colour == COLOURS[other.mode]
+            assert found.alpha == other.mode.endswith("A")
+
+
+def test_the_size_of_jpeg_2000_is_that_of_what_is_decoded() -> None:
+    data = encoded(SCENE, ".jp2")
+    at = data.index(b"ihdr") + 4
+    lying = data[:at] + struct.pack(">II", 12, 10) + data[at + 8 :]
+    found = header_of(io.BytesIO(lying))
+    assert found is not None and found.size_wh == SIZE
 
 
 def test_the_hand_made_files_are_ones_that_the_decoder_takes() -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from data.labelled import write_picture, write_voc, write_yolo, xml_of
 from smallsight.data.convert import ConvertOptions, convert
-from smallsight.data.formats.base import LabelledSet
 from smallsight.data.formats.box_forms import COCO_BOXES, SHARES, YOLO_BOXES, BoxReading
+from smallsight.data.formats.labelled_set import LabelledSet
 from smallsight.data.sources import SourceReading, read_source
 from smallsight.errors import DatasetError
 
@@ -132,7 +132,7 @@ def test_what_has_one_meaning_is_read_with_a_note(
             ["x/a.png", "y/a.png"],
             "file_name 'a.png' may be x/a.png or y/a.png. Write the folder into the name, or rename one of them.",
         ),
-        ([image()], [without(ball(), "bbox")], ["a.png"], "there is no segmentation; expected four numbers"),
+        ([image()], [without(ball(), "bbox")], ["a.png"], "there is no segmentation, expected four numbers"),
         ([image(width=None, height=49)], [ball()], ["a.png"], "it has 100x50 px. Write its true width and height."),
     ],
     ids=["backslashes", "text id", "text category", "two of one name", "no box", "half a size"],

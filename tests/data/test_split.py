@@ -11,7 +11,7 @@ from hypothesis import given
 
 from builders import write_annotations, write_coco_folder
 from smallsight.data.coco import read_coco
-from smallsight.data.formats.base import LabelledBox, LabelledImage
+from smallsight.data.formats.labelled_set import LabelledBox, LabelledImage
 from smallsight.data.groups import groups_of
 from smallsight.data.split import SplitOptions, assign, image_counts, parse_shares, split
 from smallsight.errors import DatasetError

@@ -6,7 +6,7 @@ import numpy.typing as npt
 import pytest
 
 from smallsight.doctor.domain import LARGE, Measured, effect_size
-from smallsight.doctor.pixels import extent_px, noise_level
+from smallsight.doctor.pixel_facts import extent_px, noise_level
 
 
 def disc(side: float, *, ground: int = 80, ball: int = 230, noise: float = 3.0) -> npt.NDArray[np.uint8]:

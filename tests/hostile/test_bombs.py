@@ -15,8 +15,8 @@ from hostile.readers import READERS, write_voc_set
 from hostile.watchdog import Outcome, Watched
 from smallsight.config.yaml_files import MAX_BYTES, MAX_NODES
 from smallsight.data.coco import ImageEntry
-from smallsight.data.formats.base import LabelledImage
-from smallsight.data.formats.pixels import parse_image_mode, planned
+from smallsight.data.formats.image_transfer import parse_image_mode, planned
+from smallsight.data.formats.labelled_set import LabelledImage
 from smallsight.data.frames import decode
 from smallsight.data.image_header import MOST_PIXELS, header_of, read_header
 from smallsight.doctor.images import look_at

@@ -14,7 +14,7 @@ from builders import ANNOTATIONS, write_coco_folder
 from smallsight import cli
 from smallsight.data.coco import read_coco
 from smallsight.data.convert import convert
-from smallsight.data.formats.tree import files_in
+from smallsight.data.formats.folder_files import files_in
 from smallsight.data.sources import read_source
 from smallsight.errors import ConfigError, DatasetError, SmallsightError, visible
 

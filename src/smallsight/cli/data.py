@@ -81,7 +81,7 @@ def convert(
     from smallsight.data.convert import convert as run
     from smallsight.data.formats.box_forms import parse_frame
     from smallsight.data.formats.id_shift import parse_shift
-    from smallsight.data.formats.pixels import parse_image_mode
+    from smallsight.data.formats.image_transfer import parse_image_mode
     from smallsight.data.sources import SourceReading
 
     if len(sources) > 1 and not merge:
@@ -112,7 +112,7 @@ def split(
     images: Images = "link",
 ) -> None:
     """Split a set by match or clip, balanced by object size. No match or clip gets into two splits."""
-    from smallsight.data.formats.pixels import parse_image_mode
+    from smallsight.data.formats.image_transfer import parse_image_mode
     from smallsight.data.split import SplitOptions, parse_shares
     from smallsight.data.split import split as run
 

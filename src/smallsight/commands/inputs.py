@@ -12,8 +12,8 @@ from smallsight.config.load import Config, LoadedConfig, load_config, refuse_una
 from smallsight.config.overrides import parse_overrides, split_overrides
 from smallsight.config.unused_keys import keys_without_effect
 from smallsight.data.coco import ANNOTATION_FILE, Dataset
-from smallsight.data.further_sets import FurtherSet
-from smallsight.data.splits import read_splits
+from smallsight.data.configured_sets import read_splits
+from smallsight.data.every_epoch_sets import FurtherSet
 from smallsight.errors import ConfigError, DatasetError, RunFolderError
 from smallsight.evaluation.ap import metric_definitions
 from smallsight.files import fingerprint_of, sha256_of

@@ -11,7 +11,7 @@ from pathlib import Path
 from smallsight.attempts.spec import detections_of_set
 from smallsight.config.load import Config
 from smallsight.data.coco import ANNOTATION_FILE, Dataset
-from smallsight.data.further_sets import FurtherSet, sets_of_every_epoch
+from smallsight.data.every_epoch_sets import FurtherSet, sets_of_every_epoch
 from smallsight.data.groups import groups_of
 from smallsight.errors import ConfigError, DatasetError
 from smallsight.evaluation.ap import AREA_RANGES, metric_definitions

@@ -1,1 +1,1 @@
-"""Files to samples: COCO folders, decoded frames, synthetic frames."""
+"""Labelled data: read and check a set, convert it, split it, and decode its frames."""

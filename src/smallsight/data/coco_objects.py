@@ -1,213 +1,329 @@
-"""The objects of a COCO file, read strictly: every annotation fits its image and its category, or the reading stops.
+"""The annotations of a COCO file: each names an image and a category of the file, and its box fits its image.
 
 A fault that most annotations of a file share (corners in the place of sizes, ids one too low) is told by its cause.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from reprlib import repr as short
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from smallsight.boxes import clip_to, xywh_to_xyxy
-from smallsight.data.formats.box_forms import (
-    BORDER_TOLERANCE_PX,
-    COCO_BOXES,
-    MIN_SIDE_PX,
-    BoxReading,
-    Suspicion,
-    corners_px,
-    suspected,
-)
+from smallsight.boxes import Boxes, as_boxes, xywh_to_xyxy
+from smallsight.data.box_in_frame import MIN_SIDE_PX, InFrame, all_in_frames, clipped
+from smallsight.data.coco_columns import AnnotationColumns, Column, Flags, Floats, Ints, columns_of
+from smallsight.data.coco_images import CocoImage
+from smallsight.data.data_findings import DataFinding, Report, Where, coco_finding
+from smallsight.data.formats.box_forms import COCO_BOXES, BoxReading, Suspicion, boxes_px, suspected
 from smallsight.data.formats.coco_content import Entry, some
-from smallsight.data.formats.id_shift import ShiftFault, shift_fault
+from smallsight.data.formats.id_shift import ShiftKey, shift_fault
 from smallsight.data.formats.masks import box_around
-from smallsight.data.formats.numbers import is_number, whole
-from smallsight.errors import DatasetError
-from smallsight.records import Truth
 
-Size = tuple[int, int]
+AREA_TOLERANCE = 0.05
+"""An area may differ from width x height by this share and a pixel, as rounding does."""
+
+
+@dataclass(frozen=True, eq=False)
+class CocoObjects:
+    """The sound objects of a COCO file, in the order of its annotations.
+
+    Attributes:
+        boxes: (N, 4) float32, xyxy, px, image frame, clipped to it.
+        images: (N,) position of each object's image among the entries.
+        categories: (N,) category id.
+        ids: (N,) the annotation's own id, -1 where it has none.
+        areas: (N,) px^2, the file's where it gives one.
+        ignored: (N,) COCO's `iscrowd`.
+    """
+
+    boxes: Boxes
+    images: Ints
+    categories: Ints
+    ids: Ints
+    areas: Floats
+    ignored: Flags
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def sides_px(self) -> npt.NDArray[np.float64]:
+        """Side of the square with each box's area, (N,) px, image frame."""
+        wide, high = (self.boxes[:, 2:] - self.boxes[:, :2]).astype(np.float64).T
+        return np.asarray(np.sqrt(wide * high))
 
 
 @dataclass(frozen=True)
-class Frame:
-    """The image of an object: its name for messages, its size, and how boxes on it are read."""
+class ObjectReading:
+    """How annotations are read.
 
-    name: str
-    size_wh: Size
-    reading: BoxReading = COCO_BOXES
+    Attributes:
+        boxes: what the four numbers of a box mean; None takes COCO's meaning and tells what looks like another.
+        shift: what is added to the ids of annotations.
+        scales: whether boxes are scaled from the size in an image's entry to that of its file.
+        errors_only: leave out warnings and infos on single annotations.
+    """
 
-
-@dataclass(frozen=True)
-class CocoObject:
-    """One object: box as x, y, width and height, px, image frame; area in px^2."""
-
-    image_id: int
-    category_id: int
-    xywh: tuple[float, float, float, float]
-    area: float
-    ignored: bool
+    boxes: BoxReading | None
+    shift: Mapping[ShiftKey, int]
+    scales: bool = False
+    errors_only: bool = False
 
 
-def objects_of(
-    path: Path,
+def read_objects(
     annotations: Sequence[Entry],
-    frames: Mapping[int, Frame],
-    categories: Mapping[int, tuple[str, str]],
-    *,
-    suspect: bool = True,
-) -> Iterator[CocoObject]:
-    """The objects in the order of the annotations.
+    images: Sequence[CocoImage],
+    categories: Collection[int],
+    report: Report,
+    reading: ObjectReading,
+) -> tuple[CocoObjects, frozenset[int]]:
+    """The sound objects, and the ids of all categories that annotations name.
 
     Args:
-        path: begins each message.
         annotations: as they are meant, see `formats.coco_content`.
-        frames: by image id.
-        categories: name and supercategory by id.
-        suspect: refuse a file whose boxes look as if they were meant in another way.
-    Raises:
-        DatasetError: an annotation names an unknown image or category; a box has no size or leaves its image.
+        images: of the file.
+        categories: ids of the file's categories.
+        report: takes what is wrong.
+        reading: how to read.
     """
-    for fault in shift_faults(annotations, frames, categories):
-        raise DatasetError(f"{path}: {fault.sentence}")
-    sizes_wh = {key: frame.size_wh for key, frame in frames.items() if frame.reading == COCO_BOXES}
-    if suspect and (found := suspected_boxes(annotations, sizes_wh)):
-        raise DatasetError(f"{path}: {found.sentence}")
-    for index, item in enumerate(annotations):
-        key = integer(f"{path}: annotations[{index}]: id", item.get("id"))
-        where = f"{path}: annotation {key}"
-        image_id = integer(f"{where}: image_id", item.get("image_id"))
-        if image_id not in frames:
-            raise DatasetError(
-                f"{where}: image_id {image_id} is no image of the file. Add the image or drop the annotation."
-            )
-        category = integer(f"{where}: category_id", item.get("category_id"))
-        if category not in categories:
-            known = some(map(str, categories))
-            raise DatasetError(f"{where}: unknown category_id {category}; the file has {known}. Add the category.")
-        box = _box(where, item, frames[image_id])
-        area = _area(where, item, box, frames[image_id].reading)
-        yield CocoObject(image_id, category, box, area, _is_crowd(where, item))
+    positions = {image.id: position for position, image in enumerate(images) if image.id is not None}
+    columns = columns_of(annotations)
+    for key, by in reading.shift.items():
+        columns = _shifted(columns, key, by)
+    columns = _unshifted(columns, positions, categories, report)
+    table = _Table(columns, images, positions, categories, reading)
+    if reading.boxes is None and (cause := table.suspicion()):
+        report(coco_finding("boxes_meant_otherwise", Where(), cause.sentence, remedy=""))
+        table = replace(table, reading=replace(reading, boxes=cause.reading))
+    for index in table.suspects():
+        for found in table.findings(index):
+            report(found)
+    used = columns.category_ids
+    return table.objects(), frozenset(np.unique(used.values[used.known]).tolist())
 
 
-def integer(where: str, value: object) -> int:
-    """A whole number of the file.
-
-    Raises:
-        DatasetError: it is none; `where` begins the message.
-    """
-    number = whole(value)
-    if number is None:
-        raise DatasetError(f"{where}: got {short(value)}, expected a whole number. Correct the annotation file.")
-    return number
+def _shifted(columns: AnnotationColumns, key: ShiftKey, by: int) -> AnnotationColumns:
+    """The annotations with a number added to their ids of images or categories."""
+    if key == "image_id":
+        return replace(columns, image_ids=replace(columns.image_ids, values=columns.image_ids.values + by))
+    return replace(columns, category_ids=replace(columns.category_ids, values=columns.category_ids.values + by))
 
 
-def shift_faults(
-    annotations: Sequence[Entry], images: Mapping[int, object], categories: Mapping[int, object]
-) -> Iterator[ShiftFault]:
-    """Why ids of annotations are unknown, where all of them are one too low or too high."""
-    used = [(item.get("image_id"), item.get("category_id")) for item in annotations]
-    if pairs := [(image, category) for image, category in used if type(image) is int and type(category) is int]:
-        of_images, of_categories = map(set, zip(*pairs, strict=True))
-        faults = shift_fault("image_id", of_images, images), shift_fault("category_id", of_categories, categories)
-        yield from filter(None, faults)
-
-
-def suspected_boxes(annotations: Sequence[Entry], sizes_wh: Mapping[int, Size]) -> Suspicion | None:
-    """The reading under which the boxes of a file were written, where it is not COCO's.
-
-    Args:
-        annotations: as they are meant.
-        sizes_wh: px, by image id; boxes of other images are not looked at.
-    """
-    boxes, sizes = [], []
-    for item in annotations:
-        box, image_id = item.get("bbox"), item.get("image_id")
-        if type(image_id) is int and image_id in sizes_wh and is_box(box):
-            boxes.append(box)
-            sizes.append(sizes_wh[image_id])
-    if not boxes:
-        return None
-    return suspected(np.array(boxes, dtype=np.float64), np.array(sizes, dtype=np.float64), COCO_BOXES)
-
-
-def is_box(value: Any) -> bool:
-    """Whether a JSON value is four numbers."""
-    return isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
-
-
-def read_as(value: Sequence[float], size_wh: Size, reading: BoxReading) -> tuple[float, float, float, float]:
-    """Four numbers of a box as x, y, width and height, px, image frame."""
-    if reading == COCO_BOXES:
-        x, y, width, height = map(float, value)
-        return x, y, width, height
-    row = np.array([value], dtype=np.float64)
-    x1, y1, x2, y2 = corners_px(row, np.array([size_wh], dtype=np.float64), reading)[0].tolist()
-    return x1, y1, x2 - x1, y2 - y1
-
-
-def _box(where: str, item: Entry, image: Frame) -> tuple[float, float, float, float]:
-    value = item.get("bbox")
-    if not value:
-        try:
-            box_around(item.get("segmentation"))
-        except ValueError as error:
-            raise DatasetError(
-                f"{where}: bbox: got {short(value)}, and no box can be taken from the segmentation: {error}; expected "
-                "four numbers x, y, width, height. Add the box, or take the annotation out."
-            ) from error
-    if not is_box(value):
-        raise DatasetError(
-            f"{where}: bbox: got {short(value)}, expected four numbers x, y, width, height. Correct the box."
-        )
-    assert isinstance(value, list)
-    x, y, width, height = box = read_as(value, image.size_wh, image.reading)
-    shown = ", ".join(f"{number:g}" for number in value)
-    if width <= 0 or height <= 0:
-        raise DatasetError(
-            f"{where}: bbox has the size {width:g}x{height:g} px, expected more than 0 both ways, in {image.name}. "
-            "Correct the box or take it out."
-        )
-    right, bottom = x + width - image.size_wh[0], y + height - image.size_wh[1]
-    if max(-x, -y, right, bottom) > BORDER_TOLERANCE_PX:
-        raise DatasetError(
-            f"{where}: bbox {shown} leaves the {image.name}. Clip the box to the image, or correct the image's size."
-        )
-    seen_wh = (width + min(x, 0) - max(right, 0), height + min(y, 0) - max(bottom, 0))
-    if min(seen_wh) < MIN_SIDE_PX:
-        raise DatasetError(
-            f"{where}: of bbox {shown} too little lies in the {image.name}: "
-            f"{seen_wh[0]:g}x{seen_wh[1]:g} px, expected {MIN_SIDE_PX} or more both ways. Take the box out."
-        )
-    return box
-
-
-def _area(where: str, item: Entry, box: Sequence[float], reading: BoxReading) -> float:
-    """The area that the file gives; of boxes that are read in another way, width x height."""
-    value = item.get("area")
-    if value is None:
-        return box[2] * box[3]
-    if not is_number(value) or value < 0:
-        raise DatasetError(f"{where}: area: got {short(value)}, expected a number of px^2. Correct it or leave it out.")
-    return float(value) if reading == COCO_BOXES else box[2] * box[3]
-
-
-def _is_crowd(where: str, item: Entry) -> bool:
-    value = item.get("iscrowd", 0)
-    if value not in (0, 1, None):
-        raise DatasetError(f"{where}: iscrowd: got {short(value)}, expected 0 or 1. Correct it or leave it out.")
-    return bool(value)
-
-
-def truth_of(rows: Sequence[tuple[CocoObject, int]], size_wh: Size) -> Truth:
-    """The truth of one image from its objects, each with its class index."""
-    return Truth(
-        boxes=clip_to(xywh_to_xyxy([row.xywh for row, _ in rows]), size_wh),
-        labels=np.array([label for _, label in rows], dtype=np.int64),
-        areas=np.array([row.area for row, _ in rows], dtype=np.float32),
-        ignored=np.array([row.ignored for row, _ in rows], dtype=np.bool_),
+def _unshifted(
+    columns: AnnotationColumns, images: Collection[int], categories: Collection[int], report: Report
+) -> AnnotationColumns:
+    """Correct ids that are all one too low or too high, and report that."""
+    both = columns.image_ids.known & columns.category_ids.known
+    sides: tuple[tuple[ShiftKey, Column, Collection[int]], ...] = (
+        ("image_id", columns.image_ids, images),
+        ("category_id", columns.category_ids, categories),
     )
+    for key, column, known in sides:
+        if fault := shift_fault(key, np.unique(column.values[both]).tolist(), known):
+            report(coco_finding("ids_shifted", Where(), fault.sentence, remedy=""))
+            columns = _shifted(columns, key, fault.by)
+    return columns
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """The annotations of a file against its images and categories; each rule stands here once."""
+
+    columns: AnnotationColumns
+    all_images: Sequence[CocoImage]
+    positions: Mapping[int, int]
+    categories: Collection[int]
+    reading: ObjectReading
+
+    @cached_property
+    def images(self) -> Ints:
+        """Position of each annotation's image, -1 for an unknown one."""
+        column = self.columns.image_ids
+        return np.asarray(np.where(column.known, _looked_up(column.values, self.positions), -1))
+
+    @cached_property
+    def has_category(self) -> Flags:
+        column = self.columns.category_ids
+        known = dict.fromkeys(self.categories, 0)
+        return np.asarray(column.known & (_looked_up(column.values, known) == 0))
+
+    @cached_property
+    def sizes_wh(self) -> Floats:
+        """(N, 2) px, of each annotation's image; NaN where it is not known."""
+        return self._of_images([image.size_wh for image in self.all_images])
+
+    @cached_property
+    def frames_wh(self) -> Floats:
+        """(N, 2) px, the frame that each box is given in."""
+        return self._of_images([image.given_wh or image.size_wh for image in self.all_images])
+
+    def _of_images(self, sizes: Sequence[tuple[int, int] | None]) -> Floats:
+        rows = np.array([*(size or (math.nan, math.nan) for size in sizes), (math.nan, math.nan)], dtype=np.float64)
+        return np.asarray(rows[self.images])  # -1 is the last row
+
+    @cached_property
+    def is_coco(self) -> Flags:
+        """Which boxes are read as COCO defines them."""
+        if (self.reading.boxes or COCO_BOXES) != COCO_BOXES:
+            return np.zeros(len(self.images), dtype=np.bool_)
+        if not self.reading.scales:
+            return np.ones(len(self.images), dtype=np.bool_)
+        return np.asarray(~np.any(self.frames_wh != self.sizes_wh, axis=1))
+
+    @cached_property
+    def boxes_xywh(self) -> Floats:
+        """(N, 4) px, image frame; NaN where there is no box, or no frame that is needed to read it."""
+        other = ~self.is_coco
+        boxes: Floats = self.columns.boxes.copy()
+        frames_wh = self.frames_wh[other] if self.reading.scales else None
+        boxes[other] = boxes_px(boxes[other], self.sizes_wh[other], self.reading.boxes or COCO_BOXES, frames_wh)
+        return boxes
+
+    @cached_property
+    def in_frame(self) -> InFrame[Floats, Flags]:
+        return all_in_frames(self.boxes_xywh, self.sizes_wh)
+
+    @cached_property
+    def has_size(self) -> Flags:
+        """Which boxes have a width and a height, before they are clipped."""
+        return np.asarray(~np.any(self.boxes_xywh[:, 2:] <= 0, axis=1))
+
+    @cached_property
+    def areas(self) -> Floats:
+        """Px^2: the file's, or width x height where it gives none or boxes are read in another way."""
+        own = np.where(self.is_coco, self.columns.areas, math.nan)
+        return np.asarray(np.where(np.isnan(own), self.boxes_xywh[:, 2] * self.boxes_xywh[:, 3], own))
+
+    def suspicion(self) -> Suspicion | None:
+        """The reading under which the boxes of the file were written, where it is not COCO's."""
+        rows = self.columns.has_box & self.is_coco & ~np.isnan(self.sizes_wh[:, 0])
+        return suspected(self.columns.boxes[rows], self.sizes_wh[rows], COCO_BOXES) if rows.any() else None
+
+    def suspects(self) -> Iterator[int]:
+        """Positions of the annotations with a finding, in order."""
+        columns = self.columns
+        sound = columns.ids.known & (self.images >= 0) & self.has_category & columns.crowd_fits & columns.area_fits
+        sound &= columns.has_box & self.has_size & ~self.in_frame.is_outside & ~self.in_frame.is_thin
+        if not self.reading.errors_only:
+            sound &= ~self.is_over_border & ~self.has_odd_area
+        yield from np.flatnonzero(~sound).tolist()
+
+    @cached_property
+    def is_over_border(self) -> Flags:
+        return np.asarray(self.in_frame.fits & (self.in_frame.over_px > 0))
+
+    @cached_property
+    def has_odd_area(self) -> Flags:
+        """Which areas are given and don't fit the box; the area of a mask may be smaller."""
+        px2, given = self.boxes_xywh[:, 2] * self.boxes_xywh[:, 3], self.columns.areas
+        slack = AREA_TOLERANCE * px2 + 1
+        checked = self.is_coco & self.columns.has_box & self.has_size
+        small = checked & (given < px2 - slack)
+        for index in np.flatnonzero(small).tolist():
+            small[index] = not self.columns.entries[index].get("segmentation")
+        return np.asarray(small | (checked & ((given > px2 + slack) | (given == 0))))
+
+    def findings(self, index: int) -> Iterator[DataFinding]:
+        """What is wrong with one annotation."""
+        columns, item = self.columns, self.columns.entries[index]
+        where = self._where(index)
+        if not columns.ids.known[index]:
+            yield _not_whole(f"annotations[{index}]: id", item.get("id"), Where())
+        if not columns.image_ids.known[index]:
+            yield _not_whole("image_id", item.get("image_id"), where)
+        elif self.images[index] < 0:
+            yield coco_finding("image_id_unknown", where, f"image_id {where.image_id} is no image of the file")
+        if not columns.category_ids.known[index]:
+            yield _not_whole("category_id", item.get("category_id"), where)
+        elif not self.has_category[index]:
+            wrong = f"unknown category_id {columns.category_ids.values[index]}; the file has"
+            yield coco_finding("category_id_unknown", where, f"{wrong} {some(map(str, self.categories))}")
+        yield from self._of_box(index, where)
+        yield from self._of_area(index, where)
+        if not columns.crowd_fits[index]:
+            yield coco_finding("iscrowd_invalid", where, "iscrowd", short(item["iscrowd"]), "0 or 1")
+
+    def _where(self, index: int) -> Where:
+        columns = self.columns
+        image_id = int(columns.image_ids.values[index]) if columns.image_ids.known[index] else None
+        file = self.all_images[self.images[index]].file_name if self.images[index] >= 0 else ""
+        key = int(columns.ids.values[index]) if columns.ids.known[index] else None
+        return Where(image_id=image_id, file=file, annotation_id=key)
+
+    def _of_box(self, index: int, where: Where) -> Iterator[DataFinding]:
+        if not self.columns.has_box[index]:
+            yield _no_box(self.columns.entries[index], where)
+            return
+        x, y, width, height = self.boxes_xywh[index].tolist()
+        if not math.isfinite(width):
+            return  # no frame to read it in
+        where = replace(where, box_xywh=(x, y, width, height))
+        shown = f"bbox {', '.join(f'{number:g}' for number in self.columns.boxes[index].tolist())}"
+        image = self.all_images[self.images[index]].words if self.images[index] >= 0 else "an unknown image"
+        over_px = f"{self.in_frame.over_px[index]:.3g} px"
+        if not self.has_size[index]:
+            wrong = f"bbox has the size {width:g}x{height:g} px in {image}"
+            yield coco_finding("box_degenerate", where, wrong, expected="more than 0 both ways")
+        elif self.in_frame.is_outside[index]:
+            yield coco_finding("box_outside", where, f"{shown} leaves the {image} by {over_px}")
+        elif self.in_frame.is_thin[index]:
+            seen = f"{self.in_frame.seen_w[index]:g}x{self.in_frame.seen_h[index]:g} px"
+            wrong = f"of {shown} too little lies in the {image}: {seen}"
+            yield coco_finding("box_degenerate", where, wrong, expected=f"{MIN_SIDE_PX} or more both ways")
+        elif not self.reading.errors_only and self.is_over_border[index]:
+            yield coco_finding("box_over_border", where, f"{shown} leaves the {image} by {over_px}")
+
+    def _of_area(self, index: int, where: Where) -> Iterator[DataFinding]:
+        if not self.columns.area_fits[index]:
+            got = short(self.columns.entries[index].get("area"))
+            yield coco_finding("area_wrong", where, "area", got, "a number of px^2", severity="error")
+        elif not self.reading.errors_only and self.has_odd_area[index]:
+            x, y, width, height = self.boxes_xywh[index].tolist()
+            area, px2 = float(self.columns.areas[index]), width * height
+            wrong = f"area {area:g} px^2 (side {math.sqrt(area):.1f}), the box has {px2:g} ({math.sqrt(px2):.1f})"
+            yield coco_finding("area_wrong", replace(where, box_xywh=(x, y, width, height)), wrong)
+
+    def objects(self) -> CocoObjects:
+        """The sound objects."""
+        rows = self.columns.has_box & self.has_size & self.in_frame.fits & self.has_category
+        ids = self.columns.ids
+        return CocoObjects(
+            boxes=as_boxes(clipped(xywh_to_xyxy(self.boxes_xywh[rows]), self.sizes_wh[rows])),
+            images=self.images[rows],
+            categories=self.columns.category_ids.values[rows],
+            ids=np.where(ids.known, ids.values, -1)[rows],
+            areas=self.areas[rows],
+            ignored=self.columns.ignored[rows],
+        )
+
+
+def _looked_up(values: Ints, known: Mapping[int, int]) -> Ints:
+    """The number that `known` has for each value, -1 for none."""
+    if not known:
+        return np.full(len(values), -1)
+    keys = np.array(sorted(known), dtype=np.int64)
+    numbers = np.array([known[key] for key in sorted(known)], dtype=np.int64)
+    at = np.minimum(np.searchsorted(keys, values), len(keys) - 1)
+    return np.where(keys[at] == values, numbers[at], -1)
+
+
+def _not_whole(name: str, value: object, where: Where) -> DataFinding:
+    return coco_finding("id_invalid", where, name, short(value), "a whole number")
+
+
+def _no_box(item: Entry, where: Where) -> DataFinding:
+    value, expected = item.get("bbox"), "four numbers x, y, width, height"
+    if value:
+        return coco_finding("box_not_a_number", where, "bbox", short(value), expected)
+    try:
+        box_around(item.get("segmentation"))
+        why = "it has no box"
+    except ValueError as error:
+        why = str(error)
+    got = f"{short(value)}, and no box can be taken from the segmentation: {why}"
+    remedy = "Add the box, or take the annotation out."
+    return coco_finding("box_not_a_number", where, "bbox", got, expected, remedy=remedy)

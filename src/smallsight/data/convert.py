@@ -1,4 +1,4 @@
-"""YOLO, Pascal VOC and COCO sets to a COCO set of this project's layout, or to YOLO: chosen classes, merged, whole.
+"""Convert YOLO, Pascal VOC and COCO sets to this project's COCO layout or to YOLO; choose classes, merge sets.
 
 No input is changed. With `images=link` the new set shares its image files with the source.
 """
@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from smallsight.data.coco import ANNOTATION_FILE
-from smallsight.data.formats.base import NO_SPLIT, SPLITS, LabelledBox, LabelledImage, LabelledSet
 from smallsight.data.formats.coco_any import write_coco_own
 from smallsight.data.formats.draft import check_output, drafted, refuse_overlap
-from smallsight.data.formats.pixels import ImageMode, place, planned
+from smallsight.data.formats.image_transfer import ImageMode, place, planned
+from smallsight.data.formats.labelled_set import NO_SPLIT, SPLITS, LabelledBox, LabelledImage, LabelledSet
 from smallsight.data.formats.yolo import image_folder, write_yolo
 from smallsight.data.sources import Kind, SourceReading, read_source
 from smallsight.errors import DatasetError
@@ -50,7 +50,7 @@ class ConvertOptions:
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written: images, frames without objects, and objects by class, per split; notes in whole sentences."""
+    """How many images, frames without objects and objects of each class were written per split; notes are sentences."""
 
     images: Mapping[str, int]
     empty: Mapping[str, int]
@@ -89,7 +89,7 @@ def _label(source: Path) -> str:
 
 
 def merge(parts: Sequence[LabelledSet], labels: Sequence[str]) -> LabelledSet:
-    """Several sets as one: classes by name, splits by name; an image whose name is taken goes into a folder `label`.
+    """Join sets: classes and splits by their names. An image whose name is taken goes into the folder `label`.
 
     Args:
         parts: the sets.
@@ -115,7 +115,7 @@ def merge(parts: Sequence[LabelledSet], labels: Sequence[str]) -> LabelledSet:
 
 
 def kept_apart(rows: Sequence[tuple[str, LabelledImage]]) -> tuple[LabelledImage, ...]:
-    """The images, each under a name of its own: one whose name is taken goes into the folder that it is given with.
+    """Give each image a name of its own: one whose name is taken goes into the folder that it is given with.
 
     Names count as the same when they differ only by suffix (they would share a label file) or by case.
     """
@@ -132,7 +132,7 @@ def kept_apart(rows: Sequence[tuple[str, LabelledImage]]) -> tuple[LabelledImage
 
 
 def select(labelled: LabelledSet, options: ConvertOptions) -> LabelledSet:
-    """The set with its classes renamed, then only the wanted ones, then without empty frames if so asked.
+    """Rename classes, keep the wanted ones, and drop empty frames where that is asked for.
 
     Raises:
         DatasetError: a class is not there, or nothing is left.
@@ -205,7 +205,7 @@ def _counted(labelled: LabelledSet, to: str) -> Converted:
 
 @dataclass(frozen=True)
 class CachedSet:
-    """A converted set in the cache, and whole sentences on how its source was read."""
+    """The folder of a converted set in the cache, and sentences on how its source was read."""
 
     folder: Path
     notes: tuple[str, ...]

@@ -158,7 +158,7 @@ def _read(path: Path, size_wh: tuple[int, int]) -> Image | None:
 
 
 def _replace(path: Path, header: bytes, image: Image) -> None:
-    """Let the entry appear whole; it is not forced to the disk, for it can be made again."""
+    """Write an entry under its name at once; it is not synced to the disk, because it can be made again."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=_TEMPORARY)
     try:
         with os.fdopen(descriptor, "wb") as handle:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from smallsight.data.coco import Dataset, ImageEntry
+from smallsight.data.formats.image_sizes import size_difference
 from smallsight.data.frame_cache import FrameCache
 from smallsight.data.image_header import header_of, too_large
 from smallsight.errors import DatasetError
@@ -20,7 +21,7 @@ MOST_FILE_BYTES = 1 << 30
 
 
 def content_of(path: Path) -> bytes:
-    """An image file as it is.
+    """The bytes of an image file.
 
     Raises:
         ValueError: it is larger than an image is.
@@ -64,13 +65,13 @@ def decode(entry: ImageEntry) -> Image:
         content = content_of(entry.path)
         header = header_of(io.BytesIO(content))
         if header is not None:
-            _check_size(entry, header.size_wh)  # before decoding: a small file may claim to be huge
+            check_size(entry, header.size_wh)  # before decoding: a small file may claim to be huge
         image = pixels(content, cv2.IMREAD_COLOR_RGB)
     except OSError as error:  # gone since the annotations were read
         raise _unreadable(entry, f"can't be read ({error.strerror or error})") from error
     except ValueError as error:
         raise _unreadable(entry, str(error)) from error
-    _check_size(entry, (image.shape[1], image.shape[0]))
+    check_size(entry, (image.shape[1], image.shape[0]))
     return image
 
 
@@ -78,11 +79,15 @@ def _unreadable(entry: ImageEntry, reason: str) -> DatasetError:
     return DatasetError(f"{entry.path}: image {entry.id}: {reason}. Replace the file or take the image out.")
 
 
-def _check_size(entry: ImageEntry, size_wh: tuple[int, int]) -> None:
-    if size_wh != entry.size_wh:
-        got, expected = (f"{width}x{height}" for width, height in (size_wh, entry.size_wh))
+def check_size(entry: ImageEntry, size_wh: tuple[int, int]) -> None:
+    """Refuse a file whose size in px differs from its entry's.
+
+    Raises:
+        DatasetError: it is.
+    """
+    if different := size_difference(size_wh, entry.size_wh):
         raise DatasetError(
-            f"{entry.path}: image {entry.id}: the file has {got} px, the annotation says {expected}. "
+            f"{entry.path}: image {entry.id}: {different}. "
             "Write the image's true size, or rotate the pixels as its EXIF flag says."
         )
 
@@ -104,7 +109,7 @@ class FrameStore:
         return len(self.dataset)
 
     def to_come_mb(self, frames: int | None = None) -> float:
-        """What decoded frames will take in this process's memory beside those that it keeps now.
+        """Memory that decoded frames will still take in this process, MB.
 
         Args:
             frames: so many of them will be looked at; all where None.
@@ -115,7 +120,7 @@ class FrameStore:
         return max(0.0, min(self._free_bytes, wanted - on_disk)) / 1e6
 
     def keep_at_most(self, mb: float) -> None:
-        """Keep no more than so many MB beside what is kept now; what does not fit is decoded again."""
+        """Allow at most `mb` more MB of decoded frames in memory; other frames are decoded each time."""
         self._free_bytes = min(self._free_bytes, mb * 1e6)
 
     def sample(self, index: int) -> Sample:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from smallsight.data.coco import ANNOTATION_FILE, Dataset
 from smallsight.data.formats.coco_content import image_entries, plain
-from smallsight.data.formats.tree import name_in
+from smallsight.data.formats.folder_files import name_in
 from smallsight.errors import DatasetError
 
 COLUMNS = ("match", "match_id", "game", "game_id", "clip", "clip_id", "video", "video_id", "sequence", "sequence_id")

@@ -1,4 +1,4 @@
-"""JSON as strict as it is meant: no key twice, of a size that an annotation file can have."""
+"""Read JSON strictly: no key twice in an object, no file larger than annotations can be."""
 
 from __future__ import annotations
 

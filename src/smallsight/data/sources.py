@@ -1,4 +1,4 @@
-"""A labelled set of any format, read: which format it has, and what the user says of it that can't be told from it."""
+"""Read a labelled set of any format: detect the format, and apply what the user says about it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from types import MappingProxyType
 from typing import Literal
 
 from smallsight.data.coco import CocoReading
-from smallsight.data.formats.base import LabelledSet
 from smallsight.data.formats.box_forms import COCO_BOXES, VOC_BOXES, YOLO_BOXES, BoxForm, BoxReading
 from smallsight.data.formats.coco_any import annotation_files, read_coco_any, why_no_coco
+from smallsight.data.formats.folder_files import files_in
 from smallsight.data.formats.id_shift import ShiftKey
-from smallsight.data.formats.sizes import SizeRule
-from smallsight.data.formats.tree import files_in
+from smallsight.data.formats.image_sizes import SizeRule
+from smallsight.data.formats.labelled_set import LabelledSet
 from smallsight.data.formats.voc import VocCorners, VocReading, is_voc, read_voc
 from smallsight.data.formats.yolo import read_yolo
 from smallsight.data.formats.yolo_description import description_in

@@ -1,4 +1,4 @@
-"""A set into train, valid and test: no match or clip in two of them, each with its share of images and object sizes.
+"""Split a set into train, valid and test: no match or clip lies in two of them, object sizes are shared out evenly.
 
 Groups are assigned whole. Every split has a target for the number of images, of objects in each size bin, and of frames
 without objects; the largest groups go first, each to where it lowers the squared shortfall most, and single moves and
@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from smallsight.data.convert import kept_apart, write_set
-from smallsight.data.formats.base import SPLITS, LabelledImage, LabelledSet
 from smallsight.data.formats.draft import check_output
-from smallsight.data.formats.pixels import ImageMode
+from smallsight.data.formats.image_transfer import ImageMode
+from smallsight.data.formats.labelled_set import SPLITS, LabelledImage, LabelledSet
 from smallsight.data.groups import GroupSource, group_images
 from smallsight.data.sources import read_source
 from smallsight.errors import DatasetError
@@ -204,7 +204,7 @@ def assign(groups: Sequence[str], counts: _Counts, shares: Sequence[float], seed
 
 
 class _Placement:
-    """Groups in splits, and how far each split is from its target; changed in place while a split is sought."""
+    """An assignment of groups to splits with its loss; `assign` changes it in place while it searches."""
 
     def __init__(self, table: _Counts, targets: _Counts) -> None:
         totals = table.sum(axis=0)
@@ -226,7 +226,7 @@ class _Placement:
         return np.asarray((2 * self.have + self.table[row]) @ self.table[row], dtype=np.float64)
 
     def best(self, row: int) -> int:
-        """The split to which a group that is in none goes best."""
+        """The split to which adding a group raises the loss least."""
         return int(np.argmin(self.gains(row)))
 
     def fill_empty(self, order: npt.NDArray[np.int64]) -> None:

@@ -1,1 +1,1 @@
-"""What is wrong with a dataset before anything is trained on it, and which resolution its objects need."""
+"""Examine a data set before training: what is wrong with it, and which resolution its objects need."""

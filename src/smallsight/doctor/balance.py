@@ -1,4 +1,4 @@
-"""What the splits hold: classes, empty frames."""
+"""Findings on classes and empty frames: unused, absent and rare classes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from smallsight.data.coco import ANNOTATION_FILE
-from smallsight.doctor.findings import Finding, Severity, Where
+from smallsight.data.data_findings import DataFinding, Severity, Where
+from smallsight.doctor.examined_split import ExaminedSplit
 from smallsight.doctor.kinds import finding
-from smallsight.doctor.split import Split
 
 UNEVEN, VERY_UNEVEN = 10, 100
 """How many times rarer than the most frequent class a class has to be to be named, and to be a warning."""
 TRAIN = "train"
 
 
-def class_counts(split: Split) -> dict[str, int]:
+def class_counts(split: ExaminedSplit) -> dict[str, int]:
     """Number of sound boxes by class name, classes without one too."""
     counts = dict.fromkeys(split.categories.values(), 0)  # two categories may have one name by mistake
     for key, name in split.categories.items():
@@ -24,12 +24,12 @@ def class_counts(split: Split) -> dict[str, int]:
     return counts
 
 
-def empty_frames(split: Split) -> int:
+def empty_frames(split: ExaminedSplit) -> int:
     """Number of images without a sound box."""
     return len(split.images) - len(np.unique(split.objects.images))
 
 
-def balance_findings(splits: Sequence[Split], wanted: str | None = None) -> Iterator[Finding]:
+def balance_findings(splits: Sequence[ExaminedSplit], wanted: str | None = None) -> Iterator[DataFinding]:
     """Unused and absent classes, uneven classes, frames without objects.
 
     Args:
@@ -54,7 +54,7 @@ def balance_findings(splits: Sequence[Split], wanted: str | None = None) -> Iter
             yield finding("frames_without_objects", Where(split.name), message)
 
 
-def _class_findings(name: str, by_split: Mapping[str, int]) -> Iterator[Finding]:
+def _class_findings(name: str, by_split: Mapping[str, int]) -> Iterator[DataFinding]:
     if not any(by_split.values()):
         where = Where(" + ".join(by_split), file=ANNOTATION_FILE)
         yield finding("category_unused", where, f"{name!r} has no object")
@@ -66,7 +66,7 @@ def _class_findings(name: str, by_split: Mapping[str, int]) -> Iterator[Finding]
             yield finding("class_absent", Where(split), f"{name!r} has no object here; {said}", severity)
 
 
-def _uneven(split: str, counts: Mapping[str, int]) -> Iterator[Finding]:
+def _uneven(split: str, counts: Mapping[str, int]) -> Iterator[DataFinding]:
     used = {name: count for name, count in counts.items() if count}
     if len(used) < 2:
         return

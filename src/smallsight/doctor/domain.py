@@ -2,8 +2,8 @@
 
 The effect is the difference of the means over the pooled standard deviation (Cohen, "Statistical Power Analysis for
 the Behavioral Sciences", 1988, section 2.2). Its interval comes from a bootstrap that draws whole clips where they are
-known (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8): frames of a clip are no
-independent witnesses.
+known (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8), because frames of a clip are
+not independent.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from smallsight.doctor.findings import Finding, Severity, Where
+from smallsight.data.data_findings import DataFinding, Severity, Where
+from smallsight.doctor.examined_split import ExaminedSplit
 from smallsight.doctor.kinds import finding
-from smallsight.doctor.pixels import PixelFacts
-from smallsight.doctor.split import Split
+from smallsight.doctor.pixel_facts import PixelFacts
 from smallsight.records import Estimate
 from smallsight.rng import keyed_generator
 
@@ -46,7 +46,7 @@ class Measured:
         return len(np.unique(self.groups))
 
 
-def measures(split: Split, pixels: Sequence[PixelFacts]) -> Mapping[str, Measured]:
+def measures(split: ExaminedSplit, pixels: Sequence[PixelFacts]) -> Mapping[str, Measured]:
     """The measures of a split by name."""
     names = split.groups or ("",) * len(split.images)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
@@ -64,8 +64,8 @@ def measures(split: Split, pixels: Sequence[PixelFacts]) -> Mapping[str, Measure
 
 
 def domain_findings(
-    first: Split, a: Mapping[str, Measured], other: Split, b: Mapping[str, Measured]
-) -> Iterator[Finding]:
+    first: ExaminedSplit, a: Mapping[str, Measured], other: ExaminedSplit, b: Mapping[str, Measured]
+) -> Iterator[DataFinding]:
     """Measures that differ by a large effect between two splits."""
     for name in a:
         one, two = a[name], b[name]

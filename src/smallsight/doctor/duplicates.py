@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from smallsight.doctor.findings import Finding, Where, place
+from smallsight.data.data_findings import DataFinding, Where
+from smallsight.doctor.examined_split import ExaminedSplit
 from smallsight.doctor.images import Grey, ImageFacts
-from smallsight.doctor.kinds import finding
-from smallsight.doctor.split import Split
+from smallsight.doctor.kinds import finding, place
 
 HASH_RADIUS = 7
 """Eight bands of eight bits: two hashes this near share a band whole (pigeonhole)."""
@@ -91,7 +91,7 @@ def correlations(thumbs: Sequence[Grey], pairs: Pairs) -> npt.NDArray[np.float64
     return np.concatenate([(flat[part[:, 0]] * flat[part[:, 1]]).mean(axis=1, dtype=np.float64) for part in parts])
 
 
-def photos(split: Split, facts: Sequence[ImageFacts]) -> list[Photo]:
+def photos(split: ExaminedSplit, facts: Sequence[ImageFacts]) -> list[Photo]:
     """The images of a split that were decoded, each file once."""
     groups = split.groups or ("",) * len(split.images)
     seen: set[object] = set()
@@ -103,7 +103,7 @@ def photos(split: Split, facts: Sequence[ImageFacts]) -> list[Photo]:
     return rows
 
 
-def duplicate_findings(all_photos: Sequence[Photo], *, near: bool = True) -> Iterator[Finding]:
+def duplicate_findings(all_photos: Sequence[Photo], *, near: bool = True) -> Iterator[DataFinding]:
     """Equal and nearly equal images; of a chain across splits each image is named once, with its likest partner.
 
     Args:
@@ -124,7 +124,7 @@ def duplicate_findings(all_photos: Sequence[Photo], *, near: bool = True) -> Ite
         yield from _near_findings(singles)
 
 
-def _near_findings(singles: Sequence[Photo]) -> Iterator[Finding]:
+def _near_findings(singles: Sequence[Photo]) -> Iterator[DataFinding]:
     if len(singles) < 2:
         return
     thumbs = [photo.facts.thumb for photo in singles if photo.facts.thumb is not None]
@@ -148,7 +148,7 @@ def _near_findings(singles: Sequence[Photo]) -> Iterator[Finding]:
         yield finding("near_duplicate_within", Where(name), message)
 
 
-def group_findings(splits: Sequence[Split], how: str) -> Iterator[Finding]:
+def group_findings(splits: Sequence[ExaminedSplit], how: str) -> Iterator[DataFinding]:
     """Clips or matches that lie in more than one split; `how` says where the ids come from."""
     counts: dict[str, dict[str, int]] = {}
     for split in splits:

@@ -1,4 +1,4 @@
-"""Whether an image file goes on to its end: decoders fill in what is missing with grey, and say nothing.
+"""Find image files whose end is missing: decoders fill the missing part with grey and report no error.
 
 Sources: ITU-T T.81, annex B (JPEG markers); W3C PNG, third edition, section 5; WebP, RFC 9649, 2.4.
 """

@@ -1,4 +1,4 @@
-"""The examination of a dataset: find its splits, look at everything once, collect what was found."""
+"""Examine a data set: find its splits, read labels and images once, and collect the findings."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 
 from smallsight.config.load import Config
 from smallsight.data.coco import ANNOTATION_FILE, read_coco
+from smallsight.data.data_findings import DataFinding, Where
 from smallsight.data.groups import group_images
 from smallsight.doctor.annotations import read_leniently
 from smallsight.doctor.balance import TRAIN, balance_findings, class_counts, empty_frames
 from smallsight.doctor.domain import domain_findings, measures
 from smallsight.doctor.duplicates import Photo, duplicate_findings, group_findings, photos
-from smallsight.doctor.findings import Finding, Where, count_of
+from smallsight.doctor.examined_split import ExaminedSplit
 from smallsight.doctor.images import ImageFacts, common_size_fault, image_findings, in_order, look_at, unlisted
-from smallsight.doctor.kinds import grouped
+from smallsight.doctor.kinds import count_of, grouped, line_of
 from smallsight.doctor.labels import Predict, box_findings, extent_findings, missing_labels
-from smallsight.doctor.pixels import PixelFacts, sample_pixels
+from smallsight.doctor.network_sizes import Sight, SizeRow, border_findings, sight_of, size_findings, size_rows
+from smallsight.doctor.pixel_facts import PixelFacts, sample_pixels
 from smallsight.doctor.recommend import Recommendation, recommend
-from smallsight.doctor.sizes import Sight, SizeRow, border_findings, sight_of, size_findings, size_rows
-from smallsight.doctor.split import Split
 from smallsight.errors import DatasetError, visible
 from smallsight.records import to_json
 
@@ -76,7 +76,7 @@ class Examination:
     root: str
     sight: Sight
     splits: tuple[SplitSummary, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[DataFinding, ...]
     sizes: tuple[SizeRow, ...]
     recommendation: Recommendation | None
     not_seen: tuple[str, ...]
@@ -96,9 +96,9 @@ class Examination:
         return {**plain, "counts": count_of(self.findings)}
 
 
-def _plain(item: Finding) -> dict[str, Any]:
+def _plain(item: DataFinding) -> dict[str, Any]:
     twin = {} if item.twin is None else {"twin": _known(item.twin)}
-    return {**_known(item.where), "message": item.message, **twin}
+    return {**_known(item.where), "message": line_of(item), **twin}
 
 
 def _known(where: Where) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def examine(root: Path, options: Options | None = None, progress: Progress | Non
     )
 
 
-def _of_images(split: Split, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+def _of_images(split: ExaminedSplit, facts: Sequence[ImageFacts]) -> Iterator[DataFinding]:
     """What is wrong with each file; sizes that are wrong throughout are one finding."""
     common = common_size_fault(split, facts)
     if common is not None:
@@ -178,11 +178,11 @@ def _of_images(split: Split, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
         )
 
 
-def _grouped(splits: Sequence[Split], pattern: str | None) -> tuple[list[Split], str]:
-    """The splits with the clip or match of each image, found in one way for all of them, and that way in words."""
+def _grouped(splits: Sequence[ExaminedSplit], pattern: str | None) -> tuple[list[ExaminedSplit], str]:
+    """Add the clip or match of each image, found the same way in all splits; also says in words which way."""
     records = [record for split in splits for record in split.images]
     names = [record.file_name for record in records]
-    found = group_images(names, [record.columns for record in records], pattern)
+    found = group_images(names, [record.entry for record in records], pattern)
     # without clips, images of one name in two splits are no group; copies of one original (its own name) are
     single = found.source.kind == "image"
     groups = iter("" if single and group in names else group for group in found.groups)
@@ -190,7 +190,7 @@ def _grouped(splits: Sequence[Split], pattern: str | None) -> tuple[list[Split],
     return known, "the copies of one original" if single else str(found.source)
 
 
-def _look_at_all(splits: Sequence[Split], workers: int, progress: Progress | None) -> list[list[ImageFacts]]:
+def _look_at_all(splits: Sequence[ExaminedSplit], workers: int, progress: Progress | None) -> list[list[ImageFacts]]:
     paths = [record.path for split in splits for record in split.images]
     facts: list[ImageFacts] = []
     for fact in in_order(look_at, paths, workers):
@@ -201,7 +201,7 @@ def _look_at_all(splits: Sequence[Split], workers: int, progress: Progress | Non
     return [[next(rest) for _ in split.images] for split in splits]
 
 
-def _pixel_findings(splits: Sequence[Split], workers: int) -> Iterator[Finding]:
+def _pixel_findings(splits: Sequence[ExaminedSplit], workers: int) -> Iterator[DataFinding]:
     pixels: list[list[PixelFacts]] = [list(sample_pixels(split, workers)) for split in splits]
     for split, facts in zip(splits, pixels, strict=True):
         yield from extent_findings(split, facts)
@@ -210,11 +210,11 @@ def _pixel_findings(splits: Sequence[Split], workers: int) -> Iterator[Finding]:
         yield from domain_findings(splits[0], measured[0], split, values)
 
 
-def _missing(splits: Sequence[Split], predict: Predict | None) -> tuple[list[Finding], tuple[str, ...]]:
-    """Likely missing labels, and what was not seen of them, in words: a split with errors can't be predicted on."""
+def _missing(splits: Sequence[ExaminedSplit], predict: Predict | None) -> tuple[list[DataFinding], tuple[str, ...]]:
+    """Likely missing labels, and sentences on what could not be looked at; a split with errors is not predicted on."""
     if predict is None:
         return [], ("labels that are missing altogether, without a trained detector",)
-    found: list[Finding] = []
+    found: list[DataFinding] = []
     left: list[str] = []
     for split in splits:
         try:
@@ -225,7 +225,7 @@ def _missing(splits: Sequence[Split], predict: Predict | None) -> tuple[list[Fin
     return found, tuple(left)
 
 
-def _summary(split: Split) -> SplitSummary:
+def _summary(split: ExaminedSplit) -> SplitSummary:
     groups = len({group for group in split.groups if group})
     return SplitSummary(
         split.name, str(split.folder), len(split.images), class_counts(split), empty_frames(split), groups

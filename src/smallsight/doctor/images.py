@@ -20,14 +20,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from smallsight.data.formats.coco_content import ANNOTATION_FILE
-from smallsight.data.formats.sizes import SizePair, size_fault
+from smallsight.data.coco_images import CocoImage
+from smallsight.data.data_findings import ANNOTATION_FILE, DataFinding, Where
+from smallsight.data.formats.image_sizes import SizePair, size_difference, size_fault
 from smallsight.data.frames import content_of, pixels
 from smallsight.data.image_header import UPRIGHT, ImageHeader, header_of
 from smallsight.doctor.ending import missing_end
-from smallsight.doctor.findings import Finding, Where
+from smallsight.doctor.examined_split import ExaminedSplit
 from smallsight.doctor.kinds import finding
-from smallsight.doctor.split import ImageRecord, Split
 
 SUFFIXES = {
     "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -116,7 +116,7 @@ def _grey_rows(grey: npt.NDArray[np.uint8]) -> float:
     return float(np.argmin(flat[::-1])) / len(flat)
 
 
-def image_findings(split: Split, image: int, facts: ImageFacts) -> Iterator[Finding]:
+def image_findings(split: ExaminedSplit, image: int, facts: ImageFacts) -> Iterator[DataFinding]:
     """What is wrong with one file, alone and against its entry."""
     record = split.images[image]
     where = split.where(image)
@@ -136,14 +136,13 @@ def image_findings(split: Split, image: int, facts: ImageFacts) -> Iterator[Find
         )
     if header is not None:
         yield from _header_findings(where, record, header)
-    if record.size_wh is not None and record.size_wh != facts.size_wh and not _explained(record, facts):
-        got, says = ("{}x{}".format(*size) for size in (facts.size_wh, record.size_wh))
-        turned = "; width and height are swapped" if record.size_wh == facts.size_wh[::-1] else ""
-        yield finding("image_size_wrong", where, f"the file has {got} px, the annotation says {says}{turned}")
+    different = size_difference(facts.size_wh, record.size_wh) if record.size_wh is not None else ""
+    if different and not _explained(record, facts):
+        yield finding("image_size_wrong", where, different)
 
 
-def common_size_fault(split: Split, facts: Sequence[ImageFacts]) -> Finding | None:
-    """Why nearly all images of a split have another size than their entries, None where there is no one cause.
+def common_size_fault(split: ExaminedSplit, facts: Sequence[ImageFacts]) -> DataFinding | None:
+    """The finding that one cause makes the sizes of nearly all images wrong; None where there is no such cause.
 
     Rotation by an EXIF flag is found image by image.
     """
@@ -156,7 +155,7 @@ def common_size_fault(split: Split, facts: Sequence[ImageFacts]) -> Finding | No
     return finding("image_sizes_other", Where(split.name, file=ANNOTATION_FILE), fault) if fault else None
 
 
-def _header_findings(where: Where, record: ImageRecord, header: ImageHeader) -> Iterator[Finding]:
+def _header_findings(where: Where, record: CocoImage, header: ImageHeader) -> Iterator[DataFinding]:
     if header.colour == "cmyk":
         yield finding("image_cmyk", where, f"four inks in a {header.format.upper()} file")
     if header.bits > 8:
@@ -174,7 +173,7 @@ def _header_findings(where: Where, record: ImageRecord, header: ImageHeader) -> 
         yield _rotated(where, record, header)
 
 
-def _rotated(where: Where, record: ImageRecord, header: ImageHeader) -> Finding:
+def _rotated(where: Where, record: CocoImage, header: ImageHeader) -> DataFinding:
     stored, turned = header.size_wh, header.size_wh[::-1] if header.orientation >= 5 else header.size_wh
     said = f"EXIF orientation {header.orientation}, stored {stored[0]}x{stored[1]} px"
     if stored == turned:
@@ -191,8 +190,8 @@ def _rotated(where: Where, record: ImageRecord, header: ImageHeader) -> Finding:
     return finding("image_rotated", where, f"{said}: the annotation's size fits neither")
 
 
-def _explained(record: ImageRecord, facts: ImageFacts) -> bool:
-    """Whether rotation, found already, explains the annotation's size."""
+def _explained(record: CocoImage, facts: ImageFacts) -> bool:
+    """Whether the EXIF rotation explains the size in the entry."""
     turns = facts.header is not None and facts.header.orientation >= 5
     return turns and record.size_wh == facts.size_wh[::-1]
 
@@ -214,7 +213,7 @@ def _odd_name(name: str) -> str:
     return ""
 
 
-def unlisted(split: Split) -> Iterator[Finding]:
+def unlisted(split: ExaminedSplit) -> Iterator[DataFinding]:
     """Image files in the folder that the annotation file does not name; links are not followed.
 
     A split of which no image could be read has none: one finding says it already.

@@ -1,4 +1,4 @@
-"""Boxes that differ from their neighbours: labelled twice, absurdly large, odd for their place, too loose or tight."""
+"""Find suspect boxes: labelled twice, far too large, of an odd size for their place, too loose or too tight."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from smallsight.boxes import centres, pairwise_iou
 from smallsight.data.coco import Dataset
-from smallsight.doctor.findings import Finding
+from smallsight.data.data_findings import DataFinding
+from smallsight.doctor.examined_split import ExaminedSplit
 from smallsight.doctor.kinds import finding
-from smallsight.doctor.pixels import PixelFacts
-from smallsight.doctor.sizes import near_border
-from smallsight.doctor.split import Split
+from smallsight.doctor.network_sizes import near_border
+from smallsight.doctor.pixel_facts import PixelFacts
 from smallsight.errors import visible
 from smallsight.records import Detections
 
@@ -40,7 +40,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Predict: TypeAlias = Callable[[Dataset], Sequence[Detections]]
 
 
-def box_findings(split: Split) -> Iterator[Finding]:
+def box_findings(split: ExaminedSplit) -> Iterator[DataFinding]:
     """Sub-pixel boxes, objects labelled twice, and boxes of an odd size."""
     sides = np.min(split.objects.boxes[:, 2:] - split.objects.boxes[:, :2], axis=1) if len(split.objects) else []
     for index in np.flatnonzero(np.asarray(sides) < 1).tolist():
@@ -49,7 +49,7 @@ def box_findings(split: Split) -> Iterator[Finding]:
     yield from _odd_sizes(split)
 
 
-def _twice(split: Split) -> Iterator[Finding]:
+def _twice(split: ExaminedSplit) -> Iterator[DataFinding]:
     objects = split.objects
     order = np.lexsort((objects.categories, objects.images))
     keys = np.stack([objects.images, objects.categories], axis=1)[order]
@@ -68,7 +68,7 @@ def _twice(split: Split) -> Iterator[Finding]:
             yield finding("box_duplicate", split.where_object(int(members[row])), message)
 
 
-def _odd_sizes(split: Split) -> Iterator[Finding]:
+def _odd_sizes(split: ExaminedSplit) -> Iterator[DataFinding]:
     objects = split.objects
     logs, cut = np.log(objects.sides_px()), near_border(split)
     for key, name in split.categories.items():
@@ -88,7 +88,7 @@ def _odd_sizes(split: Split) -> Iterator[Finding]:
             yield finding(kind, split.where_object(index), message)
 
 
-def expected_logs(split: Split, chosen: npt.NDArray[np.int64], logs: Floats) -> Floats:
+def expected_logs(split: ExaminedSplit, chosen: npt.NDArray[np.int64], logs: Floats) -> Floats:
     """Log side that is expected of each chosen object from its height in the image; by clip where it has enough.
 
     The line is fitted by least squares with Huber's weights (Huber, "Robust Estimation of a Location Parameter", 1964),
@@ -124,7 +124,7 @@ def robust_spread(values: Floats) -> float:
     return max(LEAST_SPREAD, 1.4826 * float(np.median(np.abs(values - np.median(values)))))
 
 
-def extent_findings(split: Split, pixels: Sequence[PixelFacts]) -> Iterator[Finding]:
+def extent_findings(split: ExaminedSplit, pixels: Sequence[PixelFacts]) -> Iterator[DataFinding]:
     """Boxes that are far looser or tighter around their object's contrast than the others of their class."""
     positions = [np.flatnonzero(split.objects.images == facts.image) for facts in pixels]
     if not positions:
@@ -149,7 +149,7 @@ def extent_findings(split: Split, pixels: Sequence[PixelFacts]) -> Iterator[Find
             yield finding("label_suspect_extent", split.where_object(int(index[place])), message)
 
 
-def missing_labels(split: Split, dataset: Dataset, found: Sequence[Detections]) -> Iterator[Finding]:
+def missing_labels(split: ExaminedSplit, dataset: Dataset, found: Sequence[Detections]) -> Iterator[DataFinding]:
     """Confident detections with no label of any class near them, surest first.
 
     Args:

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from jinja2 import Environment, StrictUndefined
 
+from smallsight.data.data_findings import DataFinding, Where
 from smallsight.data.frames import content_of, pixels
 from smallsight.doctor.examine import Examination
-from smallsight.doctor.findings import Finding, Group, Where, count_of, place
-from smallsight.doctor.kinds import grouped
-from smallsight.doctor.sizes import LIMITS_PX
+from smallsight.doctor.kinds import Group, count_of, grouped, line_of, place
+from smallsight.doctor.network_sizes import LIMITS_PX
 from smallsight.errors import visible
 from smallsight.files import write_text_atomically
 
@@ -47,7 +47,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A group as the page shows it."""
 
     group: Group
@@ -81,7 +81,7 @@ def render(examination: Examination) -> str:
     )
 
 
-def _sections(examination: Examination) -> Iterator[Section]:
+def _sections(examination: Examination) -> Iterator[PageSection]:
     folders = {split.name: Path(split.folder) for split in examination.splits}
     left = MOST_PICTURES
     for group in grouped(examination.findings):
@@ -89,11 +89,11 @@ def _sections(examination: Examination) -> Iterator[Section]:
         for number, item in enumerate(group.findings[:EXAMPLES]):
             pictures = tuple(_pictures(item, folders)) if number < PICTURES and left > 0 else ()
             left -= len(pictures)
-            rows.append(Row(place(item.where), item.message, pictures))
-        yield Section(group, tuple(rows))
+            rows.append(Row(place(item.where), line_of(item), pictures))
+        yield PageSection(group, tuple(rows))
 
 
-def _pictures(item: Finding, folders: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+def _pictures(item: DataFinding, folders: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
     if item.kind in _UNSAFE:
         return
     for where in (item.where, item.twin):

@@ -1,4 +1,4 @@
-"""Which resolution, or which tiles, give the objects enough pixels, and what either costs."""
+"""Recommend a resolution or tiles that give the objects enough pixels, with the cost of each."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from smallsight.doctor.sizes import GOAL_PX, LARGEST_PX, LIMITS_PX, Sides, Sight
-from smallsight.doctor.split import Split
+from smallsight.doctor.examined_split import ExaminedSplit
+from smallsight.doctor.network_sizes import GOAL_PX, LARGEST_PX, LIMITS_PX, Sides, Sight
 from smallsight.errors import visible
 
 LEAST_OBJECTS = 10
@@ -93,7 +93,7 @@ class Targets:
         return sum(values[size] * count for size, count in self.frames.items()) / sum(self.frames.values())
 
 
-def smallest_class(splits: Sequence[Split], sight: Sight, only: str | None = None) -> Targets | None:
+def smallest_class(splits: Sequence[ExaminedSplit], sight: Sight, only: str | None = None) -> Targets | None:
     """The class with the smallest 10th percentile at the network; None where none has enough objects.
 
     Args:
@@ -108,7 +108,7 @@ def smallest_class(splits: Sequence[Split], sight: Sight, only: str | None = Non
     return min(enough, key=lambda targets: float(np.percentile(targets.at_network(sight), 10)), default=None)
 
 
-def _targets(splits: Sequence[Split], name: str, frames: Mapping[tuple[int, int], int]) -> Targets:
+def _targets(splits: Sequence[ExaminedSplit], name: str, frames: Mapping[tuple[int, int], int]) -> Targets:
     sides: dict[tuple[int, int], list[float]] = {}
     longest: list[float] = []
     for split in splits:
@@ -124,7 +124,7 @@ def _targets(splits: Sequence[Split], name: str, frames: Mapping[tuple[int, int]
     return Targets(name, arrays, float(np.percentile(longest, LARGEST_OBJECT)) if longest else 0.0, frames)
 
 
-def recommend(splits: Sequence[Split], sight: Sight, only: str | None = None) -> Recommendation | None:
+def recommend(splits: Sequence[ExaminedSplit], sight: Sight, only: str | None = None) -> Recommendation | None:
     """The recommendation for a dataset, or None where no class has enough objects to tell.
 
     Args:

@@ -1,4 +1,4 @@
-"""The examination for a terminal: what was found, the sizes of the objects, what to do. Plain without a terminal.
+"""Print an examination: findings, object sizes and recommendation; without colours where there is no terminal.
 
 Words that come from data are printed as they are: markup in a name stays text, control characters are made visible.
 """
@@ -18,10 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from smallsight.doctor.examine import Examination, Options, SplitSummary, examine
-from smallsight.doctor.findings import Group, count_of, place
-from smallsight.doctor.kinds import grouped
+from smallsight.doctor.kinds import Group, count_of, grouped, line_of, place
+from smallsight.doctor.network_sizes import LIMITS_PX, SizeRow
 from smallsight.doctor.page import write_page
-from smallsight.doctor.sizes import LIMITS_PX, SizeRow
 from smallsight.errors import InputError, visible
 
 EXAMPLES = 3
@@ -57,7 +56,7 @@ def show(root: Path, options: Options, page: Path | None = None, *, as_json: boo
 
 @contextlib.contextmanager
 def _progress(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar while images are looked at, taken away at the end; nothing without a terminal."""
+    """A progress bar, removed at the end; no bar without a terminal."""
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Looking at images")
         yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -116,7 +115,7 @@ def _print_group(console: Console, group: Group) -> None:
     console.print(line.append_text(_text(f"  {group.title}{count}", "bold")))
     for item in group.findings[:EXAMPLES]:
         where = place(item.where)
-        _indented(console, _text(f"{where}: {item.message}" if where else item.message))
+        _indented(console, _text(f"{where}: {line_of(item)}" if where else line_of(item)))
     if len(group.findings) > EXAMPLES:
         _indented(console, _text(f"and {len(group.findings) - EXAMPLES:,} more"))
     _indented(console, _text(f"Do: {group.remedy}", "dim"))

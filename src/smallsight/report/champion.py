@@ -18,8 +18,8 @@ from smallsight.attempts.spec import detections_of_set
 from smallsight.config.load import Config, build_config, filled_path, with_settings
 from smallsight.config.sections import EvaluationSet
 from smallsight.data.coco import ANNOTATION_FILE, Dataset
+from smallsight.data.configured_sets import read_splits
 from smallsight.data.groups import groups_of
-from smallsight.data.splits import read_splits
 from smallsight.errors import BoxError, ConfigError, DatasetError, RunFolderError
 from smallsight.evaluation.ap import AREA_RANGES, Evaluation, evaluate
 from smallsight.evaluation.bootstrap import Draws, Resampled, Units, resample

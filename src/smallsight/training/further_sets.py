@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from smallsight.attempts.spec import detections_of_set
 from smallsight.config.load import Config
-from smallsight.data.further_sets import FurtherSet
+from smallsight.data.every_epoch_sets import FurtherSet
 from smallsight.data.groups import groups_of
 from smallsight.detectors.base import Detector
 from smallsight.evaluation.ap import evaluate

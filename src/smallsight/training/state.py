@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.augment.pipeline import Points
 from smallsight.config.load import Config, build_config
+from smallsight.data.configured_sets import read_splits
+from smallsight.data.every_epoch_sets import FurtherSet, sets_of_every_epoch
 from smallsight.data.frame_cache import open_cache
 from smallsight.data.frames import FrameStore
-from smallsight.data.further_sets import FurtherSet, sets_of_every_epoch
-from smallsight.data.splits import read_splits
 from smallsight.detectors.build import build_detector
 from smallsight.detectors.checkpoint import load_weights, newest_whole, save_checkpoint
 from smallsight.errors import ConfigError, Interrupted

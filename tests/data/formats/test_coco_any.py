@@ -9,8 +9,8 @@ import pytest
 
 from builders import write_coco_folder
 from smallsight.data.coco import read_coco
-from smallsight.data.formats.base import LabelledSet
 from smallsight.data.formats.coco_any import read_coco_any, write_coco_own
+from smallsight.data.formats.labelled_set import LabelledSet
 from smallsight.errors import DatasetError
 
 

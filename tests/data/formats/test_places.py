@@ -63,7 +63,7 @@ def test_a_name_and_its_file(root: Path, name: str, found: str, how: str | None)
     finder = places(root)
     assert finder.find(name) == root / found
     assert list(finder.counts) == ([how] if how else [])
-    assert len(finder.notes("labels.json")) == len(finder.counts)
+    assert len(finder.notes()) == len(finder.counts)
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_notes_count_and_give_an_example(root: Path) -> None:
     finder = places(root)
     for name in ("images\\a.png", "images\\a.png", "a.png"):
         finder.find(name)
-    assert finder.notes("x.json") == (
-        "x.json: 1 image lies elsewhere than its name says and was found by name (a.png is images/a.png, for example).",
-        "x.json: 2 names have backslashes and are read with slashes (images\\a.png is images/a.png, for example).",
+    assert finder.notes() == (
+        "1 image lies elsewhere than its name says and was found by name (a.png is images/a.png, for example).",
+        "2 names have backslashes and are read with slashes (images\\a.png is images/a.png, for example).",
     )
 
 

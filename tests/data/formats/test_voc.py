@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.labelled import write_picture, write_voc, xml_of
-from smallsight.data.formats.base import LabelledSet
+from smallsight.data.formats.labelled_set import LabelledSet
 from smallsight.data.formats.voc import VocReading, read_voc
 from smallsight.errors import DatasetError
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from data.labelled import write_picture, write_yolo
-from smallsight.data.formats.base import LabelledBox, LabelledSet
+from smallsight.data.formats.labelled_set import LabelledBox, LabelledSet
 from smallsight.data.formats.yolo import read_yolo
 from smallsight.data.formats.yolo_lines import label_text, read_labels
 from smallsight.errors import DatasetError

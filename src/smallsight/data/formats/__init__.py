@@ -1,1 +1,1 @@
-"""One reader and one writer for each way to store a labelled set; all of them speak `base.LabelledSet`."""
+"""Readers and writers of label formats; each reads or writes a `labelled_set.LabelledSet`."""

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from smallsight.data.box_in_frame import BORDER_TOLERANCE_PX, MIN_SIDE_PX, all_in_frames
 from smallsight.errors import DatasetError
 
 BoxForm = Literal["xywh", "corners", "centres"]
@@ -26,10 +27,6 @@ FORMS: Mapping[BoxForm, str] = MappingProxyType(
     }
 )
 SHARES = (1.0, 1.0)
-BORDER_TOLERANCE_PX = 1.0
-"""A box may reach this far over the frame, as rounding in annotation tools does; it is clipped."""
-MIN_SIDE_PX = 0.01
-"""A box must be this wide and high inside the frame: thinner ones vanish in float32."""
 MOST_SIDE = 1e9
 _NEARLY_ALL = 0.99
 _FEW = 3
@@ -86,16 +83,25 @@ def _frame_name(frame_wh: tuple[float, float] | None) -> str:
     return "shares" if frame_wh == SHARES else f"{frame_wh[0]:g}x{frame_wh[1]:g}"
 
 
-def corners_px(values: Rows, sizes_wh: Rows, reading: BoxReading) -> Rows:
-    """The corners of boxes in px.
+def boxes_px(values: Rows, sizes_wh: Rows, reading: BoxReading, frames_wh: Rows | None = None) -> Rows:
+    """Boxes by left, top, width and height in px: COCO's own, to which nothing is done, or those of another reading.
 
     Args:
         values: (N, 4) as they stand in the file.
         sizes_wh: (N, 2) px, of each box's image.
         reading: what the values mean.
+        frames_wh: (N, 2), the frame that each box is given in, where `reading` has none.
     Returns:
-        (N, 4) float64, xyxy, px, image frame.
+        (N, 4) float64, xywh, px, image frame.
     """
+    if reading == COCO_BOXES and frames_wh is None:
+        return values
+    corners = corners_px(values, sizes_wh, reading, frames_wh)
+    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+
+
+def corners_px(values: Rows, sizes_wh: Rows, reading: BoxReading, frames_wh: Rows | None = None) -> Rows:
+    """The corners of boxes in px, (N, 4) float64, xyxy, image frame; arguments as those of `boxes_px`."""
     first, second = values[:, :2], values[:, 2:]
     if reading.form == "xywh":
         corners = np.concatenate([first, first + second], axis=1)
@@ -103,9 +109,8 @@ def corners_px(values: Rows, sizes_wh: Rows, reading: BoxReading) -> Rows:
         corners = np.concatenate([first - second / 2, first + second / 2], axis=1)
     else:
         corners = values
-    if reading.frame_wh is None:
-        return corners
-    return np.asarray(corners * np.tile(sizes_wh / np.array(reading.frame_wh), 2))
+    frame_wh = frames_wh if reading.frame_wh is None else np.array(reading.frame_wh)
+    return corners if frame_wh is None else np.asarray(corners * np.tile(sizes_wh / frame_wh, 2))
 
 
 @dataclass(frozen=True)
@@ -163,10 +168,7 @@ def _candidates(
 
 def _fits(values: Rows, sizes_wh: Rows, reading: BoxReading) -> Flags:
     """Which boxes have a size and lie in their image."""
-    corners = corners_px(values, sizes_wh, reading)
-    sides = corners[:, 2:] - corners[:, :2]
-    over = np.maximum(-corners[:, :2], corners[:, 2:] - sizes_wh).max(axis=1)
-    return np.asarray((sides.min(axis=1) >= MIN_SIDE_PX) & (over <= BORDER_TOLERANCE_PX))
+    return all_in_frames(boxes_px(values, sizes_wh, reading), sizes_wh).fits
 
 
 def _sentence(count: int, wrong: int, left: int, standard: BoxReading, reading: BoxReading) -> str:

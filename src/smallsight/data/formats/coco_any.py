@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from smallsight.data.coco import ANNOTATION_FILE, CocoReading, Dataset, read_content
-from smallsight.data.formats.base import (
+from smallsight.data.formats.coco_content import Entry, counted, load_coco
+from smallsight.data.formats.folder_files import check_name, files_in, inside, name_in
+from smallsight.data.formats.foreign_labels import foreign_json
+from smallsight.data.formats.labelled_set import (
     NO_SPLIT,
     SPLITS,
     LabelledBox,
@@ -23,10 +26,8 @@ from smallsight.data.formats.base import (
     LabelledSet,
     split_name,
 )
-from smallsight.data.formats.coco_content import Entry, counted, load_coco
-from smallsight.data.formats.foreign import foreign_json
 from smallsight.data.formats.places import Files, Places, hints_of, slashed
-from smallsight.data.formats.tree import check_name, files_in, inside, name_in
+from smallsight.data.frames import check_size
 from smallsight.data.image_header import read_header
 from smallsight.data.json_file import load_json
 from smallsight.errors import DatasetError
@@ -67,7 +68,7 @@ def _json_files(source: Path) -> list[Path]:
 
 
 def why_no_coco(source: Path) -> str:
-    """Why a JSON file of a folder without COCO annotations is none, as a message; '' where no file looks meant so."""
+    """Why the first JSON file that looks like COCO annotations can't be read, as a message; '' where none looks so."""
     for path in _json_files(source):
         if _looks_meant(path):
             try:
@@ -163,12 +164,12 @@ def _left_out(source: Path, files: Files, splits: Mapping[str, Sequence[Labelled
 
 
 def _words(path: Path) -> list[str]:
-    """The words of an annotation file's name; those of its folder's where all files have the same name."""
+    """The words in an annotation file's name; for `_annotations.coco.json` the folder's name."""
     return [word for word in (path.parent.name if path.name == ANNOTATION_FILE else path.stem).split("_") if word]
 
 
 def _image_folder(path: Path, root: Path, entries: Sequence[Entry]) -> Path:
-    """The folder in which the names of an annotation file are found: all of the first ones, else most."""
+    """The folder in which most of the first 20 names of an annotation file are found."""
     words = _words(path) if path.name != ANNOTATION_FILE else []
     tails = ["", "images", *words, *(f"images/{word}" for word in words), *(f"images/{s}" for s in _spellings(path))]
     tails += _spellings(path)
@@ -192,7 +193,7 @@ def _there(folder: Path, name: str) -> bool:
 
 
 def _facts(entries: Sequence[Entry]) -> dict[int, dict[str, Any]]:
-    """What the image entries say beyond their size, by image id; plain values alone."""
+    """The further keys of each image entry by image id; texts and numbers only."""
     return {
         item["id"]: {
             key: value
@@ -212,12 +213,7 @@ def _base(dataset: Dataset, places: Places) -> Path:
 
 def _labelled(dataset: Dataset, base: Path, facts: Mapping[int, dict[str, Any]]) -> Iterator[LabelledImage]:
     for image, truth in zip(dataset.images, dataset.truths, strict=True):
-        stored = read_header(image.path).size_wh
-        if stored != image.size_wh:
-            raise DatasetError(
-                f"{image.path}: image {image.id}: the file has {stored[0]}x{stored[1]} px, the annotation says "
-                f"{image.size_wh[0]}x{image.size_wh[1]}. Write the image's true size, or turn the pixels as EXIF says."
-            )
+        check_size(image, read_header(image.path).size_wh)
         boxes = tuple(
             LabelledBox(dataset.class_names[label], (x1, y1, x2, y2), float(area), bool(ignored))
             for (x1, y1, x2, y2), label, area, ignored in zip(

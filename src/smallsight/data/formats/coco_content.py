@@ -1,8 +1,8 @@
-"""What a COCO file says, in COCO's own terms: read once, and what other tools write otherwise read as it is meant.
+"""Load a COCO file, and correct what other tools write differently where its meaning is clear.
 
 Numbers that are text become numbers, annotations without an id of their own get one, two entries of one image become
 one, and a box that is missing is taken from the segmentation. Each is counted in a note. What can't be understood stays
-as it is, and the readers say what is wrong with it: `data.coco` stops there, `data.doctor` lists it.
+as it is; `data.coco_reader` says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -11,18 +11,26 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from reprlib import repr as short
 from typing import Any
 
-from smallsight.data.formats.foreign import foreign_json
+from smallsight.data.data_findings import (
+    ANNOTATION_FILE,
+    ANNOTATIONS_MISSING,
+    FirstError,
+    Report,
+    Where,
+    coco_finding,
+)
+from smallsight.data.formats.foreign_labels import foreign_json
 from smallsight.data.formats.masks import box_around
 from smallsight.data.formats.numbers import decimal, is_number, whole
 from smallsight.data.formats.places import slashed
 from smallsight.data.json_file import load_json
 from smallsight.errors import DatasetError
 
-ANNOTATION_FILE = "_annotations.coco.json"
 MOST_CATEGORIES = 20_000
 PARTS = ("images", "annotations", "categories")
 
@@ -36,49 +44,77 @@ _WHOLE = {
 
 @dataclass(frozen=True)
 class CocoContent:
-    """The entries of a COCO file as they are meant, and whole sentences on what was written otherwise."""
+    """The entries of a COCO file as they are meant.
+
+    Attributes:
+        images, annotations, categories: the entries.
+        notes: whole sentences on what was written otherwise.
+        is_whole: whether all lists of the file could be read.
+    """
 
     images: tuple[Entry, ...]
     annotations: tuple[Entry, ...]
     categories: tuple[Entry, ...]
     notes: tuple[str, ...] = ()
+    is_whole: bool = True
 
 
-def load_coco(path: Path) -> CocoContent:
+def load_coco(path: Path, report: Report | None = None) -> CocoContent:
     """Read a COCO file.
 
+    Args:
+        path: the file.
+        report: takes what is wrong with the file; by default an error is raised.
     Raises:
-        DatasetError: it is missing, not readable as JSON, another tool's file, or has no lists of entries.
+        DatasetError: its folder is missing. Without a report also: it is missing, not readable as JSON, another tool's
+            file, or has no lists of entries.
     """
     if not path.parent.is_dir():
         raise DatasetError(f"{path.parent}: no such folder. Give a folder with images and {ANNOTATION_FILE}.")
+    report = report or FirstError(path)
+    content = _json_object(path, report)
+    if content is None:
+        return CocoContent((), (), (), is_whole=False)
+    lists = {part: _entries(part, content.get(part), report) for part in PARTS}
+    if len(lists["categories"] or ()) > MOST_CATEGORIES:
+        got, expected = str(len(lists["categories"] or ())), f"at most {MOST_CATEGORIES}"
+        remedy = "Keep those that have objects."
+        report(coco_finding("annotations_unreadable", Where(), "categories", got, expected, remedy=remedy))
+        lists["categories"] = None
+    if lists["images"] == []:
+        report(coco_finding("split_empty", Where(), "images: the set is empty"))
+    found = as_meant(*(lists[part] or () for part in PARTS))
+    return replace(found, is_whole=None not in lists.values())
+
+
+def _json_object(path: Path, report: Report) -> dict[str, Any] | None:
+    """The object that a COCO file holds, None where it holds none."""
     if not path.is_file():
-        raise DatasetError(
-            f"{path.parent}: no {ANNOTATION_FILE} in it. Give a folder with images and {ANNOTATION_FILE}; "
-            "smallsight convert makes one of other label files."
-        )
+        report(coco_finding(ANNOTATIONS_MISSING, Where(), f"no {ANNOTATION_FILE} in it"))
+        return None
     try:
         content = load_json(path)
-    except ValueError as error:
-        raise DatasetError(f"{path}: not readable as JSON ({error}). Export the annotations again.") from error
+    except (OSError, ValueError) as error:
+        report(coco_finding("annotations_unreadable", Where(), f"not readable as JSON ({error})"))
+        return None
     if tool := foreign_json(content):
-        raise DatasetError(f"{path}: {tool}")
+        report(coco_finding("annotations_unreadable", Where(), tool, remedy=""))
+        return None
     if not isinstance(content, dict):
-        raise DatasetError(f"{path}: got {type(content).__name__} at the top, expected a COCO object. Export it again.")
-    for part in PARTS:
-        value = content.get(part)
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise DatasetError(
-                f"{path}: {part}: expected a list of objects. Export the annotations as COCO detection JSON."
-            )
-    if len(content["categories"]) > MOST_CATEGORIES:
-        raise DatasetError(
-            f"{path}: categories: got {len(content['categories'])}, expected at most {MOST_CATEGORIES}. "
-            "Keep those that have objects."
-        )
-    if not content["images"]:
-        raise DatasetError(f"{path}: images: the set is empty. Give a folder with at least one image.")
-    return as_meant(*(content[part] for part in PARTS))
+        got = f"{type(content).__name__} at the top"
+        report(coco_finding("annotations_unreadable", Where(), "", got, "a COCO object"))
+        return None
+    return content
+
+
+def _entries(part: str, value: Any, report: Report) -> list[Entry] | None:
+    """The entries in a list of a COCO file; None where there is no such list."""
+    entries: list[Entry] | None = (
+        [item for item in value if isinstance(item, dict)] if isinstance(value, list) else None
+    )
+    if entries is None or len(entries) < len(value):
+        report(coco_finding("annotations_unreadable", Where(), part, short(value), "a list of objects"))
+    return entries
 
 
 def image_entries(path: Path) -> dict[int, Entry]:
@@ -92,7 +128,7 @@ def image_entries(path: Path) -> dict[int, Entry]:
 
 
 def as_meant(images: Sequence[Entry], annotations: Sequence[Entry], categories: Sequence[Entry]) -> CocoContent:
-    """The entries as COCO would have them, and a note for each thing that was otherwise; the arguments don't change."""
+    """Correct the entries to COCO's form, with a note on each kind of correction; the arguments don't change."""
     texts: Counter[str] = Counter()
     pictures, rows, classes = (
         [_with_numbers(part, item, texts) for item in items]
@@ -137,7 +173,7 @@ def counted(count: int, one: str, more: str) -> str:
 
 
 def _with_numbers(part: str, item: Entry, texts: Counter[str]) -> Entry:
-    """The entry with numbers where text or decimals mean them; `texts` counts by part and key."""
+    """Replace text and decimals by the whole numbers that they mean; `texts` counts them by part and key."""
     found: dict[str, Any] = {}
     for key in _WHOLE[part]:
         value = item.get(key)
@@ -231,6 +267,6 @@ def _with_boxes(annotations: Sequence[Entry]) -> tuple[list[Entry], int]:
                 item = {**item, "bbox": list(box_around(item["segmentation"]))}
                 count += 1
             except ValueError:
-                pass  # the readers ask again and say why
+                pass  # the reader asks again and says why
         rows.append(item)
     return rows, count

@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all."""
+"""Write a folder that appears whole or not at all."""
 
 from __future__ import annotations
 

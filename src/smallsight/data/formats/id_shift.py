@@ -1,12 +1,11 @@
-"""Ids of annotations that all are one too low or too high: they count from 0 and the file from 1, or the reverse."""
+"""Recognize ids that are all one too low or too high: annotations count from 0 and the file from 1, or the reverse."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-from smallsight.data.formats.numbers import is_number
 from smallsight.errors import DatasetError
 
 ShiftKey = Literal["image_id", "category_id"]
@@ -27,17 +26,9 @@ def parse_shift(text: str) -> tuple[ShiftKey, int]:
     raise DatasetError(f"--shift: got {text!r}, expected image_id=N or category_id=N, for example category_id=1.")
 
 
-def shifted(annotations: Sequence[Mapping[str, Any]], shift: Mapping[ShiftKey, int]) -> list[Mapping[str, Any]]:
-    """The annotations with a number added to their ids of images or categories."""
-    return [
-        {**item, **{key: item[key] + by for key, by in shift.items() if is_number(item.get(key))}}
-        for item in annotations
-    ]
-
-
 @dataclass(frozen=True)
 class ShiftFault:
-    """Ids that all are one too low or too high: what to add to which, and the sentence that says so."""
+    """All ids of a kind are one too low or too high: `by` corrects them, `sentence` says so."""
 
     key: ShiftKey
     by: int
@@ -45,7 +36,7 @@ class ShiftFault:
 
 
 def shift_fault(key: ShiftKey, used: Collection[int], known: Collection[int]) -> ShiftFault | None:
-    """Why ids of annotations are not known, where they count from 0 and the file from 1 or the reverse; else None.
+    """The shift that explains unknown ids: one side counts from 0 and the other from 1. None where no shift does.
 
     Args:
         key: of the annotations.

@@ -10,7 +10,7 @@ _DECIMAL = re.compile(r"\s*[+-]?(?:[0-9]{1,20}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:[e
 
 
 def is_number(value: Any) -> bool:
-    """Whether a JSON value is a number that can be meant: no truth value, not NaN, within 64 bits."""
+    """Whether a JSON value is a finite number within 64 bits; true and false are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**63
 
 

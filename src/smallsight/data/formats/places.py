@@ -1,4 +1,4 @@
-r"""Which file a name in a label file means: names travel between systems and folders.
+r"""Find the image file that a name in a label file means, also where the set was moved or made on another system.
 
 A name that is a file is that file. Only where it is none, it is read as other systems write it (`images\a.png`), and
 then looked for below the source by its last parts, so that `/home/someone/set/images/a.png` or a bare `a.png` is found
@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from reprlib import repr as short
 from typing import Literal
 
-from smallsight.data.formats.tree import IMAGE_SUFFIXES
+from smallsight.data.formats.folder_files import IMAGE_SUFFIXES
 from smallsight.errors import DatasetError, visible
 
 How = Literal["named", "slashes", "case", "elsewhere"]
@@ -48,7 +48,7 @@ def slashed(name: str) -> str:
 
 
 class Files:
-    """The image files below a folder, by their last part; looked through when first asked for."""
+    """The image files in a folder and its subfolders, by file name; the folder is searched on first use."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -73,11 +73,11 @@ class Files:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of image files."""
         return sum(map(len, self._by_name.values()))
 
     def all(self) -> Iterator[Path]:
-        """Every file, by its last part."""
+        """All image files, in the order of their names."""
         return itertools.chain.from_iterable(self._by_name.values())
 
     def named(self, name: str) -> Sequence[Path]:
@@ -119,7 +119,7 @@ def _folded(name: str) -> str:
 
 @dataclass
 class Places:
-    """Finds what the names of one label file mean, and keeps count of the names that had to be interpreted.
+    """Finds the files that the names in one label file mean, and counts the names that had to be interpreted.
 
     Attributes:
         folder: where the names start.
@@ -211,10 +211,10 @@ class Places:
         self.counts[how] = (count + 1, first, found)
         return path
 
-    def notes(self, where: str) -> tuple[str, ...]:
-        """A sentence for each way in which names were interpreted; `where` begins it."""
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for each way in which names were interpreted."""
         return tuple(
-            f"{where}: {count:,} {_SAID[how][count > 1]} ({name} is {_shown(path, self.files.root)}, for example)."
+            f"{count:,} {_SAID[how][count > 1]} ({name} is {_shown(path, self.files.root)}, for example)."
             for how, (count, name, path) in sorted(self.counts.items())
         )
 
@@ -238,7 +238,7 @@ def _shown(path: Path, root: Path) -> str:
 
 
 def hints_of(words: Iterable[str]) -> frozenset[str]:
-    """Words of a label file's name as hints; a split brings its other spellings."""
+    """Lower-case words of a label file's name, with the other spellings of a split (`val` and `valid`)."""
     found = {word.casefold() for word in words if word}
     for spellings in ({"val", "valid", "validation"}, {"train", "training"}, {"test", "testing"}):
         if found & spellings:

@@ -21,7 +21,20 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from smallsight.data.formats.base import (
+from smallsight.data.formats.box_forms import VOC_BOXES, BoxReading, corners_px, suspected
+from smallsight.data.formats.coco_content import counted
+from smallsight.data.formats.folder_files import (
+    IMAGE_SUFFIXES,
+    MOST_LIST_BYTES,
+    files_in,
+    images_in,
+    inside,
+    left_out,
+    read_label_text,
+)
+from smallsight.data.formats.foreign_labels import foreign_xml
+from smallsight.data.formats.image_sizes import SizePair, SizeRule, size_fault
+from smallsight.data.formats.labelled_set import (
     NO_SPLIT,
     SPLITS,
     Corners,
@@ -31,21 +44,8 @@ from smallsight.data.formats.base import (
     box_of,
     split_name,
 )
-from smallsight.data.formats.box_forms import VOC_BOXES, BoxReading, corners_px, suspected
-from smallsight.data.formats.coco_content import counted
-from smallsight.data.formats.foreign import foreign_xml
 from smallsight.data.formats.numbers import whole
 from smallsight.data.formats.places import Files, NotThere, Places, slashed
-from smallsight.data.formats.sizes import SizePair, SizeRule, size_fault
-from smallsight.data.formats.tree import (
-    IMAGE_SUFFIXES,
-    MOST_LIST_BYTES,
-    files_in,
-    images_in,
-    inside,
-    left_out,
-    read_label_text,
-)
 from smallsight.data.image_header import ImageHeader, upright_header
 from smallsight.errors import DatasetError
 
@@ -81,7 +81,7 @@ class _Object:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _VocImage:
     """An image with its annotation; `given_wh` is None where that has no size, `label` where there is none."""
 
     path: Path
@@ -121,7 +121,7 @@ def read_voc(source: Path, reading: VocReading | None = None) -> LabelledSet:
 
 
 def _fitted(
-    root: Path, found: Mapping[str, Sequence[_Found]], reading: VocReading
+    root: Path, found: Mapping[str, Sequence[_VocImage]], reading: VocReading
 ) -> tuple[dict[str, tuple[LabelledImage, ...]], tuple[str, ...]]:
     """The images with their boxes in px; a fault that nearly all share is told by its cause."""
     every = [entry for entries in found.values() for entry in entries]
@@ -156,10 +156,10 @@ def _root(folder: Path) -> Path:
     return below[0] if below else folder
 
 
-def _by_folders(root: Path) -> tuple[dict[str, list[_Found]], tuple[str, ...]]:
+def _by_folders(root: Path) -> tuple[dict[str, list[_VocImage]], tuple[str, ...]]:
     """The splits that folders are named for; without such folders, all images as one."""
     folders = [path for path in sorted(root.iterdir()) if path.is_dir() and split_name(path.name)]
-    found: dict[str, list[_Found]] = {}
+    found: dict[str, list[_VocImage]] = {}
     notes: list[str] = []
     for folder in folders or [root]:
         items, said = _flat(inside(folder, root), root)
@@ -169,7 +169,7 @@ def _by_folders(root: Path) -> tuple[dict[str, list[_Found]], tuple[str, ...]]:
     return found, tuple(notes)
 
 
-def _flat(folder: Path, root: Path) -> tuple[list[_Found], tuple[str, ...]]:
+def _flat(folder: Path, root: Path) -> tuple[list[_VocImage], tuple[str, ...]]:
     """Images with their XML files, beside them or in another folder; an image without one has no objects."""
     images = images_in(folder, root)
     labels = {path.with_suffix(""): path for path in files_in(folder, root, (".xml",))}
@@ -218,7 +218,7 @@ def _apart_note(folder: Path, apart: Mapping[Path, Path]) -> tuple[str, ...]:
     return (f"{folder}: {said} in another folder than the image; paired by name ({label} with {image}, for example).",)
 
 
-def _by_lists(root: Path) -> tuple[dict[str, list[_Found]], tuple[str, ...]]:
+def _by_lists(root: Path) -> tuple[dict[str, list[_VocImage]], tuple[str, ...]]:
     """The splits that `ImageSets/Main` lists; without lists, all images as one."""
     folder = root / IMAGES if (root / IMAGES).is_dir() else root
     files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in images_in(folder, root)}
@@ -230,7 +230,7 @@ def _by_lists(root: Path) -> tuple[dict[str, list[_Found]], tuple[str, ...]]:
     apart = dict(_paired([label for stem, label in labels.items() if stem not in files], root, pairs))
     every = {**apart, **pairs}
 
-    def image(stem: str) -> _Found:
+    def image(stem: str) -> _VocImage:
         path = files[stem]
         return _read(path, path.relative_to(folder).as_posix(), every.get(path), root)
 
@@ -286,14 +286,14 @@ def _no_image(path: Path) -> DatasetError:
     return DatasetError(f"{path}: no image belongs to this annotation. Put the image there or take it out.")
 
 
-def _read(path: Path, name: str, label: Path | None, root: Path) -> _Found:
+def _read(path: Path, name: str, label: Path | None, root: Path) -> _VocImage:
     """One image and what its annotation says."""
     header = upright_header(path)
     if label is None:
-        return _Found(path, name, header)
+        return _VocImage(path, name, header)
     tree = _parsed(inside(label, root))
     objects = tuple(_object(f"{label}: object {n}", item) for n, item in enumerate(tree.iter("object"), 1))
-    return _Found(path, name, header, label, _size(label, tree), objects)
+    return _VocImage(path, name, header, label, _size(label, tree), objects)
 
 
 def _size(label: Path, tree: ElementTree.Element) -> tuple[int, int] | None:
@@ -307,7 +307,7 @@ def _size(label: Path, tree: ElementTree.Element) -> tuple[int, int] | None:
     return (round(width), round(height)) if (width, height) != (0, 0) else None
 
 
-def _wrong_size(found: _Found) -> DatasetError:
+def _wrong_size(found: _VocImage) -> DatasetError:
     got, has = ("{}x{}".format(*(size or (0, 0))) for size in (found.given_wh, found.header.size_wh))
     return DatasetError(
         f"{found.label}: size: got {got} px, but {found.path.name} has {has}. "
@@ -350,12 +350,12 @@ def _object(where: str, item: ElementTree.Element) -> _Object:
     return _Object(where, name, (x1, y1, x2, y2), whole(difficult) == 1)
 
 
-def _image(found: _Found, reading: VocReading) -> LabelledImage:
+def _image(found: _VocImage, reading: VocReading) -> LabelledImage:
     boxes = tuple(_box(item, found, reading) for item in found.objects)
     return LabelledImage(found.path, found.name, found.header.size_wh, boxes)
 
 
-def _box(item: _Object, found: _Found, reading: VocReading) -> LabelledBox:
+def _box(item: _Object, found: _VocImage, reading: VocReading) -> LabelledBox:
     values, size_wh = item.values, found.header.size_wh
     if reading.boxes is None:
         values = _edges(item.where, item.values, reading.corners)

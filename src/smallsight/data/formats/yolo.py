@@ -15,7 +15,18 @@ from reprlib import repr as short
 import numpy as np
 
 from smallsight.config.yaml_files import to_yaml
-from smallsight.data.formats.base import (
+from smallsight.data.formats.box_forms import YOLO_BOXES, BoxReading, Suspicion, suspected
+from smallsight.data.formats.coco_content import counted
+from smallsight.data.formats.folder_files import (
+    MOST_LIST_BYTES,
+    files_in,
+    images_in,
+    inside,
+    left_out,
+    read_label_text,
+    within,
+)
+from smallsight.data.formats.labelled_set import (
     NO_SPLIT,
     SPLITS,
     BoxFault,
@@ -24,10 +35,7 @@ from smallsight.data.formats.base import (
     LabelledSet,
     split_name,
 )
-from smallsight.data.formats.box_forms import YOLO_BOXES, BoxReading, Suspicion, suspected
-from smallsight.data.formats.coco_content import counted
 from smallsight.data.formats.places import Files, LeadsOut, NotThere, Places, hints_of
-from smallsight.data.formats.tree import MOST_LIST_BYTES, files_in, images_in, inside, left_out, read_label_text, within
 from smallsight.data.formats.yolo_description import (
     DESCRIPTIONS,
     class_names,
@@ -45,7 +53,7 @@ _MOST_CLASSES = 100_000
 
 @dataclass(frozen=True)
 class _Source:
-    """Where to look and what is known before: `root` bounds it; `names` is empty where no file gives the classes."""
+    """The set's folder, and what is known of its labels; `names` is empty where no file names the classes."""
 
     root: Path
     names: Mapping[int, str]
@@ -54,7 +62,7 @@ class _Source:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _YoloImage:
     """An image, the label file that belongs to it (there or not), and its name among the images of its split."""
 
     image: Path
@@ -80,17 +88,17 @@ def read_yolo(source: Path, boxes: BoxReading | None = None) -> LabelledSet:
     if not description.splits:
         return _read_folder(known.root, known)
     files = Files(known.root)
-    found: dict[str, list[_Found]] = {}
+    found: dict[str, list[_YoloImage]] = {}
     notes = list(description.notes)
     for key, parts in description.splits.items():
-        items: list[_Found] = []
+        items: list[_YoloImage] = []
         for part in parts:
             places = Places(known.root, files, hints_of([key, part.stem]), key="name")
             if part.is_file():
                 items += _listed(part, known, places, is_optional=key == "test")
             else:
                 items += _scanned(part, known)
-            notes += places.notes(str(part))
+            notes += (f"{part}: {note}" for note in places.notes())
         shown = ", ".join(map(str, parts))
         if not items and key != "test":
             raise DatasetError(f"{path}: {key}: no image in {shown}. Correct the path.")
@@ -108,12 +116,12 @@ def _root_of(folder: Path) -> Path:
     return folder
 
 
-def _listed(path: Path, source: _Source, places: Places, *, is_optional: bool) -> list[_Found]:
+def _listed(path: Path, source: _Source, places: Places, *, is_optional: bool) -> list[_YoloImage]:
     """The images that a list file names, one a line, relative to the list (`./`) or to the root.
 
     Of a list that `is_optional`, all images may be missing, but not some.
     """
-    found: list[_Found] = []
+    found: list[_YoloImage] = []
     missing: list[DatasetError] = []
     for number, line in enumerate(read_label_text(path, MOST_LIST_BYTES).splitlines(), start=1):
         text = line.strip()
@@ -139,7 +147,7 @@ def _listed(path: Path, source: _Source, places: Places, *, is_optional: bool) -
     return found
 
 
-def _scanned(folder: Path, source: _Source) -> Iterator[_Found]:
+def _scanned(folder: Path, source: _Source) -> Iterator[_YoloImage]:
     """The images in a folder and below; a label file without an image is an error."""
     images = [_found(path, folder, source) for path in images_in(folder, source.root)]
     expected = {item.label for item in images}
@@ -156,7 +164,7 @@ def _is_no_label(path: Path) -> bool:
     return name in _CLASS_FILES or name.startswith(("readme", "autosplit")) or bool(split_name(path.stem))
 
 
-def _found(image: Path, base: Path, source: _Source) -> _Found:
+def _found(image: Path, base: Path, source: _Source) -> _YoloImage:
     """An image with its label: in `labels` where the image is in `images` (the last such folder), else beside it."""
     parts = list(image.relative_to(source.root).parts)
     name = image.relative_to(base).parts
@@ -170,14 +178,14 @@ def _found(image: Path, base: Path, source: _Source) -> _Found:
             label = beside
     if len(name) > 1 and split_name(name[0]):
         name = name[1:]
-    return _Found(image, label, "/".join(name))
+    return _YoloImage(image, label, "/".join(name))
 
 
 def _read_folder(folder: Path, source: _Source) -> LabelledSet:
-    """A set by its folders alone."""
+    """Read a set without a description, by its folders."""
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder. Give a folder with images and labels, or a data.yaml.")
-    found: dict[str, list[_Found]] = {}
+    found: dict[str, list[_YoloImage]] = {}
     for base in (folder, folder / "images"):
         for part in sorted(path for path in base.glob("*") if path.is_dir() and split_name(path.name)):
             inside(part, source.root)
@@ -204,7 +212,7 @@ def _names_near(folder: Path) -> dict[int, str]:
     return {}
 
 
-def _labelled(found: Mapping[str, Sequence[_Found]], source: _Source, notes: tuple[str, ...] = ()) -> LabelledSet:
+def _labelled(found: Mapping[str, Sequence[_YoloImage]], source: _Source, notes: tuple[str, ...] = ()) -> LabelledSet:
     every = [item for items in found.values() for item in items]
     if not every:
         raise DatasetError(f"{source.root}: no image in it. Give a folder with images and labels.")
@@ -239,7 +247,7 @@ def _labelled(found: Mapping[str, Sequence[_Found]], source: _Source, notes: tup
     return LabelledSet(ordered, splits, (*notes, f"{source.root} names no classes; they are {', '.join(ordered)}."))
 
 
-def _suspected(items: Sequence[_Found], source: _Source) -> Suspicion | None:
+def _suspected(items: Sequence[_YoloImage], source: _Source) -> Suspicion | None:
     """The reading under which the boxes of all label files were written, where it is not the format's."""
     rows: list[list[float]] = []
     sizes: list[tuple[int, int]] = []
@@ -253,7 +261,7 @@ def _suspected(items: Sequence[_Found], source: _Source) -> Suspicion | None:
     return suspected(np.array(rows, dtype=np.float64), np.array(sizes, dtype=np.float64), YOLO_BOXES)
 
 
-def _image(item: _Found, names: Mapping[int, str], source: _Source) -> LabelledImage:
+def _image(item: _YoloImage, names: Mapping[int, str], source: _Source) -> LabelledImage:
     size_wh = upright_size(item.image)
     boxes: tuple[LabelledBox, ...] = ()
     if item.label.is_file():

@@ -15,9 +15,9 @@ from reprlib import repr as short
 from typing import Any
 
 from smallsight.config.yaml_files import read_yaml
+from smallsight.data.formats.folder_files import files_in, within
 from smallsight.data.formats.numbers import whole
 from smallsight.data.formats.places import slashed
-from smallsight.data.formats.tree import files_in, within
 from smallsight.errors import ConfigError, DatasetError
 
 DESCRIPTIONS = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
@@ -25,7 +25,7 @@ _KEYS = ("train", "val", "valid", "test")
 
 
 class _Missing(DatasetError):
-    """A path of a description is not here."""
+    """No file or folder that a path of a description could mean exists."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def class_names(path: Path) -> dict[int, str]:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """What a path of a description means here, and how it was found: by its end alone, or by its backslashes."""
+class _SplitPlace:
+    """The file or folder that a path of a description means; `is_guess` where only the end of the path was found."""
 
     text: str
     path: Path
@@ -146,7 +146,7 @@ def _names(path: Path, content: Mapping[str, Any]) -> dict[int, str]:
     return dict(sorted(names.items()))
 
 
-def _places(where: str, root: Path, base: object, value: object) -> Iterator[_Place]:
+def _places(where: str, root: Path, base: object, value: object) -> Iterator[_SplitPlace]:
     """The files and folders that a key of a description names, each text once."""
     seen: set[str] = set()
     for part in value if isinstance(value, list) else [value]:
@@ -160,14 +160,16 @@ def _places(where: str, root: Path, base: object, value: object) -> Iterator[_Pl
         seen.add(part)
 
 
-def _place(where: str, root: Path, base: object, part: str) -> _Place:
+def _place(where: str, root: Path, base: object, part: str) -> _SplitPlace:
     """The file or folder that a path in a description means."""
     bases = [root / str(base), root / slashed(str(base)), root] if base else [root]
     outside = False
     for candidate, text in _candidates(bases, root, part):
         if candidate.exists():
             if candidate.resolve().is_relative_to(root):
-                return _Place(part, within(candidate, root), not text, "\\" in part and bool(text) and text != part)
+                return _SplitPlace(
+                    part, within(candidate, root), not text, "\\" in part and bool(text) and text != part
+                )
             outside = True
     if outside:
         raise DatasetError(f"{where}: {part!r} leads out of {root}. Put the description above images and labels.")

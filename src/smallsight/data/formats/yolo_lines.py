@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from smallsight.data.formats.base import BoxFault, Corners, LabelledBox, box_of
 from smallsight.data.formats.box_forms import SHARES, YOLO_BOXES, BoxReading, corners_px
-from smallsight.data.formats.tree import read_label_text
+from smallsight.data.formats.folder_files import read_label_text
+from smallsight.data.formats.labelled_set import BoxFault, Corners, LabelledBox, box_of
 from smallsight.errors import DatasetError
 
 DECIMALS = 10

@@ -7,8 +7,8 @@ import pytest
 
 from builders import write_coco_folder
 from smallsight.config.load import build_config
+from smallsight.data.configured_sets import read_splits, split_folder
 from smallsight.data.convert import ConvertOptions, convert
-from smallsight.data.splits import read_splits, split_folder
 from smallsight.errors import ConfigError
 
 

@@ -1,4 +1,4 @@
-"""The training and validation set that a configuration names, in whatever format they lie."""
+"""Read the training and the validation set that a configuration names, in any format."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from smallsight.boxes import Boxes
 from smallsight.data.frames import content_of, pixels
+from smallsight.doctor.examined_split import ExaminedSplit
 from smallsight.doctor.images import Grey, in_order
-from smallsight.doctor.split import Split
 
 SAMPLE = 200
 """Images of a split that are looked at, evenly spaced."""
@@ -54,7 +54,7 @@ class PixelFacts:
     extents_px: npt.NDArray[np.float64]
 
 
-def sample_pixels(split: Split, workers: int, most: int = SAMPLE) -> Iterator[PixelFacts]:
+def sample_pixels(split: ExaminedSplit, workers: int, most: int = SAMPLE) -> Iterator[PixelFacts]:
     """The pixel facts of up to `most` images of a split, evenly spaced; files that can't be decoded are left out."""
     files = [index for index, record in enumerate(split.images) if record.path is not None]
     step = max(1.0, len(files) / most)
@@ -64,7 +64,7 @@ def sample_pixels(split: Split, workers: int, most: int = SAMPLE) -> Iterator[Pi
             yield facts
 
 
-def _look_at(split: Split, image: int) -> PixelFacts | None:
+def _look_at(split: ExaminedSplit, image: int) -> PixelFacts | None:
     path = split.images[image].path
     assert path is not None, "only images with a file are asked for"
     try:

@@ -14,9 +14,9 @@ from smallsight.augment.geometry import model_size_wh
 from smallsight.config.load import Config
 from smallsight.config.sections import Model, Training
 from smallsight.doctor.annotations import read_leniently
+from smallsight.doctor.examined_split import ExaminedSplit
+from smallsight.doctor.network_sizes import Sight, sight_of, size_findings, size_rows
 from smallsight.doctor.recommend import GOAL_PX, recommend, tiles_along
-from smallsight.doctor.sizes import Sight, sight_of, size_findings, size_rows
-from smallsight.doctor.split import Split
 from smallsight.errors import ConfigError
 
 NANO = Sight("nano", 640, 16, True)
@@ -59,7 +59,7 @@ def test_nano_says_the_same_step_itself() -> None:
     assert [int(step) for step in steps] == [sight_of(Config()).step]
 
 
-def split_of(folder: Path, ball_px: tuple[float, float], size_wh: tuple[int, int] = (640, 640)) -> Split:
+def split_of(folder: Path, ball_px: tuple[float, float], size_wh: tuple[int, int] = (640, 640)) -> ExaminedSplit:
     """20 balls of exactly that width and height in frames of that size, of which no pixel is looked at."""
     content = write_coco_folder(folder, 20, (64, 64))
     for entry, item in zip(content["images"], content["annotations"], strict=True):

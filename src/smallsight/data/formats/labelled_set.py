@@ -1,7 +1,7 @@
-"""A labelled set between two formats, and the checks that every reader makes.
+"""The common form of labelled sets of all formats, and the check of a box that their readers make.
 
-Boxes are xyxy, px, edges exclusive, in the frame of the stored pixels; floats of 64 bits, so that a way there and back
-loses nothing that counts.
+Boxes are xyxy, px, edges exclusive, in the frame of the stored pixels. They are 64-bit floats, so that converting there
+and back moves no edge.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from smallsight.data.formats.box_forms import BORDER_TOLERANCE_PX, MIN_SIDE_PX
+from smallsight.data.box_in_frame import MIN_SIDE_PX, in_frame
 from smallsight.errors import DatasetError
 
 SPLITS = ("train", "valid", "test")
@@ -25,7 +25,7 @@ Corners = tuple[float, float, float, float]
 
 
 class BoxFault(DatasetError):
-    """A box does not fit its image: alone a slip, in many boxes a sign that their numbers mean something else."""
+    """A box does not fit its image. Many such boxes may mean that their numbers are meant in another way."""
 
 
 @dataclass(frozen=True)
@@ -93,18 +93,18 @@ def checked_box(where: str, xyxy: Corners, size_wh: tuple[int, int]) -> Corners:
     if not all(map(math.isfinite, xyxy)):
         raise BoxFault(f"{where}: the box holds a value that is no number. Correct the box.")
     shown = f"{x1:.6g}, {y1:.6g} to {x2:.6g}, {y2:.6g} px"
-    if max(-x1, -y1, x2 - width, y2 - height) > BORDER_TOLERANCE_PX:
+    found = in_frame(x1, y1, x2 - x1, y2 - y1, size_wh)
+    if found.is_outside:
         raise BoxFault(
             f"{where}: the box {shown} leaves the image of {width}x{height} px. "
             "Clip the box, or check that image and label belong together."
         )
-    inside = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
-    if min(inside[2] - inside[0], inside[3] - inside[1]) < MIN_SIDE_PX:
+    if found.is_thin:
         raise BoxFault(
             f"{where}: the box {shown} has no size in the image, expected {MIN_SIDE_PX} px or more both ways. "
             "Correct the box or take it out."
         )
-    return inside
+    return max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
 
 
 def box_of(where: str, name: str, xyxy: Corners, size_wh: tuple[int, int], *, ignored: bool = False) -> LabelledBox:

@@ -11,7 +11,7 @@ import pytest
 
 from data.labelled import write_picture
 from smallsight.data.coco import read_coco
-from smallsight.data.formats.foreign import foreign_json, foreign_xml
+from smallsight.data.formats.foreign_labels import foreign_json, foreign_xml
 from smallsight.data.sources import read_source
 from smallsight.errors import DatasetError
 

@@ -8,7 +8,7 @@ import pytest
 
 from data.labelled import write_picture
 from doctor.planted import jpeg_with_exif
-from smallsight.data.formats.sizes import SizePair, is_missing, missing_size, sampled_size_fault, size_fault
+from smallsight.data.formats.image_sizes import SizePair, is_missing, missing_size, sampled_size_fault, size_fault
 from smallsight.data.image_header import ImageHeader
 from smallsight.errors import DatasetError
 

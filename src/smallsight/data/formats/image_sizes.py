@@ -1,4 +1,4 @@
-"""The size of an image where its label file has none, or another one than the file."""
+"""Image sizes in label files: fill in missing ones, and find why they differ from the files."""
 
 from __future__ import annotations
 
@@ -40,6 +40,15 @@ def missing_size(path: Path, width: Any, height: Any) -> Size:
     return size_wh
 
 
+def size_difference(stored_wh: Size, given_wh: Size) -> str:
+    """How the size of an image file differs from the one in its entry, in words; empty where it does not."""
+    if stored_wh == given_wh:
+        return ""
+    stored, given = ("{}x{}".format(*size) for size in (stored_wh, given_wh))
+    turned = "; width and height are swapped" if stored_wh == given_wh[::-1] else ""
+    return f"the file has {stored} px, the annotation says {given}{turned}"
+
+
 @dataclass(frozen=True)
 class SizePair:
     """The size of an image in its label file, px, and its header."""
@@ -54,7 +63,7 @@ class SizePair:
 
 
 def size_fault(pairs: Sequence[SizePair]) -> str:
-    """Why nearly all images have another size than their label file says, and what to do; '' where no one cause shows.
+    """The one cause of sizes that are wrong in nearly all images, and what to do; '' where there is no such cause.
 
     Args:
         pairs: of all images of a set, or of a sample.
@@ -83,7 +92,7 @@ def size_fault(pairs: Sequence[SizePair]) -> str:
 
 
 def sampled_size_fault(images: Sequence[tuple[Path, Size]]) -> str:
-    """`size_fault` of a few images, spread over all; those that can't be read are for others to report."""
+    """`size_fault` of a sample of the images; unreadable files are left out."""
     step = max(1, len(images) // _SAMPLE)
     pairs = []
     for path, size_wh in images[::step][:_SAMPLE]:

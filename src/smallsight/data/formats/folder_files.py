@@ -1,4 +1,4 @@
-"""Looking into a folder that somebody else made: nothing outside of it is touched, every name can be written."""
+"""Look for files in a user's folder: no link may lead out of it, and every name must be valid UTF-8."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of labelling tools that are read by nobody else: told by their content, with what to export in their place."""
+"""Recognize files of labelling tools that can't be read here, and say what to export there instead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _EXPORT = "Export the annotations as COCO or YOLO there, and convert that."
 
 
 def foreign_json(content: Any) -> str:
-    """Whose file a JSON value is and what to do, in two sentences; '' for COCO and for all that is not known."""
+    """Which tool wrote a JSON file, and what to do, in two sentences; '' for COCO and for unknown files."""
     first = content[0] if isinstance(content, list) and content else None
     if isinstance(first, dict):
         if {"image_id", "category_id", "bbox", "score"} <= set(first):
@@ -37,7 +37,7 @@ def _is_via(content: Mapping[str, Any]) -> bool:
 
 
 def foreign_xml(root: ElementTree.Element) -> str:
-    """Whose file an XML tree is and what to do, in two sentences; '' for VOC and for all that is not known."""
+    """Which tool wrote an XML file, and what to do, in two sentences; '' for VOC and for unknown files."""
     if root.tag == "annotations" and (root.find("image") is not None or root.find("track") is not None):
         return f"CVAT's own XML. {_EXPORT}"
     return ""

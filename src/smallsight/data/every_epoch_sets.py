@@ -1,4 +1,4 @@
-"""Evaluation sets beside the validation set that every epoch is measured on: those that guard, and frames alone."""
+"""Evaluation sets that are measured after every epoch beside the validation set: with labels, or frames alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from smallsight.boxes import as_boxes
 from smallsight.config.load import Config, filled_path
 from smallsight.data.coco import ANNOTATION_FILE, Dataset, ImageEntry, read_coco
-from smallsight.data.formats.tree import IMAGE_SUFFIXES, files_in
+from smallsight.data.formats.folder_files import IMAGE_SUFFIXES, files_in
 from smallsight.data.image_header import read_header
 from smallsight.errors import ConfigError, DatasetError
 from smallsight.records import Truth
@@ -21,7 +21,7 @@ _LABEL_SUFFIXES = (".json", ".xml", ".txt", ".yaml", ".yml")
 
 @dataclass(frozen=True, eq=False)
 class FurtherSet:
-    """One of them: `labelled` where its truth is known; it guards then."""
+    """A further set; `labelled` says whether its boxes are known. No phase may lose on a labelled one: it guards."""
 
     name: str
     dataset: Dataset
@@ -58,7 +58,7 @@ def sets_of_every_epoch(config: Config, class_names: Sequence[str]) -> tuple[Fur
 
 
 def frames_alone(folder: Path, class_names: Sequence[str]) -> Dataset:
-    """The images of a folder, and of those in it, as a dataset in which nothing is known of any image.
+    """The images of a folder and its subfolders as a data set without labels.
 
     Raises:
         DatasetError: there is none, one can't be read, or there are labels in another format than COCO's.

@@ -9,8 +9,8 @@ import pytest
 
 from builders import ANNOTATIONS, write_coco_folder, write_image
 from smallsight.config.load import Config
+from smallsight.data.every_epoch_sets import frames_alone, sets_of_every_epoch
 from smallsight.data.frames import decode
-from smallsight.data.further_sets import frames_alone, sets_of_every_epoch
 from smallsight.errors import ConfigError, DatasetError
 
 

@@ -1,4 +1,4 @@
-"""Bringing an image into a new set: as a hard link, as a copy, or resized with its boxes."""
+"""Bring an image into a new set: as a hard link, as a copy, or resized with its boxes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Literal
 import cv2
 
 from smallsight.data.coco import ImageEntry
-from smallsight.data.formats.base import LabelledBox, LabelledImage
+from smallsight.data.formats.labelled_set import LabelledBox, LabelledImage
 from smallsight.data.frames import decode
 from smallsight.data.image_header import too_large
 from smallsight.errors import DatasetError
@@ -48,7 +48,7 @@ def parse_image_mode(text: str) -> ImageMode:
 
 
 def planned(image: LabelledImage, mode: ImageMode) -> LabelledImage:
-    """What an image becomes: for `resize` as wide as asked, its height, boxes and areas to scale.
+    """The image as it will be in the new set; `resize` scales its size, boxes and areas.
 
     A format without an encoder here becomes PNG.
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from smallsight.config.load import Config
-from smallsight.doctor.findings import Finding, Where
+from smallsight.data.data_findings import DataFinding, Where
+from smallsight.doctor.examined_split import ExaminedSplit
 from smallsight.doctor.kinds import finding
-from smallsight.doctor.split import Split
 from smallsight.errors import ConfigError, visible
 
 GOAL_PX = 8.0
@@ -103,13 +103,13 @@ class SizeRow:
     under: tuple[float, float, float]
 
 
-def network_sides_px(split: Split, sight: Sight) -> Sides:
+def network_sides_px(split: ExaminedSplit, sight: Sight) -> Sides:
     """Side of each object of a split at the network, (N,) px."""
     factors = np.array([sight.enlargement(record.size_wh) if record.size_wh else np.nan for record in split.images])
     return np.asarray(split.objects.sides_px() * factors[split.objects.images])
 
 
-def size_rows(splits: Sequence[Split], sight: Sight) -> tuple[SizeRow, ...]:
+def size_rows(splits: Sequence[ExaminedSplit], sight: Sight) -> tuple[SizeRow, ...]:
     """A row for each class of each split that has objects."""
     rows = []
     for split in splits:
@@ -130,7 +130,7 @@ def size_rows(splits: Sequence[Split], sight: Sight) -> tuple[SizeRow, ...]:
     return tuple(rows)
 
 
-def size_findings(rows: Sequence[SizeRow], sight: Sight) -> Iterator[Finding]:
+def size_findings(rows: Sequence[SizeRow], sight: Sight) -> Iterator[DataFinding]:
     """A finding for each class whose 10th-percentile object has less than `GOAL_PX` at the network."""
     for row in rows:
         if row.network_p10 >= GOAL_PX:
@@ -143,7 +143,7 @@ def size_findings(rows: Sequence[SizeRow], sight: Sight) -> Iterator[Finding]:
         yield finding("objects_tiny", Where(row.split), message)
 
 
-def near_border(split: Split) -> npt.NDArray[np.bool_]:
+def near_border(split: ExaminedSplit) -> npt.NDArray[np.bool_]:
     """Which objects lie within `BORDER_PX` of the frame's edge, (N,)."""
     boxes = split.objects.boxes
     sizes = np.array([record.size_wh or (0, 0) for record in split.images], dtype=np.float32).reshape(-1, 2)
@@ -151,7 +151,7 @@ def near_border(split: Split) -> npt.NDArray[np.bool_]:
     return np.asarray(np.any(boxes[:, :2] < BORDER_PX, axis=1) | np.any(boxes[:, 2:] > ends - BORDER_PX, axis=1))
 
 
-def border_findings(split: Split) -> Iterator[Finding]:
+def border_findings(split: ExaminedSplit) -> Iterator[DataFinding]:
     """The share of objects that touch the frame's edge."""
     near = near_border(split)
     if near.any():
