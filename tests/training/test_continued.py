@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smallsight.attempts.messages import Note
 from smallsight.detectors.checkpoint import load_checkpoint, previous_of
 from smallsight.errors import CheckpointError, ConfigError, Interrupted
 from smallsight.training.fit import run_attempt
@@ -223,7 +224,7 @@ def test_a_damaged_checkpoint_costs_what_came_after_the_one_before(data: Path, t
     _cut(spec.checkpoint)
     channel = Recorder()
     run_attempt(spec, channel)
-    notes = [event["text"] for event in channel.events if event["event"] == "note"]
+    notes = [message.text for message in channel.of(Note)]
     assert notes == ["checkpoint.pth is damaged or gone, so checkpoint_previous.pth, the one before it, is used."]
     assert [record["epoch"] for record in channel.records] == [1, 2]
     assert same_weights(spec.checkpoint, whole.checkpoint)

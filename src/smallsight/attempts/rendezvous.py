@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from smallsight.attempts.messages import Failed
 from smallsight.errors import ConfigError
 from smallsight.files import write_text_atomically
 
@@ -77,17 +78,17 @@ class Rendezvous:
         write_text_atomically(path, json.dumps(asdict(self)))
         return path
 
-    def leave_word(self, node: int, code: int, failure: Mapping[str, Any]) -> None:
+    def leave_word(self, node: int, code: int, failure: Failed | None) -> None:
         """Say on machine `node` why its processes failed; where the leader runs, there is only a lost connection."""
-        word = {"code": code, "failure": dict(failure)}
+        word = {"code": code, "failure": asdict(failure) if failure else None}
         write_text_atomically(self._word_of(node), json.dumps(word))
 
-    def word_of_others(self) -> tuple[int, dict[str, Any]] | None:
+    def word_of_others(self) -> tuple[int, Failed | None] | None:
         """Exit code and told failure of another machine's processes, if it has left word of one."""
         for node in range(1, self.nodes):
             with contextlib.suppress(FileNotFoundError):
                 word = json.loads(self._word_of(node).read_text())
-                return int(word["code"]), dict(word["failure"])
+                return int(word["code"]), Failed(**word["failure"]) if word["failure"] else None
         return None
 
     def _word_of(self, node: int) -> Path:

@@ -11,6 +11,10 @@ from typing import Any, Literal
 from smallsight.files import write_text_atomically
 
 Start = Literal["scratch", "warm"]
+CHECKPOINT = "checkpoint.pth"
+"""What an interrupted attempt goes on from."""
+LIVE = "live.json"
+"""The latest training step, for other processes; what counts stands in the journal."""
 LOG = "worker.log"
 BEST = "best.pth"
 """In an attempt's folder: what its process printed, and the state after its best epoch."""
@@ -51,6 +55,7 @@ class AttemptSpec:
         target_metric: decides which epoch of the attempt is its best.
         setbacks: how often it failed and was continued with other settings.
         rehearses: whether nothing is trained; its hardest steps are tried, and usual ones are timed.
+        beside_others: whether another attempt of the run may be open at the same time. See `state_folder`.
     """
 
     run_id: str
@@ -66,6 +71,7 @@ class AttemptSpec:
     target_metric: str = "map_small"
     setbacks: int = 0
     rehearses: bool = False
+    beside_others: bool = False
 
     def save(self) -> Path:
         """Write the specification into the attempt's folder."""
@@ -84,9 +90,23 @@ class AttemptSpec:
         return Path(self.folder) / LOG
 
     @property
+    def state_folder(self) -> Path:
+        """Where the files lie that an attempt writes again and again.
+
+        Attempts that follow each other share those in the run folder: `--resume RUN/checkpoint.pth` goes on from the
+        latest one, and the disk holds one of them. An attempt beside others has its own, so that none overwrites them.
+        """
+        return Path(self.folder if self.beside_others else self.run_folder)
+
+    @property
     def checkpoint(self) -> Path:
-        """The run's checkpoint, from which an interrupted attempt goes on."""
-        return Path(self.run_folder) / "checkpoint.pth"
+        """From which an interrupted attempt goes on."""
+        return self.state_folder / CHECKPOINT
+
+    @property
+    def live(self) -> Path:
+        """The step that the attempt trains now."""
+        return self.state_folder / LIVE
 
     @property
     def best(self) -> Path:
@@ -95,7 +115,7 @@ class AttemptSpec:
 
     def lightweight(self, epoch: int) -> Path:
         """See `lightweight_file`."""
-        return lightweight_file(Path(self.run_folder), epoch)
+        return lightweight_file(self.state_folder, epoch)
 
     def detections(self, epoch: int, *, other: bool = False) -> Path:
         """See `detections_file`."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from smallsight.attempts.child import OnFact
+from smallsight.attempts.child import OnEpoch, OnFact
+from smallsight.attempts.messages import CheckpointSizes, Fact
 from smallsight.attempts.spec import FORMAT, AttemptResult, AttemptSpec, lightweight_file
 from smallsight.config.load import Config
 from smallsight.errors import TrainingError
 from smallsight.files import says
-from smallsight.records import EpochRecord
 from smallsight.run.state import State
 from smallsight.strategy.keeping import keep_of, superfluous
 from smallsight.strategy.means import Trainer
@@ -83,11 +82,11 @@ class Disk:
     def watched(self, train: Trainer) -> Trainer:
         """A trainer that looks at the disk as soon as an attempt knows how large its checkpoints are."""
 
-        def watching(spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool], on_fact: OnFact) -> AttemptResult:
-            def look(kind: str, content: Mapping[str, Any]) -> None:
-                on_fact(kind, content)
-                if kind == "disk":
-                    self.look(spec, content["lightweight_bytes"], content["full_bytes"])
+        def watching(spec: AttemptSpec, on_epoch: OnEpoch, on_fact: OnFact) -> AttemptResult:
+            def look(fact: Fact) -> None:
+                on_fact(fact)
+                if isinstance(fact, CheckpointSizes):
+                    self.look(spec, fact.lightweight_bytes, fact.full_bytes)
 
             return train(spec, on_epoch, look)
 

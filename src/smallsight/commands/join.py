@@ -50,14 +50,14 @@ def _take_part(meeting: Rendezvous, node: int, say: Callable[[str], None]) -> No
     log = spec.log.with_name(f"worker_node_{node}.log")
     say(f"Phase {spec.phase}, attempt {spec.attempt}: machine {node} of 0 to {meeting.nodes - 1} takes part.")
     with Workers(meeting, node, log, NEVER_S) as workers:
-        for _ in workers.events():
+        for _ in workers.messages():
             continue  # what there is to tell, the leader tells
         code, failure = workers.outcome()
     if workers.asked_to_stop:
         raise Interrupted("this machine takes no part any more; the run has stopped and saved")
     if code not in (EXIT_DONE, EXIT_INTERRUPTED):
         meeting.leave_word(node, code, failure)
-    reason = failure.get("message") or f"exit code {code}"
+    reason = (failure and failure.message) or f"exit code {code}"
     say("Done." if code == EXIT_DONE else f"Ended: {reason}; see {log}")
 
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from smallsight.attempts.child import ChildTrainer
+from smallsight.attempts.messages import SignOfLife
+from smallsight.attempts.spec import AttemptSpec
 from smallsight.commands.background import Background
 from smallsight.commands.disk import Disk, taken
 from smallsight.commands.inputs import Inputs, read_inputs, strategy_inputs
@@ -138,8 +140,8 @@ def _session(
         strategy = inputs.plan if inputs.plan.phases else None
         disk = Disk(inputs.folder, inputs.config, strategy, lambda: run.state, terminal.note)
 
-        def progress(event: Mapping[str, Any]) -> None:
-            terminal.progress(event)
+        def progress(spec: AttemptSpec, message: SignOfLife) -> None:
+            terminal.progress(message)
             if background is not None:
                 background.begun(inputs.folder, log.path)
 

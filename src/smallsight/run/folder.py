@@ -8,21 +8,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smallsight.attempts.spec import BEST, detections_file
+from smallsight.attempts.spec import BEST, CHECKPOINT, detections_file
 from smallsight.errors import RunFolderError
 from smallsight.files import copy_atomically, sha256_of
 from smallsight.records import EpochRecord
+from smallsight.run.fold import fold
 from smallsight.run.foreign_files import keep
 from smallsight.run.given import GivenFile
 from smallsight.run.journal import Journal
-from smallsight.run.state import PhaseRun, State, fold
+from smallsight.run.state import PhaseRun, State
 
 JOURNAL = "journal.sqlite"
-LIVE_FILE = "live.json"
-"""The latest training step, for other processes; what counts stands in the journal."""
 STRATEGY_FILE = "strategy.yaml"
 CHAMPION = "checkpoint_best.pth"
-OWN_CHECKPOINTS = ("checkpoint.pth", "checkpoint_previous.pth", CHAMPION)
+OWN_CHECKPOINTS = (CHECKPOINT, "checkpoint_previous.pth", CHAMPION)
 """Checkpoints that a run writes into its folder again and again."""
 
 

@@ -16,7 +16,7 @@ from smallsight.errors import ConfigError, TrainingError
 from smallsight.records import Decision, Verdict, to_json
 from smallsight.run.folder import Origin, attempt_folder, contenders, kept_start
 from smallsight.run.given import Call, GivenFile, Place
-from smallsight.run.state import PhaseRun, State
+from smallsight.run.state import PhaseAttempt, PhaseRun, State
 from smallsight.strategy.counterpart import continues_champion
 from smallsight.strategy.lineage import (
     START,
@@ -74,9 +74,8 @@ class ByHand(Run):
         return self.state
 
     def _decide(self, decision: Decision, origin: Origin, start: Place | None, call: Call | None) -> None:
-        self.write(
-            "decided",
-            decision=to_json(decision),
+        self.write_decision(
+            decision,
             annotations=dict(origin.annotations),
             given=to_json(origin.given),
             start=to_json(start),
@@ -136,11 +135,12 @@ class ByHand(Run):
         attempt = run.current
         if attempt is not None and attempt.status == "running":
             message = "it was interrupted, and another phase was begun"
-            self.write("attempt_ended", status="failed", failure="interrupted", message=message)
+            at = PhaseAttempt(run, attempt)
+            run = self.write_of(at, "attempt_ended", status="failed", failure="interrupted", message=message).run
         if attempt is None or attempt.status == "failed":
             self._close(run, None)
         else:
-            self._judge(self.state.runs[-1], plan)
+            self._judge(run, plan)
 
     def _inherited(self) -> Mapping[str, Any]:
         return {}  # a phase by hand has its whole configuration
@@ -189,8 +189,7 @@ class ByHand(Run):
         folder = attempt_folder(self.folder, run_at(self.state, place), place.attempt)
         return detections_file(folder, place.epoch)
 
-    def _tell_outcome(self) -> None:
-        run = self.state.runs[-1]
+    def _tell_outcome(self, run: PhaseRun) -> None:
         if run.trains or run.verdict is not None:
             self.means.watcher.note(f"{'Phase ' if run.trains else ''}{run.name}: {outcome_in_words(self.state, run)}")
 

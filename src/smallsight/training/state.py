@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from smallsight.attempts.messages import Note, Ramp
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.augment.pipeline import Points
 from smallsight.config.load import Config, build_config
@@ -28,7 +29,7 @@ from smallsight.training.loggers import EpochLog
 from smallsight.training.module import NotANumber, TrainingModule
 from smallsight.training.probing import with_batch_size
 from smallsight.training.processes import Channel, LeadersChannel, Processes
-from smallsight.training.ramp import Ramp, conditions, ramp_for
+from smallsight.training.ramp import conditions, ramp_for
 from smallsight.training.start import own_checkpoint, read_start
 from smallsight.training.supply import Supply
 
@@ -106,7 +107,7 @@ class TrainingState:
 
     def _note(self, text: str) -> None:
         """Say something that the user should read once."""
-        self.channel.tell({"event": "note", "text": text})
+        self.channel.tell(Note(text))
 
     def _module(self) -> TrainingModule:
         training = self.config.training
