@@ -251,3 +251,28 @@ def test_a_gpu_that_is_gone_is_not_silently_replaced(
             run_attempt(again, Recorder())
     else:
         run_attempt(again, Recorder())
+
+
+def test_two_attempts_of_a_run_are_stopped_and_continued_beside_each_other(data: Path, tmp_path: Path) -> None:
+    """Each keeps its own checkpoint, so the other one can't overwrite what it goes on from."""
+    rates = {"02_slow": 0.001, "03_fast": 0.003}
+    specs = {}
+    for name, rate in rates.items():
+        spec = attempt_spec(tmp_path / "run", tiny_settings(data, learning_rate=rate))
+        folder = str(tmp_path / "run" / "phases" / name / "attempt_1")
+        specs[name] = dataclasses.replace(spec, phase=name, folder=folder, beside_others=True)
+    for spec in specs.values():
+        channel = Recorder()
+        channel.stop = lambda channel=channel: len(channel.records) == 1  # type: ignore[misc]
+        with pytest.raises(Interrupted, match="stopped in epoch 2, after batch 1"):
+            run_attempt(spec, channel)
+    for name, spec in specs.items():
+        assert load_checkpoint(spec.checkpoint)["phase"] == name
+        resumed, undisturbed = Recorder(), Recorder()
+        run_attempt(spec, resumed)
+        alone = attempt_spec(tmp_path / name, tiny_settings(data, learning_rate=rates[name]))
+        run_attempt(dataclasses.replace(alone, phase=name), undisturbed)
+        assert resumed.records[-1] == undisturbed.records[-1]
+        assert same_weights(spec.checkpoint, alone.checkpoint)
+        assert same_weights(spec.lightweight(1), alone.lightweight(1))
+    assert not (tmp_path / "run" / "checkpoint.pth").exists() and not (tmp_path / "run" / "checkpoints").exists()

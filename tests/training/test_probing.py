@@ -40,7 +40,7 @@ def test_an_attempt_is_the_same_with_and_without_a_probe(
     run_attempt(other, plain)
     assert probed.records == plain.records and same_weights(one.checkpoint, other.checkpoint)
     (told,) = [message.probe for message in probed.of(Memory)]
-    assert told["batch_size"] == 4 and 0 < told["peak_mb"] < told["limit_mb"]
+    assert told.batch_size == 4 and 0 < told.peak_mb < told.limit_mb
     steps = probed.of(Step)
     assert steps and all(message.memory_limit_mb == told.limit_mb for message in steps)
     assert not plain.of(Memory)
