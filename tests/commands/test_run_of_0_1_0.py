@@ -13,7 +13,7 @@ import pytest
 
 from smallsight.errors import EXIT_DONE
 from smallsight.records import to_json
-from smallsight.run.folder import read_state
+from smallsight.run.fold import read_state
 from waiting import HANGS_S
 
 ARCHIVE = Path(__file__).parents[1] / "fixtures" / "run_0_1_0" / "runs.tar.xz"

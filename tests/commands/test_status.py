@@ -14,18 +14,20 @@ import pytest
 from rich.console import Console
 
 from smallsight.attempts.messages import Alive, Evaluating, SignOfLife, Step, content_of
-from smallsight.attempts.spec import LIVE
 from smallsight.commands.live import LIVE_EVERY_S, live_writer
 from smallsight.commands.status import as_lines, watch
 from smallsight.config.load import Config
 from smallsight.errors import RunFolderError
 from smallsight.records import Decision, EpochRecord, Estimate
 from smallsight.report.status import LIVE_FOR_S, going_on, status_of, summary_of
-from smallsight.run.folder import JOURNAL, hold
+from smallsight.run.folder import hold
 from smallsight.run.journal import Journal
 from smallsight.run.state import Attempt, Champion, PhaseRun, State
 from smallsight.strategy.plan import Plan
 from training.frames import attempt_spec
+
+JOURNAL = "journal.sqlite"
+LIVE = "live.json"
 
 STEP = Step(3, 9, 5, 40, losses={"box": 0.5}, learning_rate=0.1, memory_mb=900.0)
 

@@ -16,7 +16,7 @@ from smallsight.attempts.messages import EpochDone, Memory, Message
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.commands import train
 from smallsight.records import EpochRecord
-from smallsight.run.folder import read_state
+from smallsight.run.fold import read_state
 from smallsight.training import memory
 from training.frames import tiny_settings, write_data
 

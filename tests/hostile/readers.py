@@ -47,11 +47,13 @@ from smallsight.report.html import render as render_report
 from smallsight.report.status import status_of
 from smallsight.report.summary import print_summary
 from smallsight.run.events import Event
-from smallsight.run.folder import JOURNAL, read_state
+from smallsight.run.fold import read_state
 from smallsight.run.journal import Journal
 from smallsight.strategy.describe import plan_as_rows, plan_as_text
 from smallsight.strategy.plan import Plan, check_plan, load_plan
 from strategy.lab import Lab
+
+JOURNAL = "journal.sqlite"
 
 SOURCE = Path(__file__).parents[2]
 Form = Literal["json", "events", "checkpoint", "yaml", "text", "archive", "bytes"]

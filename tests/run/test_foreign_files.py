@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from smallsight.attempts.messages import Evaluating
-from smallsight.attempts.spec import LIVE
 from smallsight.commands.live import live_writer
 from smallsight.config.load import Config
 from smallsight.files import write_text_atomically
@@ -16,10 +15,13 @@ from smallsight.report.document import write_report
 from smallsight.report.history import History
 from smallsight.report.status import summary_of
 from smallsight.report.write import write_everything
-from smallsight.run.foreign_files import REPORT_FILE, is_foreign, is_ours, keep, keep_foreign, set_aside
+from smallsight.run.foreign_files import is_foreign, is_ours, keep, keep_foreign, set_aside
 from smallsight.run.state import State
 from strategy.states import state_of, trained
 from training.frames import attempt_spec
+
+REPORT_FILE = "training_evaluation_detailed.json"
+LIVE = "live.json"
 
 FOREIGN = {
     "status.json": '{"state": "training", "epoch": 3}',

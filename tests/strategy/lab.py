@@ -16,8 +16,8 @@ from smallsight.commands.disk import Disk
 from smallsight.config.load import Config
 from smallsight.files import sha256_of
 from smallsight.records import Decision, EpochRecord, Estimate, Verdict, epoch_record_from_json, to_json
-from smallsight.run.folder import Origin, hold
-from smallsight.run.given import Call, GivenFile, TrainedIn
+from smallsight.run.folder import hold
+from smallsight.run.given import Call, GivenFile, Origin, TrainedIn
 from smallsight.run.journal import Journal
 from smallsight.run.state import State
 from smallsight.strategy.by_hand import ByHand

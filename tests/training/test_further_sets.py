@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from smallsight.attempts.messages import EpochDone
-from smallsight.attempts.spec import detections_of_set
 from smallsight.data.coco import read_coco
 from smallsight.data.frames import FrameStore
 from smallsight.detectors.build import detector_from_description
 from smallsight.detectors.checkpoint import load_checkpoint, load_weights
 from smallsight.evaluation.detections_file import load_detections
 from smallsight.records import epoch_record_from_json, to_json
+from smallsight.run.folder import detections_of_set
 from smallsight.training import fit
 from smallsight.training.fit import run_attempt
 from smallsight.training.loggers import figures_of

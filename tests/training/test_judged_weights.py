@@ -12,7 +12,7 @@ from smallsight.attempts.messages import Averaging, Ramp
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.detectors.checkpoint import load_checkpoint
 from smallsight.records import EpochRecord, epoch_record_from_json
-from smallsight.run.folder import contenders
+from smallsight.run.checkpoints import contenders
 from smallsight.training.fit import run_attempt
 from training.frames import attempt_spec, tiny_settings, write_data
 from training.test_fit import Recorder

@@ -25,7 +25,7 @@ from smallsight.detectors.checkpoint import load_checkpoint, save_checkpoint
 from smallsight.detectors.rfdetr.network import RFDetrDetector
 from smallsight.errors import EXIT_DONE, CheckpointError
 from smallsight.records import EpochRecord
-from smallsight.run.folder import read_state
+from smallsight.run.fold import read_state
 from smallsight.training.fit import run_attempt
 from smallsight.training.start import own_checkpoint
 from training.test_kill import assert_same_end, finish, kill_tree, start, steps_of

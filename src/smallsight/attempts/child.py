@@ -39,7 +39,15 @@ from smallsight.attempts.messages import (
 from smallsight.attempts.rendezvous import DOOR, Rendezvous, open_door
 from smallsight.attempts.signals import handle_stops
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
-from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, DatasetError, InputError, Interrupted
+from smallsight.errors import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    InputError,
+    Interrupted,
+)
 from smallsight.records import EpochRecord
 
 GRACE_S = 30
@@ -87,7 +95,7 @@ class ChildTrainer:
             raise Interrupted(_how_it_stopped(last))
         if workers.killed_because:
             return AttemptResult("crashed", f"{workers.killed_because}, so it was killed; see {spec.log}")
-        return _result(code, last, failed, spec.log)
+        return result_of(code, last, failed, spec.log)
 
     def _converse(self, spec: AttemptSpec, workers: Workers, on_epoch: OnEpoch, on_fact: OnFact) -> Message | None:
         """Handle the leader's messages until all pipes are closed; the last one."""
@@ -321,17 +329,29 @@ def _how_it_stopped(last: Message | None) -> str:
     return "stopped as the attempt had come to its end" if done else "stopped before the state could be saved"
 
 
-def _result(code: int, last: Message | None, failed: Failed | None, log: Path) -> AttemptResult:
+def result_of(code: int, last: Message | None, failed: Failed | None, log: Path) -> AttemptResult:
+    """How a process ended.
+
+    Args:
+        code: its exit code.
+        last: its last message.
+        failed: the failure that it named, if any.
+        log: what it printed.
+    Raises:
+        Interrupted, InputError, OSError: see `ChildTrainer`.
+    """
     if code == EXIT_DONE or isinstance(last, Done):  # done is done, even if the process then hung or crashed
         return AttemptResult()
     failed = failed or Failed()
-    message = failed.message or f"the training process ended with code {code}; see {log}"
+    message = failed.message or f"the process ended with code {code}; see {log}"
     failure = classify(code, failed.exception, message)
     if failure == "interrupted":
         raise Interrupted(last.message if isinstance(last, Stopped) else "stopped")
     if failure == "disk_full":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), failed.file)
     if failure == "bad_data":
-        kinds: dict[str, type[InputError]] = {"DatasetError": DatasetError, "ConfigError": ConfigError}
+        kinds: dict[str, type[InputError]] = {
+            kind.__name__: kind for kind in (CheckpointError, ConfigError, DatasetError)
+        }
         raise kinds.get(failed.exception, InputError)(message)
     return AttemptResult(failure, message)

@@ -19,8 +19,8 @@ from typing import Any
 from smallsight.attempts.messages import Failed
 from smallsight.errors import ConfigError
 from smallsight.files import write_text_atomically
+from smallsight.run.folder import AttemptFolder, RunFolder
 
-FILE = "rendezvous.json"
 LOOPBACK = "127.0.0.1"
 DOOR = "SMALLSIGHT_DOOR"
 """Names the descriptor at which the leader listens, in its environment."""
@@ -74,7 +74,7 @@ class Rendezvous:
 
     def announce(self, folder: Path) -> Path:
         """Leave word for other machines in the run folder; the file that holds it."""
-        path = folder / FILE
+        path = RunFolder(folder).rendezvous
         write_text_atomically(path, json.dumps(asdict(self)))
         return path
 
@@ -92,13 +92,13 @@ class Rendezvous:
         return None
 
     def _word_of(self, node: int) -> Path:
-        return Path(self.spec).with_name(f"failed_on_node_{node}_{self.key}.json")
+        return AttemptFolder(Path(self.spec).parent).failure_on_node(node, self.key)
 
 
 def announced(folder: Path) -> Rendezvous | None:
     """The meeting that the runner has announced in a run folder, if there is one now."""
     try:
-        return Rendezvous(**json.loads((folder / FILE).read_text()))
+        return Rendezvous(**json.loads(RunFolder(folder).rendezvous.read_text()))
     except FileNotFoundError:
         return None
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from smallsight.attempts.child import OnProgress
 from smallsight.attempts.messages import Evaluating, SignOfLife, Step, content_of
-from smallsight.attempts.spec import LIVE, AttemptSpec
+from smallsight.attempts.spec import AttemptSpec
 from smallsight.files import write_text_atomically
+from smallsight.run.folder import RunFolder
 
 LIVE_EVERY_S = 2.0
 
@@ -19,7 +20,7 @@ def live_writer(folder: Path, then: OnProgress) -> OnProgress:
 
     What an earlier process has left in the run folder is removed.
     """
-    (folder / LIVE).unlink(missing_ok=True)
+    RunFolder(folder).live.unlink(missing_ok=True)
     written: dict[Path, float] = {}
 
     def listen(spec: AttemptSpec, message: SignOfLife) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from smallsight.attempts.messages import Evaluating, Step, message_from
-from smallsight.attempts.spec import LIVE
 from smallsight.evaluation.set_figures import in_words, plain_values
-from smallsight.run.folder import is_running, read_state
+from smallsight.run.fold import read_state
+from smallsight.run.folder import RunFolder, is_running
 from smallsight.run.state import PhaseRun, State
 from smallsight.strategy.outcomes import has_failed, out_of_budget
 
@@ -109,13 +109,13 @@ def live_message(live: Mapping[str, Any]) -> Step | Evaluating:
     """
     message = message_from({key: value for key, value in live.items() if key != "at"})
     if not isinstance(message, (Step, Evaluating)):
-        raise ValueError(f"{LIVE}: got {live['event']!r}, expected a step or an evaluation")
+        raise ValueError(f"live: got {live['event']!r}, expected a step or an evaluation")
     return message
 
 
 def _live(folder: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads((folder / LIVE).read_text())
+        found = json.loads(RunFolder(folder).live.read_text())
         live_message(found)
         return dict(found) if 0 <= time.time() - found["at"] <= LIVE_FOR_S else None
     except FileNotFoundError:

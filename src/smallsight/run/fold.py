@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from smallsight.errors import RunFolderError
 from smallsight.records import decision_from_json, epoch_record_from_json, verdict_from_json
 from smallsight.run.events import Event
+from smallsight.run.folder import RunFolder
 from smallsight.run.given import call_from_json, given_from_json, place_from_json
+from smallsight.run.journal import Journal
 from smallsight.run.state import Attempt, Champion, PhaseAttempt, PhaseRun, Setback, State
 
 _UNFIT = (TypeError, ValueError, AttributeError, IndexError, StopIteration, OverflowError)
@@ -192,3 +195,13 @@ _CHANGES = {
     "halted": _halted,
     "phase_closed": _phase_closed,
 }
+
+
+def read_state(folder: Path) -> State:
+    """The state of a run from its journal.
+
+    Raises:
+        RunFolderError: no journal there, or a damaged one.
+    """
+    with Journal(RunFolder(folder).journal, read_only=True) as journal:
+        return fold(journal.events())

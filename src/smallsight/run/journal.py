@@ -36,7 +36,7 @@ class Journal:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         if read_only and not path.is_file():
-            raise RunFolderError(f"{path.parent}: no journal.sqlite, so no run. Give the --output-dir of a run.")
+            raise RunFolderError(f"{path.parent}: no {path.name}, so no run. Give the --output-dir of a run.")
         self._connection = _connect(path, read_only=read_only)
         try:
             events = self.events()

@@ -11,26 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from smallsight.attempts.messages import Caution, Fact, Note, kind_and_content
-from smallsight.attempts.spec import BEST, LOG, AttemptSpec
+from smallsight.attempts.spec import AttemptSpec
 from smallsight.config.load import Config, with_settings
 from smallsight.config.yaml_files import to_yaml
 from smallsight.errors import TrainingError
 from smallsight.files import copy_atomically, write_text_atomically
 from smallsight.records import Decision, EpochRecord, Verdict, to_json
-from smallsight.run.fold import fold
-from smallsight.run.folder import (
-    CHAMPION,
-    OWN_CHECKPOINTS,
-    STRATEGY_FILE,
-    Origin,
+from smallsight.run.checkpoints import (
     attempt_folder,
     champion_checkpoint,
     champion_contenders,
     contenders,
-    refuse_lost_journal,
-    set_foreign_aside,
     start_checkpoint,
 )
+from smallsight.run.fold import fold
+from smallsight.run.folder import RunFolder
+from smallsight.run.foreign_files import refuse_lost_journal, set_foreign_aside
+from smallsight.run.given import Origin
 from smallsight.run.journal import Journal
 from smallsight.run.state import PhaseAttempt, PhaseRun, State
 from smallsight.strategy.means import Means
@@ -86,7 +83,8 @@ class Run:
                 self._set_goal(plan)
             return
         refuse_lost_journal(self.folder)
-        texts = {"config.yaml": to_yaml(config.to_dict()), STRATEGY_FILE: to_yaml(plan.to_dict())}
+        files = RunFolder(self.folder)
+        texts = {files.config.name: to_yaml(config.to_dict()), files.strategy.name: to_yaml(plan.to_dict())}
         for line in set_foreign_aside(self.folder, texts, origin.resume or resume):
             self.means.watcher.note(line)
         for name, text in texts.items():
@@ -107,7 +105,7 @@ class Run:
         before, now = self.state.plan["target"]["stop_at"], plan.target.stop_at
         if now != before:
             self.write("goal", stop_at=now)
-            write_text_atomically(self.folder / STRATEGY_FILE, to_yaml(plan.to_dict()))
+            write_text_atomically(RunFolder(self.folder).strategy, to_yaml(plan.to_dict()))
             self.means.watcher.note(f"target.stop_at is now {now}; it was {before}.")
 
     def optimize(self, config: Config, plan: Plan, budget_s: float | None) -> State:
@@ -161,42 +159,41 @@ class Run:
         attempt = run.current
         if attempt is None:
             at = self._start_attempt(run, {**self._inherited(), **run.decision.settings}, config)
-        elif attempt.status == "failed":
-            again = next_try(run, with_settings(config, attempt.settings, run.name))
-            if again is None:
-                self._give_up(run)
-                return
-            self.means.watcher.note(f"Phase {run.name} failed ({attempt.failure}): {self._told(run)}")
-            self.means.watcher.note(f"Phase {run.name} goes on {in_words(attempt.settings, again)}.")
-            at = self.write_of(PhaseAttempt(run, attempt), "attempt_continued", settings=dict(again))
-        elif run.awaits_verdict:
-            self._judge(run, plan)
-            return
         else:
             at = PhaseAttempt(run, attempt)
+        if at.attempt.status == "failed":
+            again = next_try(at, with_settings(config, at.attempt.settings, run.name))
+            if again is None:
+                self._give_up(at)
+                return
+            self.means.watcher.note(f"Phase {run.name} failed ({at.attempt.failure}): {self._told(at)}")
+            self.means.watcher.note(f"Phase {run.name} goes on {in_words(at.attempt.settings, again)}.")
+            at = self.write_of(at, "attempt_continued", settings=dict(again))
+        elif at.run.awaits_verdict:
+            self._judge(at, plan)
+            return
         self._train(at, config, plan)
 
-    def _give_up(self, run: PhaseRun) -> None:
+    def _give_up(self, at: PhaseAttempt) -> None:
         """Close a phase that failed, or end the run without using the phase up where that would help nobody.
 
         Raises:
             TrainingError: a person has to look.
         """
-        assert run.current is not None
+        run = at.run
         if self.state.kind == "optimize" and must_halt(self.state):
             self.write("halted", phase=run.number)
             self.means.publish(self.state)
             raise TrainingError(
-                f"Phase {run.name} crashed again: {self._told(run)}. Mend the cause, then run the same command again."
+                f"Phase {run.name} crashed again: {self._told(at)}. Mend the cause, then run the same command again."
             )
         self._close(run, None)
-        self.means.watcher.note(f"Phase {run.name} failed ({run.current.failure}): {self._told(run)}")
+        self.means.watcher.note(f"Phase {run.name} failed ({at.attempt.failure}): {self._told(at)}")
 
-    def _told(self, run: PhaseRun) -> str:
+    def _told(self, at: PhaseAttempt) -> str:
         """What is known of a failure, and where to read more."""
-        assert run.current is not None
-        log = str(attempt_folder(self.folder, run, run.current.number) / LOG)
-        return run.current.message if log in run.current.message else f"{run.current.message}; see {log}"
+        log, message = str(attempt_folder(self.folder, at.run, at.attempt.number).log), at.attempt.message
+        return message if log in message else f"{message}; see {log}"
 
     def _inherited(self) -> Mapping[str, Any]:
         """What a phase begins with: the champion's settings, and the rungs that memory asked for since."""
@@ -224,7 +221,7 @@ class Run:
         spec = AttemptSpec(
             run_id=self.state.run_id,
             run_folder=str(self.folder),
-            folder=str(attempt_folder(self.folder, run, attempt.number)),
+            folder=str(attempt_folder(self.folder, run, attempt.number).path),
             phase=run.name,
             attempt=attempt.number,
             config=resolved.to_dict(),
@@ -252,14 +249,14 @@ class Run:
     def _start_path(self, run: PhaseRun, config: Config) -> Path | None:
         """The checkpoint that an attempt starts from: the champion, or a copy of what the user gave."""
         if self.state.champion is not None:
-            return champion_checkpoint(self.folder, self.state)
+            return champion_checkpoint(self.folder, self.state.champion)
         return self._copy_of_start(run, Path(self.state.resume)) if self.state.resume else None
 
     def _copy_of_start(self, run: PhaseRun, given: Path) -> Path:
         """The phase's own copy of a file that the user gave; said where the run will overwrite the file itself."""
         copy, is_new = start_checkpoint(self.folder, run, given)
         wrote = run.given.trained_in if run.given else None
-        taken = given.name in OWN_CHECKPOINTS and given.resolve().parent == self.folder.resolve()
+        taken = RunFolder(self.folder).overwrites(given)
         if is_new and taken and (wrote is None or wrote.run_id != self.state.run_id):
             self.means.watcher.note(f"{given} is kept as {copy}; the run's own {given.name} takes its place.")
         return copy
@@ -302,25 +299,25 @@ class Run:
         if (kind, content) not in at.attempt.facts:
             self.write_of(at, "fact", fact=kind, content=content)
 
-    def _judge(self, run: PhaseRun, plan: Plan) -> None:
+    def _judge(self, at: PhaseAttempt, plan: Plan) -> None:
         """Compare the phase's best epoch with the champion, and crown it where the verdict accepts it."""
-        attempt = run.current
-        assert attempt is not None
+        run, attempt = at.run, at.attempt
         best = best_epoch(attempt.records, plan.target.metric)
         if best is None:
             self._close(run, None)
             return
         folder = attempt_folder(self.folder, run, attempt.number)
         verdict = None
-        if self.state.champion is not None:
+        champion = self.state.champion
+        if champion is not None:
             verdict = self.means.compare(
-                contenders(folder, best, attempt.records), champion_contenders(self.folder, self.state)
+                contenders(folder, best, attempt.records), champion_contenders(self.folder, self.state, champion)
             )
             verdict = without_burden(verdict, changes=not self._continues(run))
             verdict = against_erosion(verdict, best, self.state.baseline, plan)
         crowned = None
         if verdict is None or verdict.accepted:
-            sha256 = copy_atomically(folder / BEST, self.folder / CHAMPION)
+            sha256 = copy_atomically(folder.best, RunFolder(self.folder).champion)
             crowned = {"attempt": attempt.number, "epoch": best.epoch, "sha256": sha256}
         self._tell_outcome(self._close(run, verdict, crowned))
 

@@ -18,6 +18,7 @@ from smallsight.attempts.spec import AttemptSpec
 from smallsight.config.sections import Training
 from smallsight.detectors.checkpoint import save_checkpoint
 from smallsight.errors import Interrupted
+from smallsight.run.folder import AttemptFolder
 from smallsight.training.device import precision_of
 from smallsight.training.epoch_end import evaluate_start, finish_epoch
 from smallsight.training.loader import Batch
@@ -180,7 +181,7 @@ class _Conduct(pl.Callback):
                 "targets": [vars(target.to(torch.device("cpu"))) for target in targets],
                 "model": state.detector.state_dict(),
             }
-            save_checkpoint(Path(state.spec.folder) / f"not_a_number{which}.pth", content)
+            save_checkpoint(AttemptFolder(Path(state.spec.folder)).not_a_number(which), content)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int

@@ -23,6 +23,7 @@ from smallsight.detectors.checkpoint import load_weights, newest_whole, save_che
 from smallsight.errors import ConfigError, Interrupted
 from smallsight.files import remove_leftovers
 from smallsight.records import EpochRecord, Sample, epoch_record_from_json, to_json
+from smallsight.run.folder import AttemptFolder
 from smallsight.training.averaging import MATURE
 from smallsight.training.device import precision_of, resolve_device
 from smallsight.training.loggers import EpochLog
@@ -57,7 +58,7 @@ class TrainingState:
     def __init__(self, spec: AttemptSpec, channel: Channel) -> None:
         self.spec, self.processes = spec, Processes.from_environment()
         self.channel: Channel = LeadersChannel(channel, self.processes)
-        self.config: Config = build_config(spec.config, f"{spec.folder}/attempt.json")
+        self.config: Config = build_config(spec.config, str(AttemptFolder(Path(spec.folder)).spec))
         if self.config.training.threads:
             torch.set_num_threads(self.config.training.threads)
         self.device = resolve_device(self.config.training.device, self.processes)

@@ -1,4 +1,4 @@
-"""The child process: one attempt, from its specification to an exit code.
+"""The child process: one attempt, or one measurement, from its specification to an exit code.
 
 It writes messages to one pipe and reads the answers from another. It dies with its parent: an attempt that nobody
 watches would train on beside its successor.
@@ -20,7 +20,7 @@ from types import FrameType
 
 from smallsight.attempts.messages import Alive, AsksToGoOn, Done, Failed, Message, Stopped, encode
 from smallsight.attempts.signals import handle_stops
-from smallsight.attempts.spec import AttemptSpec
+from smallsight.attempts.spec import AttemptSpec, MeasureSpec, load_spec
 from smallsight.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Interrupted, SmallsightError
 
 _PR_SET_PDEATHSIG = 1
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     try:
-        _run(AttemptSpec.load(Path(arguments[0])), channel)
+        _run(load_spec(Path(arguments[0])), channel)
     except Interrupted as error:
         channel.tell(Stopped(str(error)))
         return EXIT_INTERRUPTED
@@ -91,12 +91,17 @@ def _failed(error: Exception) -> Failed:
     return Failed(type(error).__name__, str(error), str(file) if file else None)
 
 
-def _run(spec: AttemptSpec, channel: PipeChannel) -> None:
-    from smallsight.training.fit import run_attempt  # here, so that a signal during the slow import is heard
+def _run(spec: AttemptSpec | MeasureSpec, channel: PipeChannel) -> None:
+    # The slow imports are here, so that a signal in the meantime is heard.
+    from smallsight.training.fit import run_attempt
+    from smallsight.training.measure import write_figures
 
     if channel.stop_requested():
         raise Interrupted("stopped before the training began")
-    run_attempt(spec, channel)
+    if isinstance(spec, MeasureSpec):
+        write_figures(spec)
+    else:
+        run_attempt(spec, channel)
 
 
 def _die_with_parent() -> None:
