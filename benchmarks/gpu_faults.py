@@ -20,7 +20,7 @@ from gpu_plan import Job
 from smallsight.detectors.checkpoint import load_checkpoint
 from smallsight.errors import RunFolderError
 from smallsight.records import EpochRecord
-from smallsight.run.folder import read_state
+from smallsight.run.fold import read_state
 from smallsight.run.state import Attempt
 
 SAVES, SAVES_PER_EPOCH = 2, 4

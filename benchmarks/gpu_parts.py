@@ -228,7 +228,7 @@ def detection(place: Place, notes: Notes) -> None:
 
 def whole_run(place: Place, notes: Notes) -> None:
     """`smallsight train`, from the command to its end: what it takes beside the training."""
-    from smallsight.run.folder import read_state
+    from smallsight.run.fold import read_state
 
     job, began = place.contents.whole, time.monotonic()
     run = place.scratch("whole_run")

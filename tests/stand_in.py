@@ -16,15 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from smallsight.attempts import child
+from smallsight.attempts import child, messages
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.data.coco import read_coco
 from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED
 from smallsight.evaluation.detections_file import save_detections
-from smallsight.records import Detections, EpochRecord, Estimate, to_json
+from smallsight.records import Detections, EpochRecord, Estimate
 from smallsight.training.worker import PipeChannel
 
-STEP = {"event": "step", "batch": 1, "batches": 2, "losses": {}, "learning_rate": 0.1, "memory_mb": 100.0}
 WORKER = "the worker"
 
 
@@ -41,13 +40,13 @@ def work(spec: AttemptSpec, channel: PipeChannel) -> None:
     assert not Path("crash").exists(), "as asked"
     _wait(channel, lambda: not Path("not_yet").exists())
     for epoch in range(spec.first_epoch, spec.last_epoch + 1):
-        channel.tell({**STEP, "epoch": epoch, "last_epoch": spec.last_epoch})
+        channel.tell(messages.Step(epoch, spec.last_epoch, 1, 2, losses={}, learning_rate=0.1, memory_mb=100.0))
         _wait(channel, Path("go_on").exists)
         save_detections(spec.detections(epoch), found, [image.id for image in valid.images])
         spec.best.write_text("weights")
         metrics = {name: Estimate(0.5) for name in ("map_small", "map_50_95")}
         record = EpochRecord(epoch, spec.phase, spec.attempt, metrics, seconds=1.0)
-        channel.tell({"event": "epoch", "record": to_json(record)})
+        channel.tell(messages.EpochDone(record))
         if not channel.ask_to_go_on():
             return
 
@@ -66,9 +65,9 @@ def main(arguments: Sequence[str]) -> int:
         try:
             work(AttemptSpec.load(Path(arguments[1])), channel)
         except Stopped:
-            channel.tell({"event": "stopped", "message": "stopped where it stood"})
+            channel.tell(messages.Stopped("stopped where it stood"))
             return EXIT_INTERRUPTED
-        channel.tell({"event": "done"})
+        channel.tell(messages.Done())
         return EXIT_DONE
     from smallsight import cli
 

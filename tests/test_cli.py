@@ -7,16 +7,16 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import typer
 
 from builders import write_annotations, write_coco_folder
+from smallsight.attempts.messages import Fact, Memory, Pace, Probe
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.cli import app, main
 from smallsight.data.coco import read_coco
@@ -58,11 +58,11 @@ class FakeChild:
         self,
         spec: AttemptSpec,
         on_epoch: Callable[[EpochRecord], bool],
-        on_fact: Callable[[str, Mapping[str, Any]], None],
+        on_fact: Callable[[Fact], None],
     ) -> AttemptResult:
         if spec.rehearses:
-            on_fact("memory", {"probe": {"peak_mb": 1234.0, "limit_mb": 24000.0}})
-            on_fact("pace", {"training_s": 90.0, "evaluation_s": 10.0, "device": "a device"})
+            on_fact(Memory(Probe(batch_size=4, peak_mb=1234.0, limit_mb=24000.0)))
+            on_fact(Pace(training_s=90.0, evaluation_s=10.0, device="a device"))
             return AttemptResult()
         type(self).calls += 1
         valid = read_coco(Path(spec.config["dataset"]["coco_val_path"]))

@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 
 from smallsight.attempts import child
+from smallsight.attempts.messages import Alive, Done, EpochDone, Memory, NotAMessage, Note, Probe, content_of
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.errors import ConfigError, InputError, Interrupted
-from smallsight.records import EpochRecord, Estimate, to_json
+from smallsight.records import EpochRecord, Estimate
 from waiting import HANGS_S, until_gone
 
-DONE = {"event": "done"}
-EPOCH = {"event": "epoch", "record": to_json(EpochRecord(1, "demo", 1, {"map_small": Estimate(0.5)}))}
+DONE = content_of(Done())
+EPOCH = content_of(EpochDone(EpochRecord(1, "demo", 1, {"map_small": Estimate(0.5)})))
 WORKER = """\
 import json, os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -62,9 +63,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Att
         monkeypatch.setattr(child.subprocess, "Popen", instead)
         try:
             keep = [] if facts is None else facts
-            return child.ChildTrainer(lambda event: None)(
-                spec, on_epoch or (lambda record: True), lambda kind, content: keep.append((kind, content))
-            )
+            return child.ChildTrainer(lambda *_: None)(spec, on_epoch or (lambda record: True), keep.append)
         finally:
             monkeypatch.setattr(child.subprocess, "Popen", popen)
 
@@ -115,12 +114,12 @@ def test_wrong_input_is_raised(worker: Callable[..., AttemptResult], exception: 
 def test_facts_are_passed_on(worker: Callable[..., AttemptResult]) -> None:
     facts: list[Any] = []
     worker(
-        [{"event": "memory", "probe": {"peak_mb": 7}}, {"event": "alive"}, {"event": "note", "text": "n"}, DONE],
+        [content_of(Memory(Probe(1, 7.0, 9.0))), content_of(Alive()), content_of(Note("n")), DONE],
         "",
         None,
         facts,
     )
-    assert facts == [("memory", {"probe": {"peak_mb": 7}}), ("note", {"text": "n"})]
+    assert facts == [Memory(Probe(1, 7.0, 9.0)), Note("n")]
 
 
 def test_a_silent_worker_is_killed_with_all_that_it_started(
@@ -175,7 +174,7 @@ def test_a_worker_that_takes_longer_than_it_may_is_killed_though_it_talks(
     monkeypatch.setattr(child, "time", SimpleNamespace(monotonic=lambda: 60.0 if spoken.is_set() else 0.0))
     config = {"training": {"hang_timeout_s": HANGS_S, "devices": 1}}
     spec = AttemptSpec("r", str(tmp_path), str(tmp_path / "attempt_1"), "demo", 1, config, 1, 1, "scratch")
-    result = child.ChildTrainer(lambda event: spoken.set(), 60.0)(spec, lambda record: True, lambda *_: None)
+    result = child.ChildTrainer(lambda *_: spoken.set(), 60.0)(spec, lambda record: True, lambda *_: None)
     assert result.failure == "crashed" and result.message.startswith("not done within 60 s, so it was killed")
 
 
@@ -217,3 +216,10 @@ def test_a_full_disk_is_no_failure_of_the_attempt(worker: Callable[..., AttemptR
     with pytest.raises(OSError, match="No space left on device") as caught:
         worker([EPOCH, {"event": "failed", **told}], "sys.exit(1)")
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == "/run/x.pth"
+
+
+def test_another_line_in_the_pipe_is_no_message(worker: Callable[..., AttemptResult]) -> None:
+    """What a library prints goes to the log: it does not know the pipe."""
+    with pytest.raises(NotAMessage, match="Loading weights"):
+        worker([], "with the pipe open: os.write(int(sys.argv[3]), b'Loading weights\\n')")
+    assert worker([DONE], "print('Loading weights')") == AttemptResult()

@@ -23,8 +23,9 @@ from smallsight.errors import HistoryError, Interrupted, TrainingError
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.records import Detections, EpochRecord, Estimate
 from smallsight.report.status import status_of
-from smallsight.run.foreign_files import REPORT_FILE
 from smallsight.run.given import GivenFile
+
+REPORT_FILE = "training_evaluation_detailed.json"
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """\

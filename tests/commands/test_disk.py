@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections import namedtuple
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from smallsight.attempts.messages import CheckpointSizes, Fact, Note
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.commands.disk import Disk, taken
 from smallsight.config.load import Config
@@ -22,7 +22,7 @@ from training.frames import attempt_spec
 
 Usage = namedtuple("Usage", "total used free")
 PLAN = Plan.model_validate({"phases": [{"name": "one", "epochs": 10}, {"name": "two", "epochs": 10}]})
-SIZES = {"lightweight_bytes": 100_000_000, "full_bytes": 200_000_000}
+SIZES = CheckpointSizes(lightweight_bytes=100_000_000, full_bytes=200_000_000)
 
 
 class Bench:
@@ -30,7 +30,7 @@ class Bench:
 
     def __init__(self, folder: Path, plan: Plan | None = PLAN, state: State | None = None) -> None:
         self.lines: list[str] = []
-        self.facts: list[str] = []
+        self.facts: list[Fact] = []
         self.folder = folder
         folder.mkdir(exist_ok=True)
         config = Config.model_validate({"training": {"epochs": 10}})
@@ -39,13 +39,11 @@ class Bench:
 
     def attempt(self, epochs: int = 10) -> AttemptResult:
         spec = attempt_spec(self.folder, Config(), first=1, last=epochs)
-        return self.disk.watched(self._train)(spec, lambda record: True, lambda kind, content: self.facts.append(kind))
+        return self.disk.watched(self._train)(spec, lambda record: True, self.facts.append)
 
-    def _train(
-        self, spec: AttemptSpec, on_epoch: object, on_fact: Callable[[str, Mapping[str, Any]], None]
-    ) -> AttemptResult:
-        on_fact("note", {"text": "hello"})
-        on_fact("disk", SIZES)
+    def _train(self, spec: AttemptSpec, on_epoch: object, on_fact: Callable[[Fact], None]) -> AttemptResult:
+        on_fact(Note("hello"))
+        on_fact(SIZES)
         return AttemptResult()
 
 
@@ -66,7 +64,7 @@ def test_the_start_says_what_the_run_will_take(tmp_path: Path, free: Callable[[f
         "Disk: the whole run takes up to 2.1 GB (9 lightweight checkpoints of 100 MB, 6 full ones of 200 MB) with "
         "checkpoint.keep 3; 70 GB are free."
     ]
-    assert bench.facts == ["note", "disk"] * 2, "what the training tells goes on to the journal"
+    assert bench.facts == [Note("hello"), SIZES] * 2, "what the training tells goes on to the journal"
 
 
 def test_a_phase_by_hand_says_what_it_adds(tmp_path: Path, free: Callable[[float], None]) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from builders import ANNOTATIONS, write_annotations, write_coco_folder
-from smallsight.attempts.spec import detections_file, detections_of_set
 from smallsight.commands.inputs import Inputs, read_inputs
 from smallsight.commands.sets import further_sets, guard_of
 from smallsight.commands.train import comparison
@@ -21,6 +20,7 @@ from smallsight.data.coco import read_coco
 from smallsight.errors import ConfigError, DatasetError, RunFolderError
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.records import Detections, Estimate, Verdict
+from smallsight.run.folder import AttemptFolder, detections_of_set
 from smallsight.strategy.plan import Plan
 from strategy.lab import Lab
 from strategy.test_keeping import phase, state_of
@@ -149,7 +149,7 @@ def keep(folder: Path, epoch: int, root: Path, share: float, name: str = "") -> 
     for index, truth in enumerate(dataset.truths):
         boxes = truth.boxes if index < share * len(dataset) else truth.boxes[:0]
         found.append(Detections(boxes, np.full(len(boxes), 0.9, np.float32), np.zeros(len(boxes), np.int64)))
-    valid = detections_file(folder, epoch)
+    valid = AttemptFolder(folder).detections(epoch)
     save_detections(detections_of_set(valid, name) if name else valid, found, [image.id for image in dataset.images])
     return valid
 

@@ -5,35 +5,31 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from rich.console import Console
 
+from smallsight.attempts.messages import Alive, Evaluating, SignOfLife, Step, content_of
 from smallsight.commands.live import LIVE_EVERY_S, live_writer
 from smallsight.commands.status import as_lines, watch
 from smallsight.config.load import Config
 from smallsight.errors import RunFolderError
 from smallsight.records import Decision, EpochRecord, Estimate
 from smallsight.report.status import LIVE_FOR_S, going_on, status_of, summary_of
-from smallsight.run.folder import JOURNAL, LIVE_FILE, hold
+from smallsight.run.folder import hold
 from smallsight.run.journal import Journal
 from smallsight.run.state import Attempt, Champion, PhaseRun, State
 from smallsight.strategy.plan import Plan
+from training.frames import attempt_spec
 
-STEP = {
-    "event": "step",
-    "epoch": 3,
-    "last_epoch": 9,
-    "batch": 5,
-    "batches": 40,
-    "losses": {"box": 0.5},
-    "memory_mb": 900.0,
-}
+JOURNAL = "journal.sqlite"
+LIVE = "live.json"
+
+STEP = Step(3, 9, 5, 40, losses={"box": 0.5}, learning_rate=0.1, memory_mb=900.0)
 
 
 @pytest.fixture
@@ -60,8 +56,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return now
 
 
-def listener(run: Path, heard: list[Any]) -> Any:
-    return live_writer(run, heard.append)
+def listener(run: Path, heard: list[SignOfLife]) -> Callable[[SignOfLife], None]:
+    """Keeps what an attempt of the run says, and passes it on to `heard`."""
+    listen = live_writer(run, lambda spec, message: heard.append(message))
+    return lambda message: listen(attempt_spec(run, Config()), message)
 
 
 @pytest.fixture
@@ -73,34 +71,49 @@ def held(run: Path) -> Iterator[Path]:
 
 def test_the_latest_step_is_seen_by_others_and_passed_on(held: Path, clock: SimpleNamespace) -> None:
     run = held
-    heard: list[Any] = []
+    heard: list[SignOfLife] = []
     listen = listener(run, heard)
     listen(STEP)
     clock.s += LIVE_EVERY_S / 2
-    listen({**STEP, "batch": 6})  # too soon to be written again
-    assert [event["batch"] for event in heard] == [5, 6]
+    listen(replace(STEP, batch=6))  # too soon to be written again
+    listen(Alive())
+    assert heard == [STEP, replace(STEP, batch=6), Alive()]
     assert status_of(run)["live"]["batch"] == 5
     assert dict(as_lines(status_of(run)))["now"] == "epoch 3/9, batch 5/40, box 0.500, 0.9 GB"
 
 
+def test_an_attempt_beside_others_keeps_its_own_step(held: Path, clock: SimpleNamespace) -> None:
+    first, second = (
+        replace(attempt_spec(held, Config()), folder=str(held / name), beside_others=True) for name in ("a", "b")
+    )
+    listen = live_writer(held, lambda *_: None)
+    listen(first, STEP)
+    listen(second, replace(STEP, batch=6))
+    assert [json.loads(spec.live.read_text())["batch"] for spec in (first, second)] == [5, 6]
+    assert [spec.live.parent.name for spec in (first, second)] == ["a", "b"]
+
+
 def test_memory_is_shown_with_its_limit(held: Path) -> None:
-    listener(held, [])({**STEP, "memory_mb": 1500.0, "memory_limit_mb": 24_100.0})
+    listener(held, [])(replace(STEP, memory_mb=1500.0, memory_limit_mb=24_100.0))
     assert dict(as_lines(status_of(held)))["now"].endswith("box 0.500, 1.5 of 24 GB")
 
 
 def test_an_evaluation_is_named(held: Path, clock: SimpleNamespace) -> None:
-    listener(held, [])({"event": "evaluating", "epoch": 4})
+    listener(held, [])(Evaluating(4))
     assert dict(as_lines(status_of(held)))["now"] == "evaluating epoch 4"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"at": "yesterday"}'])
+TORN = ("", "{", "[]", "{}", '{"at": "yesterday"}', '{"event": "done", "at": 0}', '{"event": "step", "at": 0}')
+
+
+@pytest.mark.parametrize("text", TORN)
 def test_a_torn_file_says_nothing(held: Path, text: str) -> None:
-    (held / LIVE_FILE).write_text(text)
+    (held / LIVE).write_text(text)
     assert status_of(held)["live"] is None
 
 
 def test_an_old_step_says_nothing_about_now(held: Path, clock: SimpleNamespace) -> None:
-    (held / LIVE_FILE).write_text(json.dumps({**STEP, "at": clock.s - LIVE_FOR_S}))
+    (held / LIVE).write_text(json.dumps({**content_of(STEP), "at": clock.s - LIVE_FOR_S}))
     assert status_of(held)["live"] is not None
     clock.s += 1
     assert status_of(held)["live"] is None
@@ -115,14 +128,14 @@ def test_watching_ends_with_the_run(run: Path) -> None:
 
 
 def test_watching_ends_when_nobody_works_on_the_run_any_more(run: Path) -> None:
-    (run / LIVE_FILE).write_text(json.dumps({**STEP, "at": time.time()}))
+    (run / LIVE).write_text(json.dumps({**content_of(STEP), "at": time.time()}))
     shown = io.StringIO()
     watch(run, Console(file=shown, width=60), 0.01)
     assert "interrupted; the same command goes on" in shown.getvalue() and "batch" not in shown.getvalue()
 
 
 def test_a_start_is_told_from_a_silence(held: Path, clock: SimpleNamespace) -> None:
-    (held / LIVE_FILE).write_text(json.dumps({**STEP, "at": clock.s}))
+    (held / LIVE).write_text(json.dumps({**content_of(STEP), "at": clock.s}))
     listen = listener(held, [])  # a new process: the step of the one before says nothing about it
     assert dict(as_lines(status_of(held)))["now"] == "starting: no step is trained yet"
     listen(STEP)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from smallsight.attempts.messages import Alive, Evaluating, Step
 from smallsight.commands.run_log import RunLog
 from smallsight.commands.terminal import Terminal
 from smallsight.records import Decision, EpochRecord, Estimate
@@ -24,17 +25,16 @@ RECORD = EpochRecord(
     val_loss=1.75,
     seconds=61.4,
 )
-STEP = {
-    "event": "step",
-    "epoch": 7,
-    "last_epoch": 10,
-    "batch": 3,
-    "batches": 12,
-    "losses": {"box": 0.5},
-    "learning_rate": 0.002,
-    "memory_mb": 1500.0,
-    "memory_limit_mb": 24_100.0,
-}
+STEP = Step(
+    epoch=7,
+    last_epoch=10,
+    batch=3,
+    batches=12,
+    losses={"box": 0.5},
+    learning_rate=0.002,
+    memory_mb=1500.0,
+    memory_limit_mb=24_100.0,
+)
 
 
 class Screen:
@@ -109,8 +109,8 @@ def test_a_line_per_decision_and_note(plain: tuple[Terminal, Screen]) -> None:
 def test_progress_needs_a_terminal(plain: tuple[Terminal, Screen]) -> None:
     terminal, screen = plain
     terminal.progress(STEP)
-    terminal.progress({"event": "evaluating", "epoch": 7})
-    terminal.progress({"event": "of_tomorrow"})
+    terminal.progress(Evaluating(7))
+    terminal.progress(Alive())
     assert screen.text == ""
 
 
@@ -118,9 +118,9 @@ def test_progress_needs_a_terminal(plain: tuple[Terminal, Screen]) -> None:
 def test_progress_fits_its_terminal(width: int, log: RunLog) -> None:
     screen = Screen(is_terminal=True, width=width)
     with Terminal(screen.console, "map_small", log) as terminal:
-        terminal.progress({**STEP, "losses": {"[red]box[/]": 0.5}})
+        terminal.progress(replace(STEP, losses={"[red]box[/]": 0.5}))
         terminal._progress.refresh()
-        terminal.progress({"event": "evaluating", "epoch": 7})
+        terminal.progress(Evaluating(7))
         terminal.epoch(RECORD, 0.2)
         terminal.note("[red]as it is[/]")
     logged = [line.partition("  ")[2] for line in log.path.read_text().splitlines()]
@@ -144,12 +144,12 @@ def test_the_time_left_is_reckoned_anew_in_each_epoch(log: RunLog) -> None:
         for epoch in (1, 2):
             for batch in range(1, 13):
                 now += 1.0
-                terminal.progress({**STEP, "epoch": epoch, "batch": batch})
+                terminal.progress(replace(STEP, epoch=epoch, batch=batch))
                 if batch == 6:
                     assert task.time_remaining == 6.0 and not task.finished
-            terminal.progress({"event": "evaluating", "epoch": epoch})
+            terminal.progress(Evaluating(epoch))
             now += 30.0
-        terminal.progress({**STEP, "epoch": 2, "batch": 1})
+        terminal.progress(replace(STEP, epoch=2, batch=1))
         assert task.completed == 1, "an attempt that begins the same epoch again begins the bar again"
 
 

@@ -20,7 +20,7 @@ from faults.kinds import KINDS, Fault, FaultPlan
 from faults.process import start
 from smallsight.detectors.checkpoint import load_checkpoint
 from smallsight.errors import EXIT_DONE, EXIT_USAGE
-from smallsight.run.folder import read_state
+from smallsight.run.fold import read_state
 from smallsight.run.state import State
 from training.frames import tiny_settings, write_data
 from waiting import HANGS_S

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ import pytest
 import yaml
 
 from smallsight.attempts.failures import classify
+from smallsight.attempts.messages import EpochDone, Memory, Message
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.commands import train
-from smallsight.records import EpochRecord, epoch_record_from_json
-from smallsight.run.folder import read_state
+from smallsight.records import EpochRecord
+from smallsight.run.fold import read_state
 from smallsight.training import memory
 from training.frames import tiny_settings, write_data
 
@@ -52,12 +53,12 @@ class InThisProcess:
             return AttemptResult(classify(1, type(error).__name__, str(error)), str(error))
         return AttemptResult()
 
-    def tell(self, event: Mapping[str, Any]) -> None:
-        if event["event"] == "epoch":
+    def tell(self, message: Message) -> None:
+        if isinstance(message, EpochDone):
             InThisProcess.epochs += 1
-            self.go_on = self.on_epoch(epoch_record_from_json(event["record"]))
-        elif event["event"] == "memory":
-            self.on_fact("memory", {"probe": event["probe"]})
+            self.go_on = self.on_epoch(message.record)
+        elif isinstance(message, Memory):
+            self.on_fact(message)
 
     def ask_to_go_on(self) -> bool:
         return self.go_on

@@ -6,7 +6,7 @@ import argparse
 import io
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 
 from builders import ANNOTATIONS, write_coco_folder
+from run.earlier import as_in_0_1_0
 from smallsight.commands.report import history_of
 from smallsight.commands.status import as_lines
 from smallsight.config.load import Config, load_config, training_scales
@@ -45,11 +46,14 @@ from smallsight.report.document import to_document
 from smallsight.report.html import render as render_report
 from smallsight.report.status import status_of
 from smallsight.report.summary import print_summary
-from smallsight.run.folder import JOURNAL, read_state
+from smallsight.run.events import Event
+from smallsight.run.fold import read_state
 from smallsight.run.journal import Journal
 from smallsight.strategy.describe import plan_as_rows, plan_as_text
 from smallsight.strategy.plan import Plan, check_plan, load_plan
 from strategy.lab import Lab
+
+JOURNAL = "journal.sqlite"
 
 SOURCE = Path(__file__).parents[2]
 Form = Literal["json", "events", "checkpoint", "yaml", "text", "archive", "bytes"]
@@ -266,8 +270,17 @@ def read_run(folder: Path) -> object:
 def write_events(folder: Path) -> None:
     write_run(folder)
     with Journal(folder / JOURNAL, read_only=True) as journal:
-        events = [[event.kind, event.content] for event in journal.events()]
-    (folder / "events.json").write_text(json.dumps(events))
+        _write_events(folder, journal.events())
+
+
+def write_earlier_events(folder: Path) -> None:
+    write_run(folder)
+    with Journal(folder / JOURNAL, read_only=True) as journal:
+        _write_events(folder, as_in_0_1_0(journal.events()))
+
+
+def _write_events(folder: Path, events: Iterable[Event]) -> None:
+    (folder / "events.json").write_text(json.dumps([[event.kind, event.content] for event in events]))
 
 
 def read_events(folder: Path) -> object:
@@ -296,4 +309,5 @@ READERS = {
     "detections": Reader(write_detections, {"found.npz": "archive"}, read_detections),
     "journal": Reader(write_run, {JOURNAL: "bytes"}, read_run),
     "events": Reader(write_events, {"events.json": "events"}, read_events),
+    "events_0_1_0": Reader(write_earlier_events, {"events.json": "events"}, read_events),
 }

@@ -10,12 +10,14 @@ import pytest
 
 from smallsight.records import Estimate
 from smallsight.report.analysis import analyse
-from smallsight.report.before import BEFORE_FILE, recorded_before, take_over
+from smallsight.report.before import recorded_before, take_over
 from smallsight.report.document import csv_text, to_document
 from smallsight.report.story import tell
-from smallsight.run.foreign_files import REPORT_FILE
+from smallsight.run.folder import RunFolder
 from smallsight.run.state import State
 from strategy.states import OLD, from_epoch, measured, state_of, trained
+
+REPORT_FILE = "training_evaluation_detailed.json"
 
 ROWS = {str(epoch): {"map_small": round(0.4 + epoch / 1000, 3), "map_50_95": 0.6} for epoch in (*range(20, 36), 39)}
 
@@ -82,13 +84,13 @@ def test_a_second_file_does_not_take_the_place_of_the_first(tmp_path: Path, run:
 
 def test_a_crash_between_the_copy_and_the_new_name(tmp_path: Path, run: Path) -> None:
     path = found(tmp_path)
-    (run / BEFORE_FILE).write_bytes(path.read_bytes())
+    RunFolder(run).history_before.write_bytes(path.read_bytes())
     said = take_over(path, run, 40, "map_small")
     assert said and "its epochs 20 to 39" in said
 
 
 def test_a_damaged_file_is_as_none(run: Path) -> None:
-    (run / BEFORE_FILE).write_text("{")
+    RunFolder(run).history_before.write_text("{")
     assert recorded_before(run, 40, "map_small") == () and len(tell(run, state()).records) == 3
 
 
@@ -127,7 +129,7 @@ def test_an_epoch_that_is_measured_otherwise_than_it_was_recorded(
 
 
 def test_a_run_from_scratch_has_none_before_it(run: Path) -> None:
-    (run / BEFORE_FILE).write_text(json.dumps({"metrics": ROWS}))
+    RunFolder(run).history_before.write_text(json.dumps({"metrics": ROWS}))
     one = trained("one", 1, 2)
     assert [record.epoch for record in tell(run, state_of(one)).records] == [1, 2]
     assert tell(run, State(config=one_config(), plan=state_of(one).plan, kind="train")).records == ()

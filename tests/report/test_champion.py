@@ -5,23 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from builders import write_annotations, write_coco_folder
-from smallsight.attempts.spec import detections_of_set
+from smallsight.attempts.spec import AttemptResult, MeasureSpec
 from smallsight.cli import main
 from smallsight.config.load import build_config
 from smallsight.config.sections import EvaluationSet
 from smallsight.data.coco import ANNOTATION_FILE, read_coco
-from smallsight.errors import RunFolderError
+from smallsight.errors import CheckpointError, RunFolderError
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.evaluation.evidence import Evidence
 from smallsight.files import sha256_of
@@ -30,6 +28,7 @@ from smallsight.report import champion as module
 from smallsight.report.champion import champion_config, champions_apart, crops_of, examine
 from smallsight.report.story import tell
 from smallsight.report.write import comparison_of, write_everything
+from smallsight.run.folder import detections_of_set
 from smallsight.run.state import Attempt, Champion, PhaseRun, State
 from smallsight.strategy.plan import Plan
 
@@ -171,26 +170,27 @@ def test_the_report_is_written_with_its_evidence(lab: Lab) -> None:
 def test_a_second_set_is_measured_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def measure(command: list[str], **_: Any) -> SimpleNamespace:
-        calls.append(command)
+    def measure(spec: MeasureSpec, job: Path, log: Path) -> AttemptResult:
+        calls.append(spec)
         metrics = {"map_small": {"value": 0.2, "low": 0.1, "high": 0.3, "n": 30}}
-        return SimpleNamespace(returncode=0, stdout=json.dumps({"images": 33, "metrics": metrics}), stderr="")
+        Path(spec.result).write_text(json.dumps({"images": 33, "metrics": metrics}))
+        return AttemptResult()
 
-    monkeypatch.setattr(subprocess, "run", measure)
+    monkeypatch.setattr(module, "measure_in_child", measure)
     state = lab.with_sets(real=str(lab.valid))
     gap = made_out(lab, state).gaps[0]
     assert (gap.name, gap.images, gap.value.n) == ("real", 33, 30)
     assert gap.gap.value == pytest.approx(0.55) and gap.gap.low > 0
     assert made_out(lab, state).gaps == made_out(lab, state, measures=False).gaps == (gap,)
-    assert len(calls) == 1 and calls[0][3:5] == ["evaluate", str(lab.folder / "checkpoint_best.pth")]
+    assert [spec.checkpoint for spec in calls] == [str(lab.folder / "checkpoint_best.pth")]
     change_annotations(lab)
-    module._gaps(lab.folder, state, {"real": EvaluationSet(path=str(lab.valid))}, measures=True)
+    module._gaps(lab.folder, state, state.champion, {"real": EvaluationSet(path=str(lab.valid))}, measures=True)
     assert len(calls) == 2
 
 
 def test_the_figures_of_a_set_that_guards_are_in_the_record(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """No detector is started, and frames without labels are no gap."""
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a detector was started"))
+    monkeypatch.setattr(module, "measure_in_child", lambda *_: pytest.fail("a detector was started"))
     assert lab.state.champion is not None
     there = {"map_small": Estimate(0.5, 0.4, 0.6, 30)}
     video = {name: Estimate(0.5, n=20) for name in ("found_10", "found_40", "detections_10", "top_score")}
@@ -223,15 +223,20 @@ def test_a_second_set_that_is_not_there_is_said_so(lab: Lab, where: str, words: 
 
 
 def test_a_set_that_can_not_be_measured_is_said_so(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = SimpleNamespace(returncode=2, stdout="", stderr="Error: checkpoint_best.pth: is\nno checkpoint.\n")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-    evidence = made_out(lab, lab.with_sets(real=str(lab.valid)))
-    where = f"The evaluation set real: {lab.valid}: can't be evaluated; "
-    assert evidence.left_out == (f"{where}checkpoint_best.pth: is no checkpoint.",)
+    def refuse(*_: Any) -> AttemptResult:
+        raise CheckpointError("checkpoint_best.pth: is no checkpoint.")
+
+    where = f"The evaluation set real: {lab.valid}: can't be evaluated"
+    monkeypatch.setattr(module, "measure_in_child", refuse)
+    assert made_out(lab, lab.with_sets(real=str(lab.valid))).left_out == (
+        f"{where}; checkpoint_best.pth: is no checkpoint.",
+    )
+    monkeypatch.setattr(module, "measure_in_child", lambda *_: AttemptResult("out_of_memory", "no memory left"))
+    assert made_out(lab, lab.with_sets(real=str(lab.valid))).left_out == (f"{where} (out_of_memory); no memory left",)
 
 
 def test_a_report_starts_no_detector_beside_a_training(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a detector was started"))
+    monkeypatch.setattr(module, "measure_in_child", lambda *_: pytest.fail("a detector was started"))
     evidence = made_out(lab, lab.with_sets(real=str(lab.valid)), measures=False)
     assert evidence.gaps == () and "the run does so when it ends" in evidence.left_out[0]
 

@@ -15,7 +15,7 @@ from smallsight.config.load import Config
 from smallsight.data.coco import ANNOTATION_FILE, read_coco
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.records import Detections
-from smallsight.run.folder import Origin
+from smallsight.run.given import Origin
 from smallsight.strategy.plan import Plan
 from training.frames import write_discs
 

@@ -7,16 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from smallsight.attempts.messages import Evaluating
 from smallsight.commands.live import live_writer
+from smallsight.config.load import Config
 from smallsight.files import write_text_atomically
 from smallsight.report.document import write_report
 from smallsight.report.history import History
 from smallsight.report.status import summary_of
 from smallsight.report.write import write_everything
-from smallsight.run.folder import LIVE_FILE
-from smallsight.run.foreign_files import REPORT_FILE, is_foreign, is_ours, keep, keep_foreign, set_aside
+from smallsight.run.foreign_files import is_foreign, is_ours, keep, keep_foreign, set_aside
 from smallsight.run.state import State
 from strategy.states import state_of, trained
+from training.frames import attempt_spec
+
+REPORT_FILE = "training_evaluation_detailed.json"
+LIVE = "live.json"
 
 FOREIGN = {
     "status.json": '{"state": "training", "epoch": 3}',
@@ -38,7 +43,7 @@ def run(recorded_history: History, tmp_path: Path) -> Path:
     write_everything(folder, recorded_history, State(), None)
     write_text_atomically(folder / "status.json", json.dumps(summary_of(state), indent=1))
     write_text_atomically(folder / "report_error.txt", "Traceback (most recent call last):\n")
-    live_writer(folder, lambda event: None)({"event": "evaluating", "epoch": 4})
+    live_writer(folder, lambda *_: None)(attempt_spec(folder, Config()), Evaluating(4))
     return folder
 
 
@@ -115,9 +120,9 @@ def test_why_it_is_kept(tmp_path: Path) -> None:
 
 def test_the_step_of_another_tool_is_not_deleted(tmp_path: Path) -> None:
     """`live.json` of an earlier process of ours is."""
-    (tmp_path / LIVE_FILE).write_text("{}")
+    (tmp_path / LIVE).write_text("{}")
     keep_foreign(tmp_path)
-    live_writer(tmp_path, lambda event: None)
+    live_writer(tmp_path, lambda *_: None)
     assert (tmp_path / "live_before.json").read_text() == "{}"
 
 

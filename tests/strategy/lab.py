@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from smallsight.attempts.messages import Ramp
 from smallsight.attempts.spec import FORMAT, AttemptResult, AttemptSpec
 from smallsight.commands.disk import Disk
 from smallsight.config.load import Config
 from smallsight.files import sha256_of
 from smallsight.records import Decision, EpochRecord, Estimate, Verdict, epoch_record_from_json, to_json
-from smallsight.run.folder import Origin, hold
-from smallsight.run.given import Call, GivenFile, TrainedIn
+from smallsight.run.folder import hold
+from smallsight.run.given import Call, GivenFile, Origin, TrainedIn
 from smallsight.run.journal import Journal
 from smallsight.run.state import State
 from smallsight.strategy.by_hand import ByHand
@@ -79,7 +80,7 @@ class FakeTrainer:
         self.fuse.pass_on()
         self.specs.append(spec)
         self.started_from.append(read_checkpoint(Path(spec.start_path)) if spec.start == "warm" else "")
-        on_fact("memory", {"setbacks": spec.setbacks})
+        on_fact(Ramp(spec.setbacks, "number of setbacks"))
         records = self._restored(spec)
         answers = [on_epoch(record) for record in records]
         if answers and not answers[-1]:

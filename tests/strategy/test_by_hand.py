@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from run.earlier import as_in_0_1_0
 from smallsight.config.load import Config
 from smallsight.errors import ConfigError, Interrupted, RunFolderError, TrainingError
+from smallsight.run.fold import fold
 from smallsight.run.given import Call, Place
 from smallsight.run.journal import Journal
-from smallsight.run.state import State, fold
+from smallsight.run.state import State
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.runner import first_epoch
 from strategy.lab import Fuse, Killed, Lab, Script
@@ -490,7 +492,7 @@ def test_journals_of_before_are_read(tmp_path: Path) -> None:
     with Journal(lab.folder / "journal.sqlite") as journal:
         rows = journal.events()
         journal._connection.execute("delete from events")
-        kept = rows[:1] + rows[[event.kind for event in rows].index("decided", 3) :]
+        kept = as_in_0_1_0(rows[:1] + rows[[event.kind for event in rows].index("decided", 3) :])
         for event in kept:
             content = {k: v for k, v in event.content.items() if k not in ("given", "start", "call", "over_start")}
             journal.append(event.kind, **content)

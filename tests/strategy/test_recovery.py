@@ -132,7 +132,9 @@ def test_the_undisturbed_strategy(tmp_path: Path) -> None:
         ("shaky", "completed", 1, 1),
     ]
     assert all(len(run.attempts) == 1 for run in state.runs)
-    assert list(state.runs[3].attempts[0].facts) == [("memory", {"setbacks": n}) for n in range(3)]
+    assert list(state.runs[3].attempts[0].facts) == [
+        ("ramp", {"steps": n, "reason": "number of setbacks"}) for n in range(3)
+    ]
     assert [run.verdict and run.verdict.outcome for run in state.runs] == [
         None,
         "improved",

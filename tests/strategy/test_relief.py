@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from smallsight.config.load import Config, with_settings
 from smallsight.records import Decision, EpochRecord
-from smallsight.run.state import Attempt, PhaseRun, Setback, State
+from smallsight.run.state import Attempt, PhaseAttempt, PhaseRun, Setback, State
 from smallsight.strategy.relief import LADDER, in_words, next_rung, next_try, remembered
 
 BATCHES = {"training.batch_size": 1, "evaluation.batch_size": 1}
@@ -102,7 +102,7 @@ def test_no_rung_changes_the_effective_batch(batch: int, accumulate: int, rfdetr
 def test_what_an_attempt_goes_on_with(run: PhaseRun, changed: Mapping[str, Any] | None) -> None:
     settings = {"training.multi_scale": False}
     run = PhaseRun(run.name, 1, run.decision, (_with(run, settings),), forgiven=run.forgiven)
-    found = next_try(run, config_of(batch_size=8, learning_rate=0.002))
+    found = next_try(PhaseAttempt(run, run.attempts[-1]), config_of(batch_size=8, learning_rate=0.002))
     assert found == (None if changed is None else {**settings, **changed})
     assert settings == {"training.multi_scale": False}
 
@@ -113,7 +113,8 @@ def _with(run: PhaseRun, settings: Mapping[str, Any]) -> Attempt:
 
 
 def test_nothing_helps_at_the_end_of_the_ladder() -> None:
-    assert next_try(failed("out_of_memory"), config_of(batch_size=1)) is None
+    run = failed("out_of_memory")
+    assert next_try(PhaseAttempt(run, run.attempts[-1]), config_of(batch_size=1)) is None
 
 
 def test_later_phases_begin_with_the_rungs_that_were_needed() -> None:

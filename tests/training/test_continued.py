@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smallsight.attempts.messages import Note
 from smallsight.detectors.checkpoint import load_checkpoint, previous_of
 from smallsight.errors import CheckpointError, ConfigError, Interrupted
 from smallsight.training.fit import run_attempt
@@ -223,7 +224,7 @@ def test_a_damaged_checkpoint_costs_what_came_after_the_one_before(data: Path, t
     _cut(spec.checkpoint)
     channel = Recorder()
     run_attempt(spec, channel)
-    notes = [event["text"] for event in channel.events if event["event"] == "note"]
+    notes = [message.text for message in channel.of(Note)]
     assert notes == ["checkpoint.pth is damaged or gone, so checkpoint_previous.pth, the one before it, is used."]
     assert [record["epoch"] for record in channel.records] == [1, 2]
     assert same_weights(spec.checkpoint, whole.checkpoint)
@@ -250,3 +251,28 @@ def test_a_gpu_that_is_gone_is_not_silently_replaced(
             run_attempt(again, Recorder())
     else:
         run_attempt(again, Recorder())
+
+
+def test_two_attempts_of_a_run_are_stopped_and_continued_beside_each_other(data: Path, tmp_path: Path) -> None:
+    """Each keeps its own checkpoint, so the other one can't overwrite what it goes on from."""
+    rates = {"02_slow": 0.001, "03_fast": 0.003}
+    specs = {}
+    for name, rate in rates.items():
+        spec = attempt_spec(tmp_path / "run", tiny_settings(data, learning_rate=rate))
+        folder = str(tmp_path / "run" / "phases" / name / "attempt_1")
+        specs[name] = dataclasses.replace(spec, phase=name, folder=folder, beside_others=True)
+    for spec in specs.values():
+        channel = Recorder()
+        channel.stop = lambda channel=channel: len(channel.records) == 1  # type: ignore[misc]
+        with pytest.raises(Interrupted, match="stopped in epoch 2, after batch 1"):
+            run_attempt(spec, channel)
+    for name, spec in specs.items():
+        assert load_checkpoint(spec.checkpoint)["phase"] == name
+        resumed, undisturbed = Recorder(), Recorder()
+        run_attempt(spec, resumed)
+        alone = attempt_spec(tmp_path / name, tiny_settings(data, learning_rate=rates[name]))
+        run_attempt(dataclasses.replace(alone, phase=name), undisturbed)
+        assert resumed.records[-1] == undisturbed.records[-1]
+        assert same_weights(spec.checkpoint, alone.checkpoint)
+        assert same_weights(spec.lightweight(1), alone.lightweight(1))
+    assert not (tmp_path / "run" / "checkpoint.pth").exists() and not (tmp_path / "run" / "checkpoints").exists()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from smallsight.attempts.messages import Caution, Note
 from smallsight.config.load import Config
 from smallsight.detectors.checkpoint import is_of_run, labels_of, load_checkpoint, save_checkpoint
 from smallsight.errors import CheckpointError
@@ -77,7 +78,7 @@ def test_a_file_of_no_use_is_told_and_one_that_holds_what_it_says_is_not(tmp_pat
         spec = attempt_spec(tmp_path / name, tiny_settings(data), first=3, start="warm", path=f"{tmp_path}/{name}.pth")
         channel = Recorder()
         run_attempt(spec, channel)
-        told[name] = [event["text"] for event in channel.events if event["event"] == "warning"]
+        told[name] = [message.text for message in channel.of(Caution)]
     assert len(told["claims"]) == 1 and "its file records 0.900" in told["claims"][0]
     assert told["own"] == [], "classes and images of this run's own file are known"
 
@@ -105,7 +106,7 @@ def test_files_that_are_not_of_this_run_keep_their_content(tmp_path: Any) -> Non
     run_attempt(spec, channel)
     kept = spec.lightweight(1).with_name("checkpoint_epoch_1_lightweight_before.pth")
     assert kept.read_text() == "another tool's" and is_of_run(spec.lightweight(1), "test")
-    notes = [event["text"] for event in channel.events if event["event"] == "note"]
+    notes = [message.text for message in channel.of(Note)]
     assert f"{spec.lightweight(1)}: not of this run, so it is kept as {kept.name}." in notes
     run_attempt(spec, channel)
     assert len(list(kept.parent.iterdir())) == 2, "its own files are written anew"

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
 from pytorch_lightning.plugins.precision import Precision
 
+from smallsight.attempts.messages import CheckpointSizes, EpochDone, Message, Step
 from smallsight.detectors.base import Losses
 from smallsight.detectors.checkpoint import load_checkpoint
 from smallsight.errors import CheckpointError, ConfigError, Interrupted
 from smallsight.evaluation.detections_file import load_detections
+from smallsight.records import to_json
 from smallsight.training import fit, loader, sampling
 from smallsight.training.fit import run_attempt
 from smallsight.training.module import NotANumber, TrainingModule
 from training.frames import attempt_spec, tiny_settings, write_data
+
+Kind = TypeVar("Kind")
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice; ours is tested where it arises
 
@@ -28,11 +32,15 @@ class Recorder:
     """A channel that keeps what it is told and stops when `stop` says so."""
 
     def __init__(self, stop: Callable[[], bool] = lambda: False, epochs: int = 99) -> None:
-        self.events: list[Mapping[str, Any]] = []
+        self.told: list[Message] = []
         self.stop, self.epochs = stop, epochs
 
-    def tell(self, event: Mapping[str, Any]) -> None:
-        self.events.append(event)
+    def tell(self, message: Message) -> None:
+        self.told.append(message)
+
+    def of(self, kind: type[Kind]) -> list[Kind]:
+        """The messages of one kind, in order."""
+        return [message for message in self.told if isinstance(message, kind)]
 
     def ask_to_go_on(self) -> bool:
         return len(self.records) < self.epochs
@@ -46,7 +54,7 @@ class Recorder:
     @property
     def records(self) -> list[dict[str, Any]]:
         """The epochs' records without what depends on the clock."""
-        found = {e["record"]["epoch"]: dict(e["record"]) for e in self.events if e["event"] == "epoch"}
+        found: dict[int, dict[str, Any]] = {m.record.epoch: to_json(m.record) for m in self.of(EpochDone)}
         for record in found.values():
             for key in ("seconds", "images_per_second", "peak_memory_mb"):
                 del record[key]
@@ -110,13 +118,13 @@ def test_the_size_of_checkpoints_is_told_before_the_first_step(data: Path, tmp_p
     channel = Recorder()
     spec = attempt_spec(tmp_path, tiny_settings(data))
     run_attempt(spec, channel)
-    kinds = [event["event"] for event in channel.events]
-    assert kinds.index("disk") < kinds.index("step")
-    told = channel.events[kinds.index("disk")]
+    kinds = [type(message) for message in channel.told]
+    assert kinds.index(CheckpointSizes) < kinds.index(Step)
+    (told,) = channel.of(CheckpointSizes)
     # Names, records and padding take some more; they don't grow with the weights.
-    assert spec.lightweight(1).stat().st_size == pytest.approx(told["lightweight_bytes"], abs=100_000)
-    assert spec.checkpoint.stat().st_size == pytest.approx(told["full_bytes"], abs=200_000)
-    assert told["full_bytes"] > 1.5 * told["lightweight_bytes"] > 500_000
+    assert spec.lightweight(1).stat().st_size == pytest.approx(told.lightweight_bytes, abs=100_000)
+    assert spec.checkpoint.stat().st_size == pytest.approx(told.full_bytes, abs=200_000)
+    assert told.full_bytes > 1.5 * told.lightweight_bytes > 500_000
 
 
 ALL_ON: dict[str, Any] = {

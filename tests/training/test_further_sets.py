@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from smallsight.attempts.spec import detections_of_set
+from smallsight.attempts.messages import EpochDone
 from smallsight.data.coco import read_coco
 from smallsight.data.frames import FrameStore
 from smallsight.detectors.build import detector_from_description
 from smallsight.detectors.checkpoint import load_checkpoint, load_weights
 from smallsight.evaluation.detections_file import load_detections
 from smallsight.records import epoch_record_from_json, to_json
+from smallsight.run.folder import detections_of_set
 from smallsight.training import fit
 from smallsight.training.fit import run_attempt
 from smallsight.training.loggers import figures_of
@@ -105,7 +106,7 @@ def test_the_largest_frames_of_all_sets_are_tried_before(
 def test_a_record_goes_to_json_and_back(data: Path, tmp_path: Path) -> None:
     channel = Recorder()
     run_attempt(attempt_spec(tmp_path, settings(data), last=1), channel)
-    told = next(event["record"] for event in channel.events if event["event"] == "epoch")
+    told = to_json(channel.of(EpochDone)[0].record)
     record = epoch_record_from_json(told)
     assert to_json(record) == told and record.sets["video"]["found_10"].n == 4
     del told["sets"]

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from smallsight.attempts.messages import Averaging, Ramp
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.detectors.checkpoint import load_checkpoint
 from smallsight.records import EpochRecord, epoch_record_from_json
-from smallsight.run.folder import contenders
+from smallsight.run.checkpoints import contenders
 from smallsight.training.fit import run_attempt
 from training.frames import attempt_spec, tiny_settings, write_data
 from training.test_fit import Recorder
@@ -87,6 +88,5 @@ def test_what_was_decided_for_the_attempt_is_told(stuck: tuple[AttemptSpec, list
     spec, _ = stuck
     channel = Recorder()
     run_attempt(attempt_spec(Path(spec.run_folder).parent / "c", tiny_settings(data), last=2), channel)
-    told = {event["event"]: event for event in channel.events}
-    assert told["averaging"] == {"event": "averaging", "steps_per_epoch": 6, "horizon_steps": 12.0, "decay": 0.916667}
-    assert told["ramp"] == {"event": "ramp", "steps": 2, "reason": "the optimizer starts without its moments"}
+    assert channel.of(Averaging) == [Averaging(steps_per_epoch=6, horizon_steps=12.0, decay=0.916667)]
+    assert channel.of(Ramp) == [Ramp(2, "the optimizer starts without its moments")]

@@ -20,7 +20,7 @@ import yaml
 from smallsight.detectors.checkpoint import load_checkpoint
 from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED, CheckpointError
 from smallsight.rng import keyed_generator
-from smallsight.run.folder import read_state
+from smallsight.run.fold import read_state
 from smallsight.run.state import State
 from training.frames import tiny_settings, write_data
 from waiting import HANGS_S, until

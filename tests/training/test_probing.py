@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
+from smallsight.attempts.messages import Memory, Note, Probe, Step
 from smallsight.config.load import build_config
 from smallsight.data.coco import read_coco
 from smallsight.data.frames import FrameStore
 from smallsight.detectors.checkpoint import load_checkpoint
 from smallsight.training import fit, probing
 from smallsight.training.fit import run_attempt
-from smallsight.training.memory import Probe
 from smallsight.training.probing import kept_frames_mb
 from training.frames import attempt_spec, tiny_settings, write_data
 from training.test_fit import Recorder, same_weights
@@ -39,11 +39,11 @@ def test_an_attempt_is_the_same_with_and_without_a_probe(
     monkeypatch.setattr(fit, "_probe", lambda state: None)
     run_attempt(other, plain)
     assert probed.records == plain.records and same_weights(one.checkpoint, other.checkpoint)
-    (told,) = [event["probe"] for event in probed.events if event["event"] == "memory"]
-    assert told["batch_size"] == 4 and 0 < told["peak_mb"] < told["limit_mb"]
-    steps = [event for event in probed.events if event["event"] == "step"]
-    assert steps and all(event["memory_limit_mb"] == told["limit_mb"] for event in steps)
-    assert not [event for event in plain.events if event["event"] == "memory"]
+    (told,) = [message.probe for message in probed.of(Memory)]
+    assert told.batch_size == 4 and 0 < told.peak_mb < told.limit_mb
+    steps = probed.of(Step)
+    assert steps and all(message.memory_limit_mb == told.limit_mb for message in steps)
+    assert not plain.of(Memory)
 
 
 def test_frames_that_do_not_fit_are_said(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def test_frames_that_do_not_fit_are_said(data: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr(fit, "try_hardest", lambda *_: Probe(4, 899.9, 1000.0))
     channel = Recorder()
     run_attempt(attempt_spec(tmp_path, tiny_settings(data), last=1), channel)
-    (note,) = [event["text"] for event in channel.events if event["event"] == "note"]
+    (note,) = [message.text for message in channel.of(Note)]
     assert note == (
         "dataset.cache_mb: 0 of 0 MB of decoded frames are kept; more would not fit into the 1000 MB that there are."
     )

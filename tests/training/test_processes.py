@@ -169,7 +169,7 @@ def train(
         records[record.epoch] = record
         return on_epoch is None or on_epoch(record)
 
-    result = ChildTrainer(lambda event: None)(spec, keep, lambda kind, content: None)
+    result = ChildTrainer(lambda *_: None)(spec, keep, lambda fact: None)
     return result, records, spec
 
 
@@ -258,9 +258,9 @@ from smallsight.attempts.spec import AttemptSpec
 from smallsight.errors import Interrupted
 from smallsight.attempts.child import ChildTrainer
 
-say = lambda event: print(event["event"], flush=True)
+say = lambda spec, message: print(type(message).__name__, flush=True)
 try:
-    ChildTrainer(say)(AttemptSpec.load(Path(sys.argv[1])), lambda record: True, lambda kind, content: None)
+    ChildTrainer(say)(AttemptSpec.load(Path(sys.argv[1])), lambda record: True, lambda fact: None)
 except Interrupted as error:
     print(f"Interrupted: {error}")
 """
@@ -274,10 +274,10 @@ def test_waiting_for_another_machine_is_no_hanging_and_can_be_stopped(data: Path
     command = [sys.executable, "-c", WAITS, str(spec.save())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as runner:
         assert runner.stdout is not None
-        assert [runner.stdout.readline() for _ in range(2)] == ["alive\n"] * 2
+        assert [runner.stdout.readline() for _ in range(2)] == ["Alive\n"] * 2
         runner.terminate()
         *signs, last = runner.communicate(timeout=HANGS_S)[0].splitlines()
-    assert set(signs) <= {"alive", "stopped"}
+    assert set(signs) <= {"Alive"}
     assert last == "Interrupted: stopped before all processes had come together"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from smallsight.attempts import child
+from smallsight.attempts.messages import Memory, Pace, Probe
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.config.load import Config, build_config, with_settings
 from smallsight.errors import DatasetError
@@ -57,8 +58,8 @@ def test_the_parts_of_an_epoch_are_counted(data: Path, tmp_path: Path, monkeypat
     spec = attempt_spec(tmp_path, tiny_settings(data))
     channel = Recorder()
     run_attempt(AttemptSpec(**{**vars(spec), "rehearses": True}), channel)
-    (pace,) = [event for event in channel.events if event["event"] == "pace"]
-    assert (pace["training_s"], pace["evaluation_s"]) == (6 * 10.0 + 4.0, 12.0)
+    (pace,) = channel.of(Pace)
+    assert (pace.training_s, pace.evaluation_s) == (6 * 10.0 + 4.0, 12.0)
     assert channel.records == [] and not spec.checkpoint.exists() and not spec.best.exists()
 
 
@@ -66,7 +67,7 @@ def test_several_processes_share_the_time(data: Path, monkeypatch: pytest.Monkey
     def tell(trainer: object, spec: AttemptSpec, on_epoch: object, on_fact: Any) -> child.AttemptResult:
         training = spec.config["training"]
         assert (training["devices"], training["num_nodes"], training["batch_size"]) == (1, 1, 4)
-        on_fact("pace", {"training_s": 80.0, "evaluation_s": 16.0, "device": "cpu"})
+        on_fact(Pace(training_s=80.0, evaluation_s=16.0, device="cpu"))
         return child.AttemptResult()
 
     monkeypatch.setattr(child.ChildTrainer, "__call__", tell)
@@ -98,7 +99,7 @@ def test_after_the_time_it_is_killed(data: Path, temporary: Path, monkeypatch: p
 
 def test_what_was_told_before_the_time_was_up_is_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def tell(trainer: object, spec: AttemptSpec, on_epoch: object, on_fact: Any) -> child.AttemptResult:
-        on_fact("memory", {"probe": {"batch_size": 4, "peak_mb": 7.0, "limit_mb": 9.0}})
+        on_fact(Memory(Probe(batch_size=4, peak_mb=7.0, limit_mb=9.0)))
         return child.AttemptResult("crashed", "not done within 60 s, so it was killed; see /gone/worker.log")
 
     monkeypatch.setattr(child.ChildTrainer, "__call__", tell)

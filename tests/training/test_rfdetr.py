@@ -7,9 +7,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ import yaml
 
 from builders import write_coco_folder
 from detectors.rfdetr.test_files import checkpoint_of_1_3, weights
+from smallsight.attempts.messages import Caution, EpochDone, Memory, Message, Note
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.commands import train
 from smallsight.commands.train import train_one_phase
@@ -24,8 +24,8 @@ from smallsight.data.coco import read_coco
 from smallsight.detectors.checkpoint import load_checkpoint, save_checkpoint
 from smallsight.detectors.rfdetr.network import RFDetrDetector
 from smallsight.errors import EXIT_DONE, CheckpointError
-from smallsight.records import EpochRecord, epoch_record_from_json
-from smallsight.run.folder import read_state
+from smallsight.records import EpochRecord
+from smallsight.run.fold import read_state
 from smallsight.training.fit import run_attempt
 from smallsight.training.start import own_checkpoint
 from training.test_kill import assert_same_end, finish, kill_tree, start, steps_of
@@ -60,11 +60,11 @@ class _Direct:
     def __init__(self, on_epoch: Callable[[EpochRecord], bool], on_fact: Callable[..., None]) -> None:
         self._on_epoch, self._on_fact, self._go_on = on_epoch, on_fact, True
 
-    def tell(self, event: Mapping[str, Any]) -> None:
-        if event["event"] == "epoch":
-            self._go_on = self._on_epoch(epoch_record_from_json(event["record"]))
-        elif event["event"] in ("note", "warning", "memory"):
-            self._on_fact(event["event"], {key: value for key, value in event.items() if key != "event"})
+    def tell(self, message: Message) -> None:
+        if isinstance(message, EpochDone):
+            self._go_on = self._on_epoch(message.record)
+        elif isinstance(message, (Note, Caution, Memory)):
+            self._on_fact(message)
 
     def ask_to_go_on(self) -> bool:
         return self._go_on

@@ -12,7 +12,7 @@ import pytest
 from smallsight.config.yaml_files import to_yaml
 from smallsight.errors import EXIT_DONE
 from smallsight.files import sha256_of
-from smallsight.run.folder import read_state
+from smallsight.run.fold import read_state
 from training.frames import tiny_settings, write_discs
 from waiting import HANGS_S
 

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
+from smallsight.attempts.messages import Done, Failed, Message, Stopped
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.errors import DatasetError, Interrupted
 from smallsight.training import worker
 
 
-def run(error: Exception | None, monkeypatch: pytest.MonkeyPatch, folder: Path) -> tuple[int, list[dict[str, Any]]]:
+def run(error: Exception | None, monkeypatch: pytest.MonkeyPatch, folder: Path) -> tuple[int, list[Message]]:
     """A worker whose attempt ends with `error`: its exit code and what it told."""
-    told: list[dict[str, Any]] = []
+    told: list[Message] = []
 
     def instead(*_: Any) -> None:
         if error:
@@ -37,19 +38,15 @@ FULL = OSError(28, "No space left on device", "/run/checkpoint.pth")
 @pytest.mark.parametrize(
     ("error", "code", "told"),
     [
-        (None, 0, {"event": "done"}),
-        (Interrupted("stopped"), 3, {"event": "stopped", "message": "stopped"}),
-        (DatasetError("a"), 2, {"event": "failed", "exception": "DatasetError", "message": "a", "file": None}),
-        (MemoryError(), 1, {"event": "failed", "exception": "MemoryError", "message": "", "file": None}),
-        (
-            FULL,
-            1,
-            {"event": "failed", "exception": "OSError", "message": str(FULL), "file": "/run/checkpoint.pth"},
-        ),
+        (None, 0, Done()),
+        (Interrupted("stopped"), 3, Stopped("stopped")),
+        (DatasetError("a"), 2, Failed("DatasetError", "a")),
+        (MemoryError(), 1, Failed("MemoryError", "")),
+        (FULL, 1, Failed("OSError", str(FULL), "/run/checkpoint.pth")),
     ],
 )
 def test_how_it_ends(
-    error: Exception | None, code: int, told: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    error: Exception | None, code: int, told: Message, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert run(error, monkeypatch, tmp_path) == (code, [told])
 
@@ -61,4 +58,4 @@ def test_a_log_on_a_full_disk_hides_no_failure(monkeypatch: pytest.MonkeyPatch, 
         with pytest.raises(OSError, match="No space"):
             sys.stderr.write("x")
         code, told = run(FULL, monkeypatch, tmp_path)
-    assert code == 1 and told[0]["file"] == "/run/checkpoint.pth"
+    assert code == 1 and told == [Failed("OSError", str(FULL), "/run/checkpoint.pth")]

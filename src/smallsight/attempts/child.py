@@ -1,4 +1,4 @@
-"""The parent's end: starts the processes of an attempt, passes their events on, and answers them. No torch here.
+"""The parent's end: starts the processes of an attempt, passes their messages on, and answers them. No torch here.
 
 A process of its own, because an out-of-memory kill raises no exception, and because it gives all memory back.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import math
 import os
 import select
@@ -20,14 +19,36 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from smallsight.attempts.failures import classify
+from smallsight.attempts.messages import (
+    Alive,
+    AsksToGoOn,
+    Done,
+    EpochDone,
+    Evaluating,
+    Fact,
+    Failed,
+    Message,
+    Note,
+    SignOfLife,
+    Step,
+    Stopped,
+    decode,
+)
 from smallsight.attempts.rendezvous import DOOR, Rendezvous, open_door
 from smallsight.attempts.signals import handle_stops
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
-from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, DatasetError, InputError, Interrupted
-from smallsight.records import EpochRecord, epoch_record_from_json
+from smallsight.errors import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    InputError,
+    Interrupted,
+)
+from smallsight.records import EpochRecord
 
 GRACE_S = 30
 """How long a child may take to save its state after it was asked to stop."""
@@ -35,22 +56,23 @@ GRACE_S = 30
 WORD_WITHIN_S = 5.0
 """How long to wait after a lost connection for another machine's word of what happened there."""
 
-OnProgress = Callable[[Mapping[str, Any]], None]
-OnFact = Callable[[str, Mapping[str, Any]], None]
+OnEpoch = Callable[[EpochRecord], bool]
+OnFact = Callable[[Fact], None]
+OnProgress = Callable[[AttemptSpec, SignOfLife], None]
 
 
 class ChildTrainer:
     """Carries out attempts, one child process for each device.
 
     Args:
-        on_progress: gets every event that is no epoch (`step`, `evaluating`).
+        on_progress: gets an attempt's signs of life, with the attempt.
         limit_s: an attempt that takes longer is killed, and has crashed.
     """
 
     def __init__(self, on_progress: OnProgress, limit_s: float = math.inf) -> None:
         self._on_progress, self._limit_s = on_progress, limit_s
 
-    def __call__(self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool], on_fact: OnFact) -> AttemptResult:
+    def __call__(self, spec: AttemptSpec, on_epoch: OnEpoch, on_fact: OnFact) -> AttemptResult:
         """See `strategy.runner.Trainer`.
 
         A stop request always ends in `Interrupted`, also where the attempt had just come to its end: the next start
@@ -65,36 +87,32 @@ class ChildTrainer:
         silence_s = float(spec.config["training"]["hang_timeout_s"])
         if meeting.nodes > 1:
             commands = (f"smallsight join {spec.run_folder} --node {node}" for node in range(1, meeting.nodes))
-            on_fact("note", {"text": f"Waiting for the other machines: {', '.join(commands)}."})
+            on_fact(Note(f"Waiting for the other machines: {', '.join(commands)}."))
         with _announced(meeting, Path(spec.run_folder)), Workers(meeting, 0, spec.log, silence_s, door) as workers:
-            last = self._converse(workers, on_epoch, on_fact)
+            last = self._converse(spec, workers, on_epoch, on_fact)
             code, failed = _outcome(workers, meeting)
         if workers.asked_to_stop:
-            known = {"stopped": last.get("message"), "done": "stopped as the attempt had come to its end"}
-            raise Interrupted(str(known.get(str(last.get("event"))) or "stopped before the state could be saved"))
+            raise Interrupted(_how_it_stopped(last))
         if workers.killed_because:
             return AttemptResult("crashed", f"{workers.killed_because}, so it was killed; see {spec.log}")
-        return _result(code, last, failed, spec.log)
+        return result_of(code, last, failed, spec.log)
 
-    def _converse(
-        self, workers: Workers, on_epoch: Callable[[EpochRecord], bool], on_fact: OnFact
-    ) -> Mapping[str, Any]:
-        """Handle the leader's events until all pipes are closed; the last one."""
+    def _converse(self, spec: AttemptSpec, workers: Workers, on_epoch: OnEpoch, on_fact: OnFact) -> Message | None:
+        """Handle the leader's messages until all pipes are closed; the last one."""
         go_on = True
-        last: Mapping[str, Any] = {}
-        for event in workers.events(self._limit_s):
-            last = event
-            match event["event"]:
-                case "epoch":
-                    go_on = on_epoch(epoch_record_from_json(event["record"]))
-                case "go_on?":
+        last: Message | None = None
+        for last in workers.messages(self._limit_s):
+            match last:
+                case EpochDone(record):
+                    go_on = on_epoch(record)
+                case AsksToGoOn():
                     workers.answer("go on" if go_on else "end")
-                case "failed":
+                case Step() | Evaluating() | Alive():
+                    self._on_progress(spec, last)
+                case Stopped() | Done() | Failed():
                     continue
-                case "memory" | "note" | "warning" | "averaging" | "ramp" | "disk" | "pace" as kind:
-                    on_fact(kind, {key: value for key, value in event.items() if key != "event"})
                 case _:
-                    self._on_progress(event)
+                    on_fact(last)
         return last
 
 
@@ -116,30 +134,34 @@ class _Worker:
 
     def __init__(self, spec: str, environment: Mapping[str, str], log: Path, door: socket.socket | None) -> None:
         doors = {} if door is None else {DOOR: str(door.fileno())}
-        self.events, events_write = os.pipe()
+        self.pipe, pipe_write = os.pipe()
         answers_read, answers_write = os.pipe()
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "smallsight.training.worker", spec, str(events_write), str(answers_read)],
+                [sys.executable, "-m", "smallsight.training.worker", spec, str(pipe_write), str(answers_read)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=(events_write, answers_read, *map(int, doors.values())),
+                pass_fds=(pipe_write, answers_read, *map(int, doors.values())),
                 start_new_session=True,
                 env={**environment, **doors, "PYTHONIOENCODING": "utf-8:backslashreplace"},
             )
-        os.close(events_write)
+        os.close(pipe_write)
         os.close(answers_read)
         self.answers = os.fdopen(answers_write, "w", encoding="utf-8")
-        self.failure: Mapping[str, Any] = {}
+        self.failure: Failed | None = None
         self._unread = b""
 
-    def said(self, received: bytes) -> list[dict[str, Any]]:
-        """The events that are whole with what was `received`; one that tells of a failure is kept."""
+    def said(self, received: bytes) -> list[Message]:
+        """The messages that are whole with what was `received`; one that tells of a failure is kept.
+
+        Raises:
+            NotAMessage: something else was written into the pipe. What a library prints goes to the log.
+        """
         *lines, self._unread = (self._unread + received).split(b"\n")
-        events = [json.loads(line) for line in lines]
-        self.failure = next((event for event in events if event["event"] == "failed"), self.failure)
-        return events
+        messages = [decode(line) for line in lines]
+        self.failure = next((message for message in messages if isinstance(message, Failed)), self.failure)
+        return messages
 
     def kill(self) -> None:
         """End the process and those it has started: they hold the pipe too, and may be what hangs."""
@@ -159,7 +181,7 @@ class _Worker:
         if self.process.poll() is None:
             self.kill()
             self.process.wait()
-        os.close(self.events)
+        os.close(self.pipe)
         with contextlib.suppress(BrokenPipeError):
             self.answers.close()
 
@@ -204,13 +226,13 @@ class Workers:
         for worker in self._workers:
             worker.clear_away()
 
-    def events(self, limit_s: float = math.inf) -> Iterator[Mapping[str, Any]]:
-        """The leader's events, as they come. A stop request from outside is passed on; they save and end.
+    def messages(self, limit_s: float = math.inf) -> Iterator[Message]:
+        """The leader's messages, as they come. A stop request from outside is passed on; they save and end.
 
         Args:
             limit_s: after so long all are killed.
         """
-        leader, talking = self._workers[0], {worker.events: worker for worker in self._workers}
+        leader, talking = self._workers[0], {worker.pipe: worker for worker in self._workers}
         heard = time.monotonic()
         until = heard + limit_s
         with self._signals_passed_on():
@@ -226,27 +248,27 @@ class Workers:
                 received = [(talking[pipe], os.read(pipe, 1 << 16)) for pipe in ready]
                 # The silent end of one comes before what others say: they lost their connection to it.
                 for worker, words in sorted(received, key=lambda item: bool(item[1])):
-                    events = self._heard(worker, words)
-                    if events is None:
-                        del talking[worker.events]
+                    messages = self._heard(worker, words)
+                    if messages is None:
+                        del talking[worker.pipe]
                     elif worker is leader:
-                        yield from events
+                        yield from messages
                         heard = time.monotonic()
 
-    def _heard(self, worker: _Worker, received: bytes) -> list[dict[str, Any]] | None:
-        """The events in what a worker has written since; None once it has closed its pipe.
+    def _heard(self, worker: _Worker, received: bytes) -> list[Message] | None:
+        """The messages in what a worker has written since; None once it has closed its pipe.
 
         The first to fail is the culprit; the others fail because of it, or would wait for it. One that stops leaves
         them time to save.
         """
-        events = worker.said(received) if received else None
-        failed = bool(worker.failure)
-        if events is None and len(self._workers) > 1 and worker.exit_code() not in (EXIT_DONE, EXIT_INTERRUPTED):
+        messages = worker.said(received) if received else None
+        failed = worker.failure is not None
+        if messages is None and len(self._workers) > 1 and worker.exit_code() not in (EXIT_DONE, EXIT_INTERRUPTED):
             failed = True
             _kill([other for other in self._workers if other not in (worker, self._culprit)])
         if failed and self._culprit is None:
             self._culprit = worker
-        return events
+        return messages
 
     @contextmanager
     def _signals_passed_on(self) -> Iterator[None]:
@@ -276,13 +298,13 @@ class Workers:
             answers.write(text + "\n")
             answers.flush()
 
-    def outcome(self) -> tuple[int, Mapping[str, Any]]:
+    def outcome(self) -> tuple[int, Failed | None]:
         """Exit code and told failure of the first that failed, else of the leader."""
         worker = self._culprit or self._workers[0]
         return worker.exit_code(), worker.failure
 
 
-def _outcome(workers: Workers, meeting: Rendezvous) -> tuple[int, Mapping[str, Any]]:
+def _outcome(workers: Workers, meeting: Rendezvous) -> tuple[int, Failed | None]:
     """Exit code and told failure of what failed first; on another machine, it leaves word a little later."""
     code, failed = workers.outcome()
     until = time.monotonic() + WORD_WITHIN_S
@@ -300,16 +322,36 @@ def _kill(workers: Sequence[_Worker]) -> None:
         worker.kill()
 
 
-def _result(code: int, last: Mapping[str, Any], failed: Mapping[str, Any], log: Path) -> AttemptResult:
-    if code == EXIT_DONE or last.get("event") == "done":  # done is done, even if the process then hung or crashed
+def _how_it_stopped(last: Message | None) -> str:
+    if isinstance(last, Stopped):
+        return last.message
+    done = isinstance(last, Done)
+    return "stopped as the attempt had come to its end" if done else "stopped before the state could be saved"
+
+
+def result_of(code: int, last: Message | None, failed: Failed | None, log: Path) -> AttemptResult:
+    """How a process ended.
+
+    Args:
+        code: its exit code.
+        last: its last message.
+        failed: the failure that it named, if any.
+        log: what it printed.
+    Raises:
+        Interrupted, InputError, OSError: see `ChildTrainer`.
+    """
+    if code == EXIT_DONE or isinstance(last, Done):  # done is done, even if the process then hung or crashed
         return AttemptResult()
-    message = str(failed.get("message", "")) or f"the training process ended with code {code}; see {log}"
-    failure = classify(code, str(failed.get("exception", "")), message)
+    failed = failed or Failed()
+    message = failed.message or f"the process ended with code {code}; see {log}"
+    failure = classify(code, failed.exception, message)
     if failure == "interrupted":
-        raise Interrupted(str(last.get("message", "stopped")))
+        raise Interrupted(last.message if isinstance(last, Stopped) else "stopped")
     if failure == "disk_full":
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), failed.get("file"))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), failed.file)
     if failure == "bad_data":
-        kinds: dict[str, type[InputError]] = {"DatasetError": DatasetError, "ConfigError": ConfigError}
-        raise kinds.get(str(failed.get("exception")), InputError)(message)
+        kinds: dict[str, type[InputError]] = {
+            kind.__name__: kind for kind in (CheckpointError, ConfigError, DatasetError)
+        }
+        raise kinds.get(failed.exception, InputError)(message)
     return AttemptResult(failure, message)

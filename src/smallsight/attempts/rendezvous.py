@@ -16,10 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from smallsight.attempts.messages import Failed
 from smallsight.errors import ConfigError
 from smallsight.files import write_text_atomically
+from smallsight.run.folder import AttemptFolder, RunFolder
 
-FILE = "rendezvous.json"
 LOOPBACK = "127.0.0.1"
 DOOR = "SMALLSIGHT_DOOR"
 """Names the descriptor at which the leader listens, in its environment."""
@@ -73,31 +74,31 @@ class Rendezvous:
 
     def announce(self, folder: Path) -> Path:
         """Leave word for other machines in the run folder; the file that holds it."""
-        path = folder / FILE
+        path = RunFolder(folder).rendezvous
         write_text_atomically(path, json.dumps(asdict(self)))
         return path
 
-    def leave_word(self, node: int, code: int, failure: Mapping[str, Any]) -> None:
+    def leave_word(self, node: int, code: int, failure: Failed | None) -> None:
         """Say on machine `node` why its processes failed; where the leader runs, there is only a lost connection."""
-        word = {"code": code, "failure": dict(failure)}
+        word = {"code": code, "failure": asdict(failure) if failure else None}
         write_text_atomically(self._word_of(node), json.dumps(word))
 
-    def word_of_others(self) -> tuple[int, dict[str, Any]] | None:
+    def word_of_others(self) -> tuple[int, Failed | None] | None:
         """Exit code and told failure of another machine's processes, if it has left word of one."""
         for node in range(1, self.nodes):
             with contextlib.suppress(FileNotFoundError):
                 word = json.loads(self._word_of(node).read_text())
-                return int(word["code"]), dict(word["failure"])
+                return int(word["code"]), Failed(**word["failure"]) if word["failure"] else None
         return None
 
     def _word_of(self, node: int) -> Path:
-        return Path(self.spec).with_name(f"failed_on_node_{node}_{self.key}.json")
+        return AttemptFolder(Path(self.spec).parent).failure_on_node(node, self.key)
 
 
 def announced(folder: Path) -> Rendezvous | None:
     """The meeting that the runner has announced in a run folder, if there is one now."""
     try:
-        return Rendezvous(**json.loads((folder / FILE).read_text()))
+        return Rendezvous(**json.loads(RunFolder(folder).rendezvous.read_text()))
     except FileNotFoundError:
         return None
 

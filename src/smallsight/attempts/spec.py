@@ -1,4 +1,4 @@
-"""What an attempt is told, and where its files lie."""
+"""What the processes of an attempt are told, and how it ended."""
 
 from __future__ import annotations
 
@@ -9,30 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smallsight.files import write_text_atomically
+from smallsight.run.folder import AttemptFolder, RunFolder
 
 Start = Literal["scratch", "warm"]
-LOG = "worker.log"
-BEST = "best.pth"
-"""In an attempt's folder: what its process printed, and the state after its best epoch."""
-LIGHTWEIGHT = r"checkpoint_epoch_(\d+)_lightweight\.pth"
-"""Names of the files that hold the weights of one epoch."""
 FORMAT = "smallsight 1"
 """What a checkpoint says that smallsight wrote."""
-
-
-def lightweight_file(run_folder: Path, epoch: int) -> Path:
-    """Weights and metrics of one epoch."""
-    return run_folder / "checkpoints" / f"checkpoint_epoch_{epoch}_lightweight.pth"
-
-
-def detections_file(attempt_folder: Path, epoch: int, *, other: bool = False) -> Path:
-    """What was found on the validation set after one epoch, by the judged weights or by the other ones."""
-    return attempt_folder / "detections" / f"valid_epoch_{epoch:03d}{'_other' if other else ''}.npz"
-
-
-def detections_of_set(valid: Path, name: str) -> Path:
-    """What the weights of a file of detections on the validation set found on a further evaluation set."""
-    return valid.with_name(valid.name.replace("valid", f"set_{name}", 1))
 
 
 @dataclass(frozen=True)
@@ -51,6 +32,7 @@ class AttemptSpec:
         target_metric: decides which epoch of the attempt is its best.
         setbacks: how often it failed and was continued with other settings.
         rehearses: whether nothing is trained; its hardest steps are tried, and usual ones are timed.
+        beside_others: whether another attempt of the run may be open at the same time. See `state_folder`.
     """
 
     run_id: str
@@ -66,10 +48,11 @@ class AttemptSpec:
     target_metric: str = "map_small"
     setbacks: int = 0
     rehearses: bool = False
+    beside_others: bool = False
 
     def save(self) -> Path:
         """Write the specification into the attempt's folder."""
-        path = Path(self.folder) / "attempt.json"
+        path = AttemptFolder(Path(self.folder)).spec
         write_text_atomically(path, json.dumps(asdict(self), indent=1))
         return path
 
@@ -81,25 +64,64 @@ class AttemptSpec:
     @property
     def log(self) -> Path:
         """What the child process printed."""
-        return Path(self.folder) / LOG
+        return AttemptFolder(Path(self.folder)).log
+
+    @property
+    def state_folder(self) -> Path:
+        """Where the files lie that an attempt writes again and again.
+
+        Attempts that follow each other share those in the run folder: `--resume RUN/checkpoint.pth` goes on from the
+        latest one, and the disk holds one of them. An attempt beside others has its own, so that none overwrites them.
+        """
+        return Path(self.folder if self.beside_others else self.run_folder)
 
     @property
     def checkpoint(self) -> Path:
-        """The run's checkpoint, from which an interrupted attempt goes on."""
-        return Path(self.run_folder) / "checkpoint.pth"
+        """From which an interrupted attempt goes on."""
+        return RunFolder(self.state_folder).checkpoint
+
+    @property
+    def live(self) -> Path:
+        """The step that the attempt trains now."""
+        return RunFolder(self.state_folder).live
 
     @property
     def best(self) -> Path:
         """The state after the best epoch of this attempt."""
-        return Path(self.folder) / BEST
+        return AttemptFolder(Path(self.folder)).best
 
     def lightweight(self, epoch: int) -> Path:
-        """See `lightweight_file`."""
-        return lightweight_file(Path(self.run_folder), epoch)
+        """Weights and metrics of one epoch."""
+        return RunFolder(self.state_folder).lightweight(epoch)
 
     def detections(self, epoch: int, *, other: bool = False) -> Path:
-        """See `detections_file`."""
-        return detections_file(Path(self.folder), epoch, other=other)
+        """Detections on the validation set after an epoch, by the judged weights or by the other ones."""
+        return AttemptFolder(Path(self.folder)).detections(epoch, other=other)
+
+
+@dataclass(frozen=True)
+class MeasureSpec:
+    """A checkpoint to be measured on a labelled set.
+
+    Attributes:
+        checkpoint: path of the file.
+        data: folder with images and annotations.
+        result: path of the JSON file for the figures.
+        max_dets, centre_hit_px, device: as in a configuration's `evaluation` and `training`.
+    """
+
+    checkpoint: str
+    data: str
+    result: str
+    max_dets: int
+    centre_hit_px: float
+    device: str
+
+
+def load_spec(path: Path) -> AttemptSpec | MeasureSpec:
+    """The specification in a file."""
+    content = json.loads(path.read_text())
+    return MeasureSpec(**content) if "result" in content else AttemptSpec(**content)
 
 
 @dataclass(frozen=True)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from smallsight.attempts.child import OnFact
-from smallsight.attempts.spec import FORMAT, AttemptResult, AttemptSpec, lightweight_file
+from smallsight.attempts.child import OnEpoch, OnFact
+from smallsight.attempts.messages import CheckpointSizes, Fact
+from smallsight.attempts.spec import FORMAT, AttemptResult, AttemptSpec
 from smallsight.config.load import Config
 from smallsight.errors import TrainingError
 from smallsight.files import says
-from smallsight.records import EpochRecord
+from smallsight.run.folder import RunFolder
 from smallsight.run.state import State
 from smallsight.strategy.keeping import keep_of, superfluous
 from smallsight.strategy.means import Trainer
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.room import Need, Sizes, in_bytes, need_of_phase, need_of_run
-
-RUN_CHECKPOINTS = ("checkpoint.pth", "checkpoint_previous.pth", "checkpoint_best.pth")
 
 
 @dataclass(frozen=True)
@@ -44,10 +42,11 @@ class Taken:
 def taken(folder: Path, state: State) -> Taken:
     """What the run of this state has in its folder; files of others there don't count."""
     epochs = {record.epoch for run in state.runs for attempt in run.attempts for record in attempt.records}
-    own = [path for part in ("phases", "sets") for path in (folder / part).rglob("*") if path.is_file()]
-    full = [folder / name for name in RUN_CHECKPOINTS] + [path for path in own if path.suffix == ".pth"]
-    rest = [folder / "journal.sqlite", folder / "run.log"] + [path for path in own if path.suffix != ".pth"]
-    lightweight = (lightweight_file(folder, epoch) for epoch in sorted(epochs))
+    files = RunFolder(folder)
+    own = [path for part in (files.phases, files.measurements) for path in part.rglob("*") if path.is_file()]
+    full = [*files.own_checkpoints, *(path for path in own if path.suffix == ".pth")]
+    rest = [files.journal, files.log, *(path for path in own if path.suffix != ".pth")]
+    lightweight = (files.lightweight(epoch) for epoch in sorted(epochs))
     return Taken(tuple(_sizes(lightweight)), tuple(_sizes(full)), sum(_sizes(rest)))
 
 
@@ -83,11 +82,11 @@ class Disk:
     def watched(self, train: Trainer) -> Trainer:
         """A trainer that looks at the disk as soon as an attempt knows how large its checkpoints are."""
 
-        def watching(spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool], on_fact: OnFact) -> AttemptResult:
-            def look(kind: str, content: Mapping[str, Any]) -> None:
-                on_fact(kind, content)
-                if kind == "disk":
-                    self.look(spec, content["lightweight_bytes"], content["full_bytes"])
+        def watching(spec: AttemptSpec, on_epoch: OnEpoch, on_fact: OnFact) -> AttemptResult:
+            def look(fact: Fact) -> None:
+                on_fact(fact)
+                if isinstance(fact, CheckpointSizes):
+                    self.look(spec, fact.lightweight_bytes, fact.full_bytes)
 
             return train(spec, on_epoch, look)
 
@@ -110,7 +109,7 @@ class Disk:
         done = len(run.records) if run else 0
         epochs = sum(len(attempt.records) for each in state.runs for attempt in each.attempts)
         sizes = Sizes(lightweight, full, there.rest // epochs if epochs else 0)
-        run_files = sum((self._folder / name).is_file() for name in RUN_CHECKPOINTS)
+        run_files = sum(path.is_file() for path in RunFolder(self._folder).own_checkpoints)
         epochs_left = max(0, spec.last_epoch - spec.first_epoch + 1 - done)
         phase = need_of_phase(epochs_left, keep, run_files)
         if not self._told_all and (self._plan is not None or epochs_left):
@@ -136,7 +135,7 @@ class Disk:
         """Delete what the run wrote and nothing needs any more; a file of another's under such a name stays."""
         for path in superfluous(state, keep_of(state, self._config)):
             file = self._folder / path
-            if not file.is_file() or not (path.parts[0] == "phases" or _is_of(state, file)):
+            if not file.is_file() or not (path.is_relative_to(RunFolder(Path()).phases) or _is_of(state, file)):
                 continue
             try:
                 file.unlink(missing_ok=True)

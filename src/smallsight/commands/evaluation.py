@@ -20,11 +20,12 @@ from smallsight.report.recorded_files import read_history
 from smallsight.report.story import first_epoch
 from smallsight.report.summary import print_summary
 from smallsight.report.under_strategy import target_of
-from smallsight.run.folder import JOURNAL, read_state
-from smallsight.run.foreign_files import REPORT_FILE, is_foreign, keep
+from smallsight.run.fold import read_state
+from smallsight.run.folder import RunFolder
+from smallsight.run.foreign_files import is_foreign, keep
 from smallsight.strategy.shipped import shipped_plan
 
-HERE = Path(REPORT_FILE)
+HERE = RunFolder(Path()).report
 
 
 def evaluate_training(given: Path | None) -> None:
@@ -39,7 +40,7 @@ def evaluate_training(given: Path | None) -> None:
     """
     loaded = load_config(given) if given is not None and given.suffix in (".yaml", ".yml") else None
     folder = _folder(given, loaded)
-    if folder is not None and (folder / JOURNAL).is_file():
+    if folder is not None and RunFolder(folder).has_journal:
         _of_run(folder)
     elif given is not None and loaded is None:
         _of_recorded(given)
@@ -57,20 +58,20 @@ def _folder(given: Path | None, loaded: LoadedConfig | None) -> Path | None:
         return run_folder(loaded)
     if given is not None:
         return given if given.is_dir() else None
-    return next((folder for folder in (Path("models"), Path()) if (folder / JOURNAL).is_file()), None)
+    return next((folder for folder in (Path("models"), Path()) if RunFolder(folder).has_journal), None)
 
 
 def _of_run(folder: Path) -> None:
     """The report on a run. All files are written before a word is said: whoever reads it may stop reading."""
     state, lines = read_state(folder), []
-    in_place = (folder / REPORT_FILE).resolve() == HERE.resolve()
+    in_place = RunFolder(folder).report.resolve() == HERE.resolve()
     if not in_place and state.records:
         taken = take_over(HERE, folder, first_epoch(state), state.plan["target"]["metric"])
         lines += [taken] if taken else []
 
     def leave_here() -> None:
-        if not in_place and (folder / REPORT_FILE).is_file():
-            shutil.copyfile(folder / REPORT_FILE, HERE)
+        if not in_place and RunFolder(folder).report.is_file():
+            shutil.copyfile(RunFolder(folder).report, HERE)
 
     show_report(folder, as_json=False, lines=lines, written=leave_here)
 
@@ -78,7 +79,7 @@ def _of_run(folder: Path) -> None:
 def _of_recorded(path: Path) -> None:
     """The report on recorded epochs."""
     lines = []
-    source = path / REPORT_FILE if path.is_dir() else path
+    source = RunFolder(path).report if path.is_dir() else path
     if source.resolve() != HERE.resolve():
         lines += [keep(HERE)] if is_foreign(HERE) else []
         write_report(Path(), history_of(path))

@@ -18,8 +18,10 @@ from smallsight.errors import ConfigError, DatasetError, RunFolderError
 from smallsight.evaluation.ap import metric_definitions
 from smallsight.files import fingerprint_of, sha256_of
 from smallsight.report.champion import detections_on
-from smallsight.run.folder import JOURNAL, Origin, champion_detections, read_state
-from smallsight.run.given import GivenFile, TrainedIn
+from smallsight.run.checkpoints import champion_detections
+from smallsight.run.fold import read_state
+from smallsight.run.folder import RunFolder
+from smallsight.run.given import GivenFile, Origin, TrainedIn
 from smallsight.run.state import State
 from smallsight.strategy.plan import Plan, check_plan, load_plan
 from smallsight.strategy.plan_overrides import with_overrides
@@ -73,7 +75,7 @@ def read_inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resum
     folder = output_dir or run_folder(loaded)
     if folder.exists() and not folder.is_dir():
         raise RunFolderError(f"{folder}: is no folder. Give another --output-dir.")
-    state = read_state(folder) if (folder / JOURNAL).is_file() else State()
+    state = read_state(folder) if RunFolder(folder).has_journal else State()
     if state.created and (kind == "optimize" or kind != state.kind):
         refuse_other_settings(folder, state, config, plan, kind)
         refuse_other_start(folder, state, str(start or ""))
@@ -81,7 +83,8 @@ def read_inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resum
     further = further_sets(config, plan, train, valid)
     annotations, unseen = _annotations(folder, state, train, valid, further)
     if state.champion and not state.finished:
-        detections_on(valid, champion_detections(folder, state))  # its images must be today's, or nothing can be judged
+        # Its images must be today's, or nothing can be judged.
+        detections_on(valid, champion_detections(folder, state.champion))
     given = GivenFile(str(start)) if start is not None else None
     if start is not None and not (state.created and kind == "optimize"):
         given = look_at(start, train, config)

@@ -5,7 +5,6 @@ The run folder, the data and the environment have to be there under the same pat
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,9 @@ from pathlib import Path
 from smallsight.attempts.child import Workers
 from smallsight.attempts.rendezvous import Rendezvous, announced
 from smallsight.attempts.spec import AttemptSpec
-from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, Interrupted
+from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, Interrupted, RunFolderError
+from smallsight.run.fold import read_state
+from smallsight.run.folder import AttemptFolder, RunFolder
 
 LOOK_EVERY_S = 0.5
 NEVER_S = 1e9
@@ -47,22 +48,23 @@ def join(run: Path, node: int, say: Callable[[str], None]) -> None:
 
 def _take_part(meeting: Rendezvous, node: int, say: Callable[[str], None]) -> None:
     spec = AttemptSpec.load(Path(meeting.spec))
-    log = spec.log.with_name(f"worker_node_{node}.log")
+    log = AttemptFolder(Path(spec.folder)).log_of_node(node)
     say(f"Phase {spec.phase}, attempt {spec.attempt}: machine {node} of 0 to {meeting.nodes - 1} takes part.")
     with Workers(meeting, node, log, NEVER_S) as workers:
-        for _ in workers.events():
+        for _ in workers.messages():
             continue  # what there is to tell, the leader tells
         code, failure = workers.outcome()
     if workers.asked_to_stop:
         raise Interrupted("this machine takes no part any more; the run has stopped and saved")
     if code not in (EXIT_DONE, EXIT_INTERRUPTED):
         meeting.leave_word(node, code, failure)
-    reason = failure.get("message") or f"exit code {code}"
+    reason = (failure and failure.message) or f"exit code {code}"
     say("Done." if code == EXIT_DONE else f"Ended: {reason}; see {log}")
 
 
 def _has_ended(run: Path) -> bool:
+    """Whether the journal says so; one that is not there yet, or is only being made, tells of no end."""
     try:
-        return bool(json.loads((run / "status.json").read_text())["state"] == "finished")
-    except (OSError, ValueError, KeyError, TypeError):
+        return RunFolder(run).has_journal and read_state(run).done
+    except RunFolderError:
         return False

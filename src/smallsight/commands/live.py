@@ -1,33 +1,33 @@
-"""Keep the latest training step in `live.json`, for other processes that look at the run."""
+"""Keep the latest training step of an attempt in its `live.json`, for other processes that look at the run."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
+from smallsight.attempts.child import OnProgress
+from smallsight.attempts.messages import Evaluating, SignOfLife, Step, content_of
+from smallsight.attempts.spec import AttemptSpec
 from smallsight.files import write_text_atomically
-from smallsight.run.folder import LIVE_FILE
+from smallsight.run.folder import RunFolder
 
 LIVE_EVERY_S = 2.0
 
 
-def live_writer(folder: Path, then: Callable[[Mapping[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:
-    """A listener to training steps that leaves the latest one in `folder`, and passes each on to `then`.
+def live_writer(folder: Path, then: OnProgress) -> OnProgress:
+    """A listener to training steps that leaves the latest one of each attempt, and passes each on to `then`.
 
-    What an earlier process has left there is removed.
+    What an earlier process has left in the run folder is removed.
     """
-    (folder / LIVE_FILE).unlink(missing_ok=True)
-    written = 0.0
+    RunFolder(folder).live.unlink(missing_ok=True)
+    written: dict[Path, float] = {}
 
-    def listen(event: Mapping[str, Any]) -> None:
-        nonlocal written
+    def listen(spec: AttemptSpec, message: SignOfLife) -> None:
         now = time.monotonic()
-        if event["event"] in ("step", "evaluating") and now - written >= LIVE_EVERY_S:
-            written = now
-            write_text_atomically(folder / LIVE_FILE, json.dumps({**event, "at": time.time()}))
-        then(event)
+        if isinstance(message, (Step, Evaluating)) and now - written.get(spec.live, 0.0) >= LIVE_EVERY_S:
+            written[spec.live] = now
+            write_text_atomically(spec.live, json.dumps({**content_of(message), "at": time.time()}))
+        then(spec, message)
 
     return listen

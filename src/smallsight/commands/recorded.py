@@ -7,11 +7,10 @@ from pathlib import Path
 from smallsight.commands.inputs import read_plan, run_folder
 from smallsight.config.load import LoadedConfig, load_config
 from smallsight.errors import ConfigError
-from smallsight.report.document import REPORT_FILE
 from smallsight.report.history import History
 from smallsight.report.recorded_files import read_history
 from smallsight.report.under_strategy import target_of, under_strategy
-from smallsight.run.folder import JOURNAL
+from smallsight.run.folder import RunFolder
 from smallsight.run.given import Call
 from smallsight.strategy.plan import Plan
 
@@ -26,10 +25,10 @@ def recorded_history(path: Path, config_path: Path, strategy_path: Path | None =
     Raises:
         HistoryError, ConfigError: a file can't be read; `path` is a run folder, which knows its configuration.
     """
-    if (path / JOURNAL).is_file():
+    if RunFolder(path).has_journal:
         raise ConfigError(f"--config: {path} is a run folder, which knows its own configuration. Leave --config out.")
     plan = read_plan(strategy_path)
-    file = path / REPORT_FILE if path.is_dir() else path
+    file = RunFolder(path).report if path.is_dir() else path
     loaded = load_config(config_path)
     return configured(read_history(file, target_of(plan)), loaded, plan)
 
@@ -38,5 +37,5 @@ def configured(history: History, loaded: LoadedConfig, plan: Plan) -> History:
     """A recorded history, or an empty one, with what a configuration and a plan say."""
     folder = run_folder(loaded)
     call = Call(("smallsight", "train"), loaded.source, str(folder))
-    start = loaded.config.checkpoint.resume_from or str(folder / "checkpoint.pth")
+    start = loaded.config.checkpoint.resume_from or str(RunFolder(folder).checkpoint)
     return under_strategy(history, plan, loaded.config, call, start)

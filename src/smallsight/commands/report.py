@@ -13,13 +13,14 @@ from smallsight.commands.recorded import recorded_history
 from smallsight.errors import RunFolderError, visible
 from smallsight.report.analysis import analyse
 from smallsight.report.champion import examine
-from smallsight.report.document import REPORT_FILE, to_document
+from smallsight.report.document import to_document
 from smallsight.report.history import History
 from smallsight.report.recorded_files import read_history
 from smallsight.report.story import tell
 from smallsight.report.summary import print_summary
 from smallsight.report.write import comparison_of, make_way, write_everything, write_page
-from smallsight.run.folder import JOURNAL, is_running, read_state
+from smallsight.run.fold import read_state
+from smallsight.run.folder import RunFolder, is_running
 
 
 def history_of(path: Path) -> History:
@@ -29,13 +30,15 @@ def history_of(path: Path) -> History:
         HistoryError: the file can't be read.
         RunFolderError: the folder holds no run.
     """
-    if (path / JOURNAL).is_file():
+    files = RunFolder(path)
+    if files.has_journal:
         return tell(path, read_state(path), running=is_running(path))
-    if path.is_dir() and not (path / REPORT_FILE).is_file():
+    if path.is_dir() and not files.report.is_file():
         raise RunFolderError(
-            f"{path}: neither {JOURNAL} nor {REPORT_FILE} is in it, so no run. Give a run folder or a JSON file."
+            f"{path}: neither {files.journal.name} nor {files.report.name} is in it, so no run. Give a run folder or a "
+            "JSON file."
         )
-    return read_history(path / REPORT_FILE if path.is_dir() else path)
+    return read_history(files.report if path.is_dir() else path)
 
 
 def show_report(
@@ -57,7 +60,7 @@ def show_report(
         written: called once all is written.
     """
     recorded = None if config is None else recorded_history(path, config, strategy)
-    state = read_state(path) if (path / JOURNAL).is_file() else None
+    state = read_state(path) if RunFolder(path).has_journal else None
     writes = state is not None and not as_json and os.access(path, os.W_OK)
     lines = [*lines, *(make_way(path, state) if state is not None and writes else [])]
     history = recorded or history_of(path)
@@ -85,5 +88,5 @@ def compare_runs(one: Path, other: Path, *, as_json: bool) -> str:
     Raises:
         HistoryError, RunFolderError: see `history_of`.
     """
-    states = [read_state(path) if (path / JOURNAL).is_file() else None for path in (one, other)]
+    states = [read_state(path) if RunFolder(path).has_journal else None for path in (one, other)]
     return comparison_of((history_of(one), states[0]), (history_of(other), states[1]), as_json=as_json)

@@ -13,8 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from smallsight.errors import SmallsightError, as_message, visible
-
-LOG_FILE = "run.log"
+from smallsight.run.folder import RunFolder
 
 
 class RunLog(io.TextIOBase):
@@ -51,7 +50,7 @@ def run_log(folder: Path, command: Sequence[str]) -> Iterator[RunLog]:
     Raises:
         OSError: the file can't be made.
     """
-    with RunLog(folder / LOG_FILE) as log:
+    with RunLog(RunFolder(folder).log) as log:
         log.line(f"Began: {shlex.join(command)} (smallsight {own_version()}, process {os.getpid()})")
         try:
             yield log

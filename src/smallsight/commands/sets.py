@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from smallsight.attempts.spec import detections_of_set
 from smallsight.config.load import Config
 from smallsight.data.coco import ANNOTATION_FILE, Dataset
 from smallsight.data.every_epoch_sets import FurtherSet, sets_of_every_epoch
@@ -21,6 +20,7 @@ from smallsight.evaluation.verdict import Difference, difference_of
 from smallsight.files import fingerprint_of, sha256_of
 from smallsight.records import Verdict
 from smallsight.report.champion import detections_on, judged
+from smallsight.run.folder import detections_of_set
 from smallsight.run.state import State
 from smallsight.strategy.lineage import GUARDING
 from smallsight.strategy.plan import Plan

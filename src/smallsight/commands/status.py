@@ -12,10 +12,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from smallsight.attempts.messages import Evaluating
 from smallsight.commands.streams import reader_left
 from smallsight.errors import visible
 from smallsight.records import gigabytes
-from smallsight.report.status import status_of
+from smallsight.report.status import live_message, status_of
 from smallsight.run.folder import is_running
 
 
@@ -89,11 +90,12 @@ def _now(step: Mapping[str, Any] | None) -> str:
         return "no step within the last minute"
     if step["event"] == "starting":
         return "starting: no step is trained yet"
-    if step["event"] == "evaluating":
-        return f"evaluating epoch {step['epoch']}"
-    losses = " ".join(f"{name} {value:.3f}" for name, value in step["losses"].items())
-    place = f"epoch {step['epoch']}/{step['last_epoch']}, batch {step['batch']}/{step['batches']}"
-    return f"{place}, {losses}, {gigabytes(step['memory_mb'], step.get('memory_limit_mb'))}"
+    message = live_message(step)
+    if isinstance(message, Evaluating):
+        return f"evaluating epoch {message.epoch}"
+    losses = " ".join(f"{name} {value:.3f}" for name, value in message.losses.items())
+    place = f"epoch {message.epoch}/{message.last_epoch}, batch {message.batch}/{message.batches}"
+    return f"{place}, {losses}, {gigabytes(message.memory_mb, message.memory_limit_mb)}"
 
 
 def _shown(value: float | None) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import IO, Any, cast
+from typing import IO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
 
+from smallsight.attempts.messages import Evaluating, SignOfLife, Step
 from smallsight.commands.run_log import RunLog
 from smallsight.errors import visible
 from smallsight.evaluation.set_figures import in_short
@@ -54,7 +54,7 @@ class Terminal:
             disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("", total=1, visible=False, place="", figures="")
-        self._shown: tuple[object, object] = (None, None)
+        self._shown: tuple[int, int] | None = None
 
     def __enter__(self) -> Terminal:
         self._progress.start()
@@ -100,25 +100,25 @@ class Terminal:
             f"{loss}  {record.seconds:.0f} s",
         )
 
-    def progress(self, event: Mapping[str, Any]) -> None:
+    def progress(self, message: SignOfLife) -> None:
         """Steps within an epoch."""
-        if event["event"] == "evaluating":
-            said = f"epoch {event['epoch']}: evaluating"
+        if isinstance(message, Evaluating):
+            said = f"epoch {message.epoch}: evaluating"
             self._progress.update(self._task, visible=True, description=said, total=None, place="", figures="")
-        elif event["event"] == "step":
-            losses = " ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
-            memory = gigabytes(event["memory_mb"], event.get("memory_limit_mb"))
-            goes_back = event["batch"] < self._progress.tasks[self._task].completed
-            if goes_back or self._shown != (event["epoch"], event["batches"]):
+        elif isinstance(message, Step):
+            losses = " ".join(f"{name} {value:.3f}" for name, value in message.losses.items())
+            memory = gigabytes(message.memory_mb, message.memory_limit_mb)
+            goes_back = message.batch < self._progress.tasks[self._task].completed
+            if goes_back or self._shown != (message.epoch, message.batches):
                 # Else the speed, and with it the time left, would be reckoned over the evaluation between two epochs.
-                self._shown = (event["epoch"], event["batches"])
-                self._progress.reset(self._task, total=event["batches"], completed=event["batch"])
+                self._shown = (message.epoch, message.batches)
+                self._progress.reset(self._task, total=message.batches, completed=message.batch)
             self._progress.update(
                 self._task,
                 visible=True,
-                description=f"epoch {event['epoch']}/{event['last_epoch']}",
-                completed=event["batch"],
-                total=event["batches"],
-                place=f"{event['batch']}/{event['batches']}",
-                figures=f"{losses}  lr {event['learning_rate']:.1e}  {memory}",
+                description=f"epoch {message.epoch}/{message.last_epoch}",
+                completed=message.batch,
+                total=message.batches,
+                place=f"{message.batch}/{message.batches}",
+                figures=f"{losses}  lr {message.learning_rate:.1e}  {memory}",
             )

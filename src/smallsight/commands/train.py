@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from smallsight.attempts.child import ChildTrainer
+from smallsight.attempts.messages import SignOfLife
+from smallsight.attempts.spec import AttemptSpec
 from smallsight.commands.background import Background
 from smallsight.commands.disk import Disk, taken
 from smallsight.commands.inputs import Inputs, read_inputs, strategy_inputs
@@ -40,9 +42,9 @@ from smallsight.report.status import going_on, summary_of
 from smallsight.report.story import tell
 from smallsight.report.summary import print_summary
 from smallsight.report.write import make_way, write_everything
-from smallsight.run.folder import JOURNAL, Origin, hold
+from smallsight.run.folder import RunFolder, hold
 from smallsight.run.foreign_files import keep_foreign
-from smallsight.run.given import Call
+from smallsight.run.given import Call, Origin
 from smallsight.run.journal import Journal
 from smallsight.run.state import State
 from smallsight.strategy.by_hand import ByHand
@@ -127,7 +129,7 @@ def _session(
     with (
         hold(inputs.folder),
         run_log(inputs.folder, ["smallsight", *sys.argv[1:]]) as log,
-        Journal(inputs.folder / JOURNAL) as journal,
+        Journal(RunFolder(inputs.folder).journal) as journal,
         Terminal(console, inputs.plan.target.metric, log) as terminal,
     ):
         for line in keep_foreign(inputs.folder):
@@ -138,8 +140,8 @@ def _session(
         strategy = inputs.plan if inputs.plan.phases else None
         disk = Disk(inputs.folder, inputs.config, strategy, lambda: run.state, terminal.note)
 
-        def progress(event: Mapping[str, Any]) -> None:
-            terminal.progress(event)
+        def progress(spec: AttemptSpec, message: SignOfLife) -> None:
+            terminal.progress(message)
             if background is not None:
                 background.begun(inputs.folder, log.path)
 
@@ -225,7 +227,7 @@ def publish(folder: Path, state: State, *, running: bool = True, say: Callable[[
         running: whether this process goes on with the run; where it does not, the page is written, too.
         say: gets a line where a file that is not ours was in the way.
     """
-    write_text_atomically(folder / "status.json", json.dumps(summary_of(state), indent=1))
+    write_text_atomically(RunFolder(folder).status, json.dumps(summary_of(state), indent=1))
     try:
         if state.records:
             for line in make_way(folder, state):
@@ -237,7 +239,7 @@ def publish(folder: Path, state: State, *, running: bool = True, say: Callable[[
     except (SmallsightError, OSError):
         raise
     except Exception:
-        write_text_atomically(folder / "report_error.txt", traceback.format_exc())
+        write_text_atomically(RunFolder(folder).report_error, traceback.format_exc())
 
 
 def _conclude(inputs: Inputs, state: State, terminal: Terminal, *, quiet: bool) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import re
 import struct
 import zipfile
 import zlib
@@ -23,10 +22,11 @@ import torch
 from torch import Tensor
 
 from smallsight.attempts.failures import is_out_of_memory
-from smallsight.attempts.spec import FORMAT, LIGHTWEIGHT
+from smallsight.attempts.spec import FORMAT
 from smallsight.detectors.base import Detector
 from smallsight.errors import CheckpointError
 from smallsight.files import UNREADABLE, says, unpacked_bytes, why, write_atomically
+from smallsight.run.folder import epoch_of_lightweight
 
 MOST_RESOLUTION = 1 << 16
 REQUIRED = ("detector", "class_names", "resolution", "epoch", "model", "ema_model")
@@ -94,10 +94,10 @@ def refuse_missing(path: Path) -> None:
     """
     if path.is_file():
         return
-    names = (re.fullmatch(LIGHTWEIGHT, file.name) for file in path.parent.glob("*.pth"))
-    epochs = sorted(int(name[1]) for name in names if name)
+    found = (epoch_of_lightweight(file) for file in path.parent.glob("*.pth"))
+    epochs = sorted(epoch for epoch in found if epoch is not None)
     advice = "Give the path of a checkpoint, for example models/checkpoint.pth."
-    if epochs and re.fullmatch(LIGHTWEIGHT, path.name):
+    if epochs and epoch_of_lightweight(path) is not None:
         there = ", ".join(map(str, epochs))
         advice = f"Those of the epochs {there} are there (checkpoint.keep says how many stay). Give one of them."
     raise CheckpointError(f"{path}: no such file. {advice}")

@@ -55,7 +55,8 @@ def warnings(history: History, analysis: Analysis) -> tuple[str, ...]:
     if history.champion is None and best is not None and inflation >= _VISIBLE:
         found.append(
             f"The best of {analysis.recorded} epochs ({best.value.value:.3f} at epoch {best.epoch}) is too high by up "
-            f"to {inflation:.3f}: that is what the best of so many gains from epoch noise (sd {analysis.residual_sd:.4f})."
+            f"to {inflation:.3f}: that is what the best of so many gains from epoch noise (sd "
+            f"{analysis.residual_sd:.4f})."
         )
     move = analysis.momentum
     if move.low <= 0 <= move.high:

@@ -11,10 +11,8 @@ from smallsight.files import copy_atomically
 from smallsight.records import EpochRecord
 from smallsight.report.history import Target
 from smallsight.report.recorded_files import read_history
+from smallsight.run.folder import RunFolder
 from smallsight.run.foreign_files import is_foreign, set_aside
-
-BEFORE_FILE = "history_before.json"
-"""In a run folder: the file that was taken over, as it was."""
 
 
 def take_over(found: Path, run_folder: Path, first_epoch: int, metric: str) -> str | None:
@@ -31,7 +29,7 @@ def take_over(found: Path, run_folder: Path, first_epoch: int, metric: str) -> s
     if not is_foreign(found):
         return None
     epochs = [record.epoch for record in _read(found, first_epoch, metric)]
-    place = run_folder / BEFORE_FILE
+    place = RunFolder(run_folder).history_before
     taken = bool(epochs) and (not place.exists() or filecmp.cmp(found, place, shallow=False))
     if taken:
         copy_atomically(found, place)
@@ -43,7 +41,7 @@ def take_over(found: Path, run_folder: Path, first_epoch: int, metric: str) -> s
 
 def recorded_before(run_folder: Path, first_epoch: int, metric: str) -> tuple[EpochRecord, ...]:
     """The epochs that were taken over, as far as they lie before `first_epoch`; none where the file is damaged."""
-    place = run_folder / BEFORE_FILE
+    place = RunFolder(run_folder).history_before
     return _read(place, first_epoch, metric) if place.is_file() else ()
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from smallsight.config.load import Config, build_config, with_settings
 from smallsight.errors import ConfigError
 from smallsight.report.history import NextCommand
-from smallsight.run.folder import OWN_CHECKPOINTS, kept_start
+from smallsight.run.checkpoints import kept_start
+from smallsight.run.folder import RunFolder
 from smallsight.run.state import PhaseRun, State
 from smallsight.strategy.counterpart import Command, command, counterpart, fallbacks
 from smallsight.strategy.lineage import START
@@ -71,5 +72,5 @@ def _start_again(folder: Path, state: State, run: PhaseRun) -> str:
     """A file with what a phase started from: the given one, or its copy where the run has overwritten it."""
     given = Path(run.given.path) if run.given else Path()
     kept = kept_start(folder, state, run)
-    overwritten = given.name in OWN_CHECKPOINTS and given.resolve().parent == folder.resolve()
+    overwritten = RunFolder(folder).overwrites(given)
     return str(kept if kept is not None and (overwritten or not given.is_file()) else given)

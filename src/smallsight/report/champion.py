@@ -7,20 +7,19 @@ images or annotations are gone or have changed, is left out and said so; the rep
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from smallsight.attempts.spec import detections_of_set
+from smallsight.attempts.measuring import measure_in_child
+from smallsight.attempts.spec import MeasureSpec
 from smallsight.config.load import Config, build_config, filled_path, with_settings
 from smallsight.config.sections import EvaluationSet
 from smallsight.data.coco import ANNOTATION_FILE, Dataset
 from smallsight.data.configured_sets import read_splits
 from smallsight.data.groups import groups_of
-from smallsight.errors import BoxError, ConfigError, DatasetError, RunFolderError
+from smallsight.errors import BoxError, ConfigError, DatasetError, InputError, RunFolderError
 from smallsight.evaluation.ap import AREA_RANGES, Evaluation, evaluate
 from smallsight.evaluation.bootstrap import Draws, Resampled, Units, resample
 from smallsight.evaluation.detections_file import load_detections
@@ -31,17 +30,18 @@ from smallsight.evaluation.outcomes import judge_outcomes, survey
 from smallsight.evaluation.set_figures import has_labels
 from smallsight.evaluation.thresholds import BEST_F1, calibrate, operating_points
 from smallsight.evaluation.verdict import difference_of
-from smallsight.files import sha256_of, write_text_atomically
+from smallsight.files import sha256_of
 from smallsight.records import Detections, Estimate, estimate_from_json
 from smallsight.report.crops import crop_around
-from smallsight.run.folder import (
+from smallsight.run.checkpoints import (
     attempt_folder,
     champion_checkpoint,
     champion_contenders,
     champion_detections,
     contenders,
 )
-from smallsight.run.state import State
+from smallsight.run.folder import RunFolder, detections_of_set
+from smallsight.run.state import Champion, State
 
 REPLICATES = 200
 """Draws for the intervals of mistakes: enough for a bar in a figure; verdicts use `evaluation.replicates`."""
@@ -57,25 +57,26 @@ def examine(folder: Path, state: State, sets: Mapping[str, EvaluationSet] | None
             in the records. None takes those that the run was begun with and measures none: a detector beside a training
             may take the memory that it needs.
     """
-    if state.champion is None:
+    champion = state.champion
+    if champion is None:
         return None
-    evidence = Evidence(state.champion.record.epoch)
+    evidence = Evidence(champion.record.epoch)
     try:
         dataset = validation_set(state)
-        detections = detections_on(dataset, champion_detections(folder, state))
+        detections = detections_on(dataset, champion_detections(folder, champion))
         evidence = _mistakes(evidence, state, dataset, detections)
     except (BoxError, ConfigError, DatasetError, RunFolderError) as error:
         return replace(evidence, left_out=(f"Mistakes, thresholds and pictures: {error}",))
-    lift, why = _lift(folder, state, dataset)
+    lift, why = _lift(folder, state, champion, dataset)
     known = champion_config(state).evaluation.sets if sets is None else sets
-    gaps, missing = _gaps(folder, state, known, measures=sets is not None)
+    gaps, missing = _gaps(folder, state, champion, known, measures=sets is not None)
     return replace(evidence, lift=lift, gaps=gaps, left_out=(*why, *missing))
 
 
 def champion_config(state: State) -> Config:
     """The configuration that the champion was trained with."""
-    assert state.champion is not None
-    return with_settings(build_config(state.config, "journal"), state.champion.settings, "champion")
+    settings = state.champion.settings if state.champion else {}
+    return with_settings(build_config(state.config, "journal"), settings, "champion")
 
 
 def validation_set(state: State) -> Dataset:
@@ -85,10 +86,10 @@ def validation_set(state: State) -> Dataset:
         ConfigError, DatasetError: they can't be read.
         RunFolderError: their annotations have changed since.
     """
-    assert state.champion_run is not None
+    annotations = state.champion_run.annotations if state.champion_run else state.annotations
     dataset = read_splits(champion_config(state))[1]
     file = dataset.root / ANNOTATION_FILE
-    if sha256_of(file) != state.champion_run.annotations.get("valid"):
+    if sha256_of(file) != annotations.get("valid"):
         raise RunFolderError(f"{file}: has changed since the champion was evaluated. Evaluate it again.")
     return dataset
 
@@ -179,10 +180,9 @@ class _Side:
         return difference_of(ours, theirs, metric).estimate
 
 
-def _lift(folder: Path, state: State, dataset: Dataset) -> tuple[Estimate | None, tuple[str, ...]]:
+def _lift(folder: Path, state: State, champion: Champion, dataset: Dataset) -> tuple[Estimate | None, tuple[str, ...]]:
     """The champion's target metric minus the baseline's; None with the reason where that can't be told."""
-    champion, baseline = state.champion, state.baseline
-    assert champion is not None
+    baseline = state.baseline
     if baseline is None or baseline == champion.record:
         return None, ()
     run, attempt = next((run, a) for run in state.runs for a in run.attempts if baseline in a.records)
@@ -191,7 +191,7 @@ def _lift(folder: Path, state: State, dataset: Dataset) -> tuple[Estimate | None
     try:
         before, after = (
             _Side.of(files, [metric], metric, state, dataset)
-            for files in ([chosen, *filter(Path.is_file, others)], champion_contenders(folder, state))
+            for files in ([chosen, *filter(Path.is_file, others)], champion_contenders(folder, state, champion))
         )
     except RunFolderError as error:
         return None, (f"The lift's interval: {error}",)
@@ -199,60 +199,71 @@ def _lift(folder: Path, state: State, dataset: Dataset) -> tuple[Estimate | None
 
 
 def _gaps(
-    folder: Path, state: State, sets: Mapping[str, EvaluationSet], *, measures: bool
+    folder: Path, state: State, champion: Champion, sets: Mapping[str, EvaluationSet], *, measures: bool
 ) -> tuple[tuple[DomainGap, ...], tuple[str, ...]]:
     """The champion on each of the second evaluation sets that have labels."""
-    assert state.champion is not None
     gaps, missing = [], []
     for name, given in sorted(sets.items()):
-        figures = state.champion.record.sets.get(name, {})
+        figures = champion.record.sets.get(name, {})
         if figures and not has_labels(figures):
             continue  # in how many frames something was found stands in the record
         try:
             data = filled_path(f"evaluation.sets.{name}", given.path)
-            gaps.append(_gap(folder, state, name, data, guards=given.guards, measures=measures))
+            gaps.append(_gap(folder, state, champion, name, data, guards=given.guards, measures=measures))
         except (ConfigError, DatasetError, RunFolderError, OSError) as error:
             missing.append(f"The evaluation set {name}: {error}")
     return tuple(gaps), tuple(missing)
 
 
-def _gap(folder: Path, state: State, name: str, data: Path, *, guards: bool, measures: bool) -> DomainGap:
-    assert state.champion is not None
-    metric, champion = state.plan["target"]["metric"], state.champion.record
-    if name in champion.sets:
-        there = champion.sets[name][metric]
-        _, ids = load_detections(detections_of_set(champion_detections(folder, state), name))
+def _gap(
+    folder: Path, state: State, champion: Champion, name: str, data: Path, *, guards: bool, measures: bool
+) -> DomainGap:
+    metric, record = state.plan["target"]["metric"], champion.record
+    if name in record.sets:
+        there = record.sets[name][metric]
+        _, ids = load_detections(detections_of_set(champion_detections(folder, champion), name))
         images = len(ids)
     elif not (data / ANNOTATION_FILE).is_file():
         raise RunFolderError(f"{data}: frames without labels, on which this champion was not tried")
     else:
-        measured = _measured(folder, state, data, measures=measures)
+        measured = _measured(RunFolder(folder), state, champion, data, measures=measures)
         there, images = estimate_from_json(measured["metrics"][metric]), measured["images"]
-    return DomainGap(name, images, there, gap_between(champion.metrics[metric], there), guards)
+    return DomainGap(name, images, there, gap_between(record.metrics[metric], there), guards)
 
 
-def _measured(folder: Path, state: State, data: Path, *, measures: bool) -> Mapping[str, Any]:
-    """Figures of the champion on a folder; measured once per champion and annotation file, in a process of its own.
+def _measured(folder: RunFolder, state: State, champion: Champion, data: Path, *, measures: bool) -> Mapping[str, Any]:
+    """Figures of the champion on a set; measured once per champion and annotation file, in a process of its own.
 
     Raises:
         RunFolderError: the champion is gone, or was not or could not be measured there.
         OSError: the annotations can't be read, or the figures can't be kept.
+        Interrupted: a stop was requested.
     """
-    checkpoint = champion_checkpoint(folder, state)
+    checkpoint = champion_checkpoint(folder.path, champion)
     key = f"{sha256_of(checkpoint)[:16]}_{sha256_of(data / ANNOTATION_FILE)[:16]}"
-    kept = folder / "sets" / f"{key}.json"
+    kept = folder.measured(key)
     if not kept.is_file():
         if not measures:
             raise RunFolderError(f"{data}: not measured with this champion yet; the run does so when it ends")
         config = champion_config(state)
-        settings = ["--max-dets", str(config.evaluation.max_dets), "--device", config.training.device]
-        settings += ["--centre-hit-px", str(config.evaluation.centre_hit_px)]
-        command = [sys.executable, "-m", "smallsight", "evaluate", str(checkpoint), str(data), "--json", *settings]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            said = " ".join(done.stderr.split()).removeprefix("Error: ")
-            raise RunFolderError(f"{data}: can't be evaluated; {said[:300]}")
-        write_text_atomically(kept, done.stdout)
+        spec = MeasureSpec(
+            str(checkpoint),
+            str(data),
+            str(kept),
+            config.evaluation.max_dets,
+            config.evaluation.centre_hit_px,
+            config.training.device,
+        )
+        job, log = folder.measuring_job(key), folder.measuring_log(key)
+        log.parent.mkdir(exist_ok=True)
+        try:
+            result = measure_in_child(spec, job, log)
+        except InputError as error:
+            raise RunFolderError(f"{data}: can't be evaluated; {error}") from error
+        if result.failure:
+            raise RunFolderError(f"{data}: can't be evaluated ({result.failure}); {result.message}")
+        job.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
     content: Mapping[str, Any] = json.loads(kept.read_text())
     return content
 
@@ -268,15 +279,19 @@ def champions_apart(one: tuple[Path, State], other: tuple[Path, State], metrics:
         ConfigError, DatasetError: the images can't be read.
         RunFolderError: the champions were judged on different images, or a file of detections is gone.
     """
-    for folder, state in (one, other):
-        if state.champion is None:
-            raise RunFolderError(f"{folder}: no champion yet. Run its strategy on.")
+    files = [_contenders(folder, state) for folder, state in (one, other)]
     hashes = [state.champion_run.annotations.get("valid") for _, state in (one, other) if state.champion_run]
     if hashes[0] != hashes[1]:
         raise RunFolderError(f"{other[0]}: judged on other images than {one[0]}. Evaluate both on one set.")
     dataset = validation_set(one[1])
     first, second = (
-        _Side.of(champion_contenders(folder, state), metrics, state.plan["target"]["metric"], one[1], dataset)
-        for folder, state in (one, other)
+        _Side.of(found, metrics, state.plan["target"]["metric"], one[1], dataset)
+        for found, (_, state) in zip(files, (one, other), strict=True)
     )
     return {metric: second.above(first, metric) for metric in metrics if first.epochs[0].points[metric].known}
+
+
+def _contenders(folder: Path, state: State) -> list[Path]:
+    if state.champion is None:
+        raise RunFolderError(f"{folder}: no champion yet. Run its strategy on.")
+    return champion_contenders(folder, state, state.champion)

@@ -20,11 +20,7 @@ from smallsight.records import EpochRecord, Estimate, to_json
 from smallsight.report.analysis import analyse
 from smallsight.report.findings import Analysis, Mark
 from smallsight.report.history import History, latest_per_epoch
-from smallsight.run.foreign_files import REPORT_FILE
-
-__all__ = ["REPORT_FILE", "TABLE_FILE", "csv_text", "to_document", "write_report"]
-
-TABLE_FILE = "metrics.csv"
+from smallsight.run.folder import RunFolder
 
 _METRICS = ("map_50_95", "map_50", "map_75", "map_small", "map_medium", "map_large")
 _ALWAYS = ("map_50_95", "map_50", "map_small")
@@ -74,10 +70,10 @@ def write_report(folder: Path, history: History, evidence: Evidence | None = Non
         The path of the JSON file.
     """
     document = to_document(history, analyse(history), evidence)
-    path = folder / REPORT_FILE
-    write_text_atomically(folder / TABLE_FILE, csv_text(history.records))
-    write_text_atomically(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
-    return path
+    files = RunFolder(folder)
+    write_text_atomically(files.table, csv_text(history.records))
+    write_text_atomically(files.report, json.dumps(document, indent=2, allow_nan=False) + "\n")
+    return files.report
 
 
 def csv_text(records: Sequence[EpochRecord]) -> str:

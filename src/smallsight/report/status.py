@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from smallsight.attempts.messages import Evaluating, Step, message_from
 from smallsight.evaluation.set_figures import in_words, plain_values
-from smallsight.run.folder import LIVE_FILE, is_running, read_state
+from smallsight.run.fold import read_state
+from smallsight.run.folder import RunFolder, is_running
 from smallsight.run.state import PhaseRun, State
 from smallsight.strategy.outcomes import has_failed, out_of_budget
 
@@ -98,11 +101,24 @@ def status_of(folder: Path) -> dict[str, Any]:
     return {**summary_of(read_state(folder)), "running": running, "live": _live(folder) if running else None}
 
 
+def live_message(live: Mapping[str, Any]) -> Step | Evaluating:
+    """What an attempt did last, from what its `live.json` holds.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    message = message_from({key: value for key, value in live.items() if key != "at"})
+    if not isinstance(message, (Step, Evaluating)):
+        raise ValueError(f"live: got {live['event']!r}, expected a step or an evaluation")
+    return message
+
+
 def _live(folder: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads((folder / LIVE_FILE).read_text())
+        found = json.loads(RunFolder(folder).live.read_text())
+        live_message(found)
         return dict(found) if 0 <= time.time() - found["at"] <= LIVE_FOR_S else None
     except FileNotFoundError:
         return {"event": "starting"}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

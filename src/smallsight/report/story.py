@@ -14,7 +14,7 @@ from smallsight.report.before import recorded_before
 from smallsight.report.by_hand import known_phase, latest_config, names_of, next_commands, title_of
 from smallsight.report.history import History, Memory, PhaseOutcome, PhaseStory, Stopped
 from smallsight.report.under_strategy import target_of
-from smallsight.run.folder import CHAMPION
+from smallsight.run.folder import RunFolder
 from smallsight.run.state import Attempt, PhaseRun, State
 from smallsight.strategy.outcomes import has_failed, out_of_budget, outcome_in_words
 from smallsight.strategy.plan import Plan, build_plan, flatten
@@ -35,6 +35,7 @@ def tell(folder: Path, state: State, *, running: bool = True) -> History:
     target = target_of(plan, guard_floor=None if math.isnan(guarded) else guarded)
     if state.kind == "train" and plan.guard.floor is None:
         target = replace(target, guard_absolute_floor=shipped_plan().guard.floor)
+    files = RunFolder(folder)
     return History(
         source=str(folder),
         records=(*before, *_records(state, names)),
@@ -46,7 +47,7 @@ def tell(folder: Path, state: State, *, running: bool = True) -> History:
         target=target,
         plateau=plan.plateau,
         plan=shipped_plan() if state.kind == "train" else plan,
-        champion_path=str(folder / CHAMPION) if state.champion else "",
+        champion_path=str(files.champion) if state.champion else "",
         finished=state.done,
         stopped=_stopped(state, running=running),
         commands=next_commands(folder, state, running=running),
@@ -54,7 +55,7 @@ def tell(folder: Path, state: State, *, running: bool = True) -> History:
         record_doubts=tuple(_doubts_about_records(state, before, plan.target.metric)),
         by_hand=state.kind == "train",
         call=state.runs[-1].call if state.kind == "train" and state.runs else None,
-        start_path=str(folder / (CHAMPION if state.champion else "checkpoint.pth")),
+        start_path=str(files.champion if state.champion else files.checkpoint),
     )
 
 

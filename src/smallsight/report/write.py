@@ -19,10 +19,9 @@ from smallsight.report.html import render
 from smallsight.report.markdown import to_markdown
 from smallsight.report.story import first_epoch
 from smallsight.report.summary import comparison_in_words
-from smallsight.run.foreign_files import REPORT_FILE, keep_foreign
+from smallsight.run.folder import RunFolder
+from smallsight.run.foreign_files import keep_foreign
 from smallsight.run.state import State
-
-PAGE_FILE, SHORT_FILE = "report.html", "report.md"
 
 
 def make_way(folder: Path, state: State) -> list[str]:
@@ -33,15 +32,15 @@ def make_way(folder: Path, state: State) -> list[str]:
     """
     lines, taken = keep_foreign(folder), None
     if state.records:
-        taken = take_over(folder / REPORT_FILE, folder, first_epoch(state), state.plan["target"]["metric"])
+        taken = take_over(RunFolder(folder).report, folder, first_epoch(state), state.plan["target"]["metric"])
     return [*lines, *([taken] if taken else [])]
 
 
 def write_everything(folder: Path, history: History, state: State, evidence: Evidence | None) -> Path:
     """Bring the JSON, the table, `report.html` and `report.md` of a run up to date; the path of the page."""
     write_report(folder, history, evidence)
-    write_text_atomically(folder / SHORT_FILE, to_markdown(history, evidence))
-    return write_page(folder / PAGE_FILE, history, state, evidence)
+    write_text_atomically(RunFolder(folder).short_report, to_markdown(history, evidence))
+    return write_page(RunFolder(folder).page, history, state, evidence)
 
 
 def write_page(path: Path, history: History, state: State | None = None, evidence: Evidence | None = None) -> Path:

@@ -1,189 +1,232 @@
-"""A run's folder: where its files lie, who holds it, and which run it belongs to."""
+"""The files of a run: every name and path of a run folder stands here, and who holds the folder."""
 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from smallsight.attempts.spec import BEST, detections_file
 from smallsight.errors import RunFolderError
-from smallsight.files import copy_atomically, sha256_of
-from smallsight.records import EpochRecord
-from smallsight.run.foreign_files import keep
-from smallsight.run.given import GivenFile
-from smallsight.run.journal import Journal
-from smallsight.run.state import PhaseRun, State, fold
 
-JOURNAL = "journal.sqlite"
-LIVE_FILE = "live.json"
-"""The latest training step, for other processes; what counts stands in the journal."""
-STRATEGY_FILE = "strategy.yaml"
-CHAMPION = "checkpoint_best.pth"
-OWN_CHECKPOINTS = ("checkpoint.pth", "checkpoint_previous.pth", CHAMPION)
-"""Checkpoints that a run writes into its folder again and again."""
+_LIGHTWEIGHT = re.compile(r"checkpoint_epoch_(\d+)_lightweight\.pth")
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What a run, or a phase by hand, starts from.
+class AttemptFolder:
+    """The folder of one attempt of a phase: `phases/01_continue/attempt_1`.
 
     Attributes:
-        given: the checkpoint that the user gave; None for none.
-        annotations: SHA-256 of the annotation files, by split (`train`, `valid`).
+        path: the folder.
     """
 
-    given: GivenFile | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    path: Path
 
     @property
-    def resume(self) -> str:
-        """Path of the given checkpoint; empty for none."""
-        return self.given.path if self.given else ""
+    def spec(self) -> Path:
+        """What the attempt's processes are told."""
+        return self.path / "attempt.json"
 
     @property
-    def resumed_epoch(self) -> int:
-        """The epoch that it comes from."""
-        return self.given.epoch if self.given else 0
+    def log(self) -> Path:
+        """What the attempt's processes on the runner's machine printed."""
+        return self.path / "worker.log"
+
+    def log_of_node(self, node: int) -> Path:
+        """What its processes on a further machine printed."""
+        return self.path / f"worker_node_{node}.log"
+
+    def failure_on_node(self, node: int, key: str) -> Path:
+        """Why its processes on a further machine failed; `key` names the meeting that they took part in."""
+        return self.path / f"failed_on_node_{node}_{key}.json"
+
+    @property
+    def best(self) -> Path:
+        """The state after its best epoch."""
+        return self.path / "best.pth"
+
+    def detections(self, epoch: int, *, other: bool = False) -> Path:
+        """Detections on the validation set after an epoch, by the judged weights or by the other ones."""
+        return self.path / "detections" / f"valid_epoch_{epoch:03d}{'_other' if other else ''}.npz"
+
+    def not_a_number(self, which: str) -> Path:
+        """Batch, seed and weights of a step whose loss or weights are no numbers."""
+        return self.path / f"not_a_number{which}.pth"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Its TensorBoard logs."""
+        return self.path / "tensorboard"
 
 
-def phase_folder(run_folder: Path, run: PhaseRun) -> Path:
-    """`phases/01_continue`."""
-    return run_folder / "phases" / f"{run.number:02d}_{run.name}"
-
-
-def attempt_folder(run_folder: Path, run: PhaseRun, number: int) -> Path:
-    """`phases/01_continue/attempt_1`."""
-    return phase_folder(run_folder, run) / f"attempt_{number}"
-
-
-def champion_detections(run_folder: Path, state: State) -> Path:
-    """The file with what the champion found on the validation set."""
-    assert state.champion is not None
-    return detections_file(_champion_attempt(run_folder, state), state.champion.record.epoch)
-
-
-def contenders(folder: Path, chosen: EpochRecord, records: Iterable[EpochRecord]) -> list[Path]:
-    """What each epoch of an attempt found on the validation set, the chosen one first.
-
-    Of each epoch the raw and the averaged weights were candidates, so both are in the list.
-    """
-    epochs = [chosen, *(record for record in records if record.epoch != chosen.epoch)]
-    judged = [detections_file(folder, record.epoch) for record in epochs]
-    return [*judged, *(detections_file(folder, record.epoch, other=True) for record in epochs if record.other)]
-
-
-def champion_contenders(run_folder: Path, state: State) -> list[Path]:
-    """The champion's detections, and those of the epochs that it was chosen from as far as they are still there."""
-    champion, run = state.champion, state.champion_run
-    assert champion is not None and run is not None
-    records = [record for attempt in run.attempts if attempt.number == champion.attempt for record in attempt.records]
-    first, *others = contenders(_champion_attempt(run_folder, state), champion.record, records)
-    return [first, *(path for path in others if path.is_file())]
-
-
-def _champion_attempt(run_folder: Path, state: State) -> Path:
-    champion, run = state.champion, state.champion_run
-    assert champion is not None and run is not None
-    return attempt_folder(run_folder, run, champion.attempt)
-
-
-def champion_checkpoint(run_folder: Path, state: State) -> Path:
-    """`checkpoint_best.pth`, after a look at whether it still is what was crowned; put back from its phase where not.
-
-    Raises:
-        RunFolderError: it is gone or damaged, and so is the file that it was copied from.
-    """
-    assert state.champion is not None
-    path = run_folder / CHAMPION
-    origin = _champion_attempt(run_folder, state) / BEST
-    for candidate in (path, origin):
-        if candidate.is_file() and sha256_of(candidate) == state.champion.sha256:
-            if candidate != path:
-                copy_atomically(candidate, path)
-            return path
-    wrong = "is not the file that the run wrote" if path.is_file() else "is gone"
-    raise RunFolderError(
-        f"{path}: {wrong}, and neither is {origin}. Put one of them back, or use another --output-dir, with --resume "
-        "and a file of checkpoints/."
-    )
-
-
-def copy_of_start(run_folder: Path, run: PhaseRun) -> Path:
-    """Where a phase keeps a copy of the checkpoint that it was given."""
-    return phase_folder(run_folder, run) / "start.pth"
-
-
-def kept_start(run_folder: Path, state: State, run: PhaseRun) -> Path | None:
-    """The copy of the checkpoint that a phase by hand starts from, its own or that of a phase from the same file."""
-    if run.given is None:
-        return None
-    same = [other for other in state.runs if other.given and other.given.sha256 == run.given.sha256 != ""]
-    return next((copy for other in (run, *same) if (copy := copy_of_start(run_folder, other)).is_file()), None)
-
-
-def start_checkpoint(run_folder: Path, run: PhaseRun, given: Path) -> tuple[Path, bool]:
-    """The phase's own copy of the checkpoint that it starts from; the given one may be overwritten by the run itself.
-
-    Returns:
-        The copy, and whether it was made just now.
-    Raises:
-        RunFolderError: there is no copy yet, and the given file is gone.
-    """
-    copy = copy_of_start(run_folder, run)
-    if copy.is_file():
-        return copy, False
-    if not given.is_file():
-        raise RunFolderError(f"{given}: no such file, but phase {run.number} of the run starts from it. Put it back.")
-    copy_atomically(given, copy)
-    return copy, True
-
-
-def refuse_lost_journal(folder: Path) -> None:
-    """Make sure that a folder whose journal tells of no run holds none: a new one would overwrite its checkpoints.
-
-    Raises:
-        RunFolderError: there are phases of a run.
-    """
-    if (folder / "phases").exists():
-        raise RunFolderError(
-            f"{folder}: holds phases of a run, but journal.sqlite is gone or empty. Put it back, or use another "
-            f"--output-dir, with --resume {folder / 'checkpoint_best.pth'} to build on what was reached."
-        )
-
-
-def set_foreign_aside(folder: Path, texts: Mapping[str, str], resume: str) -> list[str]:
-    """Make room for a run that begins: what lies in its folder under the names of its files gets other names.
-
-    `checkpoint.pth` stays: a run that would overwrite it refuses to begin, unless it starts from it.
+def detections_of_set(valid: Path, name: str) -> Path:
+    """Detections on a further evaluation set, beside those of the same weights on the validation set.
 
     Args:
-        folder: whose journal tells of no run.
-        texts: by name, what is to be written at once; a file that says just that stays, too.
-        resume: the checkpoint to start from, which stays because it is copied.
-    Returns:
-        A line for each.
+        valid: from `AttemptFolder.detections`.
+        name: of the set.
     """
-    lines = []
-    for name in (*texts, "checkpoint_previous.pth", CHAMPION):
-        path = folder / name
-        if not path.exists() or (resume and path.resolve() == Path(resume).resolve()):
-            continue
-        if name not in texts or not path.is_file() or path.read_bytes() != texts[name].encode():
-            lines.append(keep(path, "not of this run"))
-    return lines
+    return valid.with_name(valid.name.replace("valid", f"set_{name}", 1))
 
 
-def read_state(folder: Path) -> State:
-    """The state of a run from its journal.
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder that `--output-dir` names, with the paths of all its files.
 
-    Raises:
-        RunFolderError: no journal there, or a damaged one.
+    Attributes:
+        path: the folder.
     """
-    with Journal(folder / JOURNAL, read_only=True) as journal:
-        return fold(journal.events())
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The configuration that the run began with."""
+        return self.path / "config.yaml"
+
+    @property
+    def strategy(self) -> Path:
+        """The strategy of the run."""
+        return self.path / "strategy.yaml"
+
+    @property
+    def journal(self) -> Path:
+        """Every fact of the run, in order; all other files but checkpoints and detections can be made from it."""
+        return self.path / "journal.sqlite"
+
+    @property
+    def has_journal(self) -> bool:
+        """Whether there is a run in the folder."""
+        return self.journal.is_file()
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that works on the run."""
+        return self.path / ".lock"
+
+    @property
+    def log(self) -> Path:
+        """All that the commands said."""
+        return self.path / "run.log"
+
+    @property
+    def status(self) -> Path:
+        """Where the run stands, for other programs."""
+        return self.path / "status.json"
+
+    @property
+    def live(self) -> Path:
+        """The latest training step, for other processes; what counts stands in the journal."""
+        return self.path / "live.json"
+
+    @property
+    def rendezvous(self) -> Path:
+        """Where the processes of the attempt now open meet, for further machines."""
+        return self.path / "rendezvous.json"
+
+    @property
+    def report(self) -> Path:
+        """The report as JSON."""
+        return self.path / "training_evaluation_detailed.json"
+
+    @property
+    def table(self) -> Path:
+        """The epochs as a table."""
+        return self.path / "metrics.csv"
+
+    @property
+    def page(self) -> Path:
+        """The report as one HTML file."""
+        return self.path / "report.html"
+
+    @property
+    def short_report(self) -> Path:
+        """The report in a few lines of Markdown."""
+        return self.path / "report.md"
+
+    @property
+    def report_error(self) -> Path:
+        """The traceback of a report that could not be written."""
+        return self.path / "report_error.txt"
+
+    @property
+    def history_before(self) -> Path:
+        """Epochs that another tool recorded before the run, in the file that it wrote."""
+        return self.path / "history_before.json"
+
+    def measured(self, key: str) -> Path:
+        """Figures of a champion on another set; `key` names both."""
+        return self.measurements / f"{key}.json"
+
+    def measuring_job(self, key: str) -> Path:
+        """What the process that measures is told; it goes once the figures are there."""
+        return self.measurements / f"{key}_job.json"
+
+    def measuring_log(self, key: str) -> Path:
+        """What the process that measures printed; it goes once the figures are there."""
+        return self.measurements / f"{key}.log"
+
+    @property
+    def measurements(self) -> Path:
+        """The folder of `measured`."""
+        return self.path / "sets"
+
+    @property
+    def checkpoint(self) -> Path:
+        """From which an interrupted attempt goes on."""
+        return self.path / "checkpoint.pth"
+
+    @property
+    def previous_checkpoint(self) -> Path:
+        """The one before `checkpoint`."""
+        return self.path / "checkpoint_previous.pth"
+
+    @property
+    def champion(self) -> Path:
+        """The best checkpoint so far."""
+        return self.path / "checkpoint_best.pth"
+
+    @property
+    def own_checkpoints(self) -> tuple[Path, ...]:
+        """Checkpoints that the run writes again and again."""
+        return self.checkpoint, self.previous_checkpoint, self.champion
+
+    def overwrites(self, file: Path) -> bool:
+        """Whether a file lies where the run writes one of `own_checkpoints`."""
+        return file.resolve() in [path.resolve() for path in self.own_checkpoints]
+
+    def lightweight(self, epoch: int) -> Path:
+        """Weights and metrics of one epoch."""
+        return self.path / "checkpoints" / f"checkpoint_epoch_{epoch}_lightweight.pth"
+
+    @property
+    def phases(self) -> Path:
+        """The folders of all phases."""
+        return self.path / "phases"
+
+    def phase(self, number: int, name: str) -> Path:
+        """The folder of a phase: `phases/01_continue`."""
+        return self.phases / f"{number:02d}_{name}"
+
+    def start(self, number: int, name: str) -> Path:
+        """A phase's own copy of the checkpoint that it was given."""
+        return self.phase(number, name) / "start.pth"
+
+    def starts(self) -> list[Path]:
+        """The copies that lie there, of all phases."""
+        return sorted(self.phases.glob("*/start.pth"))
+
+    def attempt(self, number: int, name: str, attempt: int) -> AttemptFolder:
+        """The folder of an attempt: `phases/01_continue/attempt_1`."""
+        return AttemptFolder(self.phase(number, name) / f"attempt_{attempt}")
+
+
+def epoch_of_lightweight(file: Path) -> int | None:
+    """The epoch of a file that is named as `RunFolder.lightweight` names it; None for another name."""
+    found = _LIGHTWEIGHT.fullmatch(file.name)
+    return int(found[1]) if found else None
 
 
 @contextmanager
@@ -195,7 +238,7 @@ def hold(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("a+")
+        handle = RunFolder(folder).lock.open("a+")
     except OSError as error:
         raise RunFolderError(
             f"{folder}: can't be written ({error.strerror}). Give an --output-dir that can be."
@@ -213,7 +256,7 @@ def hold(folder: Path) -> Iterator[None]:
 def is_running(folder: Path) -> bool:
     """Whether a process works on the run: it holds the folder's lock."""
     try:
-        with (folder / ".lock").open() as lock:
+        with RunFolder(folder).lock.open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -7,23 +7,26 @@ ours is recognised by how it begins.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
+from smallsight.errors import RunFolderError
 from smallsight.files import sync_folder
+from smallsight.run.folder import RunFolder
 
-REPORT_FILE = "training_evaluation_detailed.json"
 _HEAD_BYTES = 1 << 16
+_FILES = RunFolder(Path())
 _OURS = {
-    REPORT_FILE: (
+    _FILES.report.name: (
         rb'\A\{\s*"written_by": "smallsight"'
         rb'|\A\{\n  "source": .*\n  "finished": (?:true|false),\n  "target": \{'  # before 0.2
     ),
-    "status.json": rb'\A\{\n "state": "(?:finished|unfinished|failed|out of budget)",\n "phase": ',
-    "live.json": rb'\A\{"event": "(?:step|evaluating)"',
-    "metrics.csv": rb"\Aepoch,phase,attempt,",
-    "report.html": rb"<span>smallsight report</span>",
-    "report.md": rb"\A\*\*Next:\*\*",
-    "report_error.txt": rb"\ATraceback",
+    _FILES.status.name: rb'\A\{\n "state": "(?:finished|unfinished|failed|out of budget)",\n "phase": ',
+    _FILES.live.name: rb'\A\{"event": "(?:step|evaluating)"',
+    _FILES.table.name: rb"\Aepoch,phase,attempt,",
+    _FILES.page.name: rb"<span>smallsight report</span>",
+    _FILES.short_report.name: rb"\A\*\*Next:\*\*",
+    _FILES.report_error.name: rb"\ATraceback",
 }
 """By name, how a file of ours begins, or what stands in its head."""
 
@@ -66,5 +69,41 @@ def keep_foreign(folder: Path) -> list[str]:
 
     The report's JSON is left alone: it may hold epochs (`report.before`).
     """
-    places = (folder / name for name in _OURS if name != REPORT_FILE)
+    places = (folder / name for name in _OURS if name != _FILES.report.name)
     return [keep(place) for place in places if is_foreign(place)]
+
+
+def refuse_lost_journal(folder: Path) -> None:
+    """Make sure that a folder whose journal tells of no run holds none: a new one would overwrite its checkpoints.
+
+    Raises:
+        RunFolderError: there are phases of a run.
+    """
+    files = RunFolder(folder)
+    if files.phases.exists():
+        raise RunFolderError(
+            f"{folder}: holds phases of a run, but {files.journal.name} is gone or empty. Put it back, or use another "
+            f"--output-dir, with --resume {files.champion} to build on what was reached."
+        )
+
+
+def set_foreign_aside(folder: Path, texts: Mapping[str, str], resume: str) -> list[str]:
+    """Make room for a run that begins: what lies in its folder under the names of its files gets other names.
+
+    `checkpoint.pth` stays: a run that would overwrite it refuses to begin, unless it starts from it.
+
+    Args:
+        folder: whose journal tells of no run.
+        texts: by name, what is to be written at once; a file that says just that stays, too.
+        resume: the checkpoint to start from, which stays because it is copied.
+    Returns:
+        A line for each.
+    """
+    lines, files = [], RunFolder(folder)
+    for path in (*(folder / name for name in texts), files.previous_checkpoint, files.champion):
+        name = path.name
+        if not path.exists() or (resume and path.resolve() == Path(resume).resolve()):
+            continue
+        if name not in texts or not path.is_file() or path.read_bytes() != texts[name].encode():
+            lines.append(keep(path, "not of this run"))
+    return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -35,6 +35,29 @@ class GivenFile:
     resolution: int = 0
     trained_in: TrainedIn | None = None
     in_mid_epoch: bool = False
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run, or a phase by hand, starts from.
+
+    Attributes:
+        given: the checkpoint that the user gave; None for none.
+        annotations: SHA-256 of the annotation files, by split (`train`, `valid`).
+    """
+
+    given: GivenFile | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def resume(self) -> str:
+        """Path of the given checkpoint; empty for none."""
+        return self.given.path if self.given else ""
+
+    @property
+    def resumed_epoch(self) -> int:
+        """The epoch that it comes from."""
+        return self.given.epoch if self.given else 0
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from smallsight.errors import RunFolderError
+from smallsight.run.events import Event, with_addresses
 
 PATIENCE_S = 30
 """How long to wait for another process that holds the file."""
@@ -28,25 +27,6 @@ create table if not exists events (
 """
 
 
-@dataclass(frozen=True)
-class Event:
-    """One fact.
-
-    Attributes:
-        number: order in the journal, from 1.
-        at: seconds since 1970 by the machine's clock; for people, never for decisions.
-        elapsed_s: seconds of work on this run up to here, over all its processes; it never runs backwards.
-        kind: what happened.
-        content: plain JSON values.
-    """
-
-    number: int
-    at: float
-    elapsed_s: float
-    kind: str
-    content: Mapping[str, Any]
-
-
 class Journal:
     """The events of one run; one process writes, any number may read.
 
@@ -56,7 +36,7 @@ class Journal:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         if read_only and not path.is_file():
-            raise RunFolderError(f"{path.parent}: no journal.sqlite, so no run. Give the --output-dir of a run.")
+            raise RunFolderError(f"{path.parent}: no {path.name}, so no run. Give the --output-dir of a run.")
         self._connection = _connect(path, read_only=read_only)
         try:
             events = self.events()
@@ -89,14 +69,15 @@ class Journal:
         return self._elapsed_before + time.monotonic() - self._began
 
     def events(self) -> tuple[Event, ...]:
-        """All events, in order.
+        """All events, in order, with their addresses.
 
         Raises:
             RunFolderError: the journal can't be read.
         """
         try:
             rows = self._connection.execute("select number, at, elapsed_s, kind, content from events order by number")
-            return tuple(Event(number, at, elapsed, kind, json.loads(text)) for number, at, elapsed, kind, text in rows)
+            read = (Event(number, at, elapsed, kind, json.loads(text)) for number, at, elapsed, kind, text in rows)
+            return tuple(with_addresses(read))
         except (sqlite3.Error, ValueError, TypeError) as error:
             raise _unusable(self.path, error) from error
 

@@ -1,23 +1,14 @@
-"""The state of a run: a fold over its journal. Nothing else is remembered anywhere."""
+"""The state of a run, as it is folded from its journal. Nothing else is remembered anywhere."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from smallsight.errors import RunFolderError
-from smallsight.records import (
-    Decision,
-    EpochRecord,
-    Verdict,
-    decision_from_json,
-    epoch_record_from_json,
-    verdict_from_json,
-)
-from smallsight.run.given import Call, GivenFile, Place, call_from_json, given_from_json, place_from_json
-from smallsight.run.journal import Event
+from smallsight.records import Decision, EpochRecord, Verdict
+from smallsight.run.given import Call, GivenFile, Place
 
 Status = Literal["running", "completed", "failed"]
 
@@ -69,7 +60,7 @@ class PhaseRun:
     Attributes:
         name, number: in the strategy, and the place among the phases that were begun.
         decision: why it was begun, and with which settings.
-        attempts: in order.
+        attempts: by their numbers.
         forgiven: so many failures came before a person was called, and don't count as tries.
         closed: whether it has ended.
         verdict: against the champion before it; None where nothing was compared.
@@ -110,6 +101,10 @@ class PhaseRun:
         """The latest attempt."""
         return self.attempts[-1] if self.attempts else None
 
+    def attempt(self, number: int) -> Attempt | None:
+        """The attempt of that number, if it was begun."""
+        return next((attempt for attempt in self.attempts if attempt.number == number), None)
+
     @property
     def status(self) -> Status:
         """Of the latest attempt; running while nothing is decided."""
@@ -120,7 +115,8 @@ class PhaseRun:
     @property
     def awaits_verdict(self) -> bool:
         """Whether its training is done, but not judged."""
-        return not self.closed and self.current is not None and self.current.status == "completed"
+        ended = all(attempt.status != "running" for attempt in self.attempts)
+        return not self.closed and ended and self.current is not None and self.current.status == "completed"
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -149,6 +145,19 @@ class PhaseRun:
     def seconds(self) -> float:
         """Wall clock over all attempts."""
         return sum(attempt.seconds for attempt in self.attempts)
+
+
+@dataclass(frozen=True)
+class PhaseAttempt:
+    """An attempt with the phase that it belongs to."""
+
+    run: PhaseRun
+    attempt: Attempt
+
+    @property
+    def address(self) -> Mapping[str, int]:
+        """What an event says that concerns it."""
+        return {"phase": self.run.number, "attempt": self.attempt.number}
 
 
 @dataclass(frozen=True)
@@ -189,8 +198,39 @@ class State:
 
     @property
     def open_run(self) -> PhaseRun | None:
-        """The phase that was begun and is not closed."""
-        return self.runs[-1] if self.runs and not self.runs[-1].closed else None
+        """The latest phase that was begun and is not closed."""
+        return next((run for run in reversed(self.runs) if not run.closed), None)
+
+    @property
+    def open_attempts(self) -> tuple[PhaseAttempt, ...]:
+        """The attempts that were begun and have not ended, by phase and number."""
+        return tuple(
+            PhaseAttempt(run, attempt)
+            for run in self.runs
+            for attempt in run.attempts
+            if not run.closed and attempt.status == "running"
+        )
+
+    def at(self, address: Mapping[str, Any]) -> PhaseAttempt:
+        """The phase and the attempt that an event or a `PhaseAttempt.address` names.
+
+        Raises:
+            KeyError: it names none.
+            ValueError: one that was never begun.
+        """
+        run = self.run_at(address)
+        number = address["attempt"]
+        attempt = run.attempt(number) if type(number) is int else None
+        if attempt is None:
+            raise ValueError(f"attempt {number!r} of phase {run.number} was never begun")
+        return PhaseAttempt(run, attempt)
+
+    def run_at(self, address: Mapping[str, Any]) -> PhaseRun:
+        """The phase that an event names; raises as `at` does."""
+        number = address["phase"]
+        if type(number) is not int or not 1 <= number <= len(self.runs):
+            raise ValueError(f"phase {number!r} was never begun")
+        return self.runs[number - 1]
 
     @property
     def records(self) -> tuple[EpochRecord, ...]:
@@ -227,163 +267,3 @@ class State:
     def target_value(self, metric: str) -> float:
         """The champion's value, NaN while there is none."""
         return self.champion.record.value(metric) if self.champion else math.nan
-
-
-_UNFIT = (TypeError, ValueError, AttributeError, IndexError, StopIteration, OverflowError)
-"""What reading an event of another shape, or out of its order, raises."""
-
-
-def fold(events: Iterable[Event], state: State | None = None) -> State:
-    """The state after these events, from `state` on (from nothing by default).
-
-    Raises:
-        RunFolderError: an event lacks something that this version writes, or holds something else.
-    """
-    state = state or State()
-    for event in events:
-        state = replace(state, elapsed_s=event.elapsed_s)
-        change = _CHANGES.get(event.kind)
-        try:
-            state = change(state, event.content) if change else state
-        except KeyError as error:
-            raise RunFolderError(
-                f"journal: event {event.number} ({event.kind}) has no {error}; it was written by another version. "
-                "Use another --output-dir."
-            ) from error
-        except _UNFIT as error:
-            raise RunFolderError(
-                f"journal: event {event.number} ({event.kind}) does not fit what came before it, or holds other values "
-                f"than this version writes ({error}). Use another --output-dir."
-            ) from error
-    return state
-
-
-def _created(state: State, content: Mapping[str, Any]) -> State:
-    return replace(
-        state,
-        config=dict(content["config"]),
-        plan=dict(content["plan"]),
-        run_id=content["run_id"],
-        kind=content["run_kind"],
-        resume=content["resume"],
-        resumed_epoch=content["resumed_epoch"],
-        annotations=dict(content["annotations"]),
-    )
-
-
-def _budget(state: State, content: Mapping[str, Any]) -> State:
-    return replace(state, budget_s=content["budget_s"])
-
-
-def _decided(state: State, content: Mapping[str, Any]) -> State:
-    decision = decision_from_json(content["decision"])
-    if decision.action == "stop":
-        return replace(state, finished=decision.reason, stops=(*state.stops, decision))
-    annotations = content.get("annotations", state.annotations)
-    run = PhaseRun(
-        decision.phase,
-        len(state.runs) + 1,
-        decision,
-        annotations=annotations,
-        given=given_from_json(content.get("given")),
-        start=place_from_json(content.get("start")),
-        call=call_from_json(content.get("call")),
-    )
-    return replace(state, runs=(*state.runs, run), finished="")
-
-
-def _goal(state: State, content: Mapping[str, Any]) -> State:
-    """Another level ends the run: one that has ended is not at its end any more."""
-    target = {**state.plan["target"], "stop_at": content["stop_at"]}
-    return replace(state, plan={**state.plan, "target": target}, finished="")
-
-
-def _with_run(state: State, **changes: Any) -> State:
-    return replace(state, runs=(*state.runs[:-1], replace(state.runs[-1], **changes)))
-
-
-def _with_attempt(state: State, **changes: Any) -> State:
-    *earlier, last = state.runs[-1].attempts
-    return _with_run(state, attempts=(*earlier, replace(last, **changes)))
-
-
-def _attempt_started(state: State, content: Mapping[str, Any]) -> State:
-    first, last = int(content["first_epoch"]), int(content["last_epoch"])
-    attempt = Attempt(int(content["attempt"]), dict(content["settings"]), first, last, began_s=state.elapsed_s)
-    return _with_run(state, attempts=(*state.runs[-1].attempts, attempt))
-
-
-def _epoch(state: State, content: Mapping[str, Any]) -> State:
-    """Add an epoch; one that is reported again after a crash takes the place of the first."""
-    record = epoch_record_from_json(content["record"])
-    kept = [r for r in state.runs[-1].attempts[-1].records if r.epoch != record.epoch]
-    return _with_attempt(state, records=tuple(sorted([*kept, record], key=lambda r: r.epoch)))
-
-
-def _ended_early(state: State, content: Mapping[str, Any]) -> State:
-    return _with_attempt(state, ended_early=content["reason"])
-
-
-def _attempt_ended(state: State, content: Mapping[str, Any]) -> State:
-    return _with_attempt(
-        state,
-        status=content["status"],
-        failure=content["failure"],
-        message=content["message"],
-        seconds=state.elapsed_s - state.runs[-1].attempts[-1].began_s,
-    )
-
-
-def _halted(state: State, content: Mapping[str, Any]) -> State:
-    """Nothing more was tried with the open phase: whoever starts the run again wants it tried anew."""
-    return _with_run(state, forgiven=len(state.runs[-1].failures))
-
-
-def _attempt_continued(state: State, content: Mapping[str, Any]) -> State:
-    failed = state.runs[-1].attempts[-1]
-    setback = Setback(failed.failure, failed.message, failed.settings, len(failed.records))
-    return _with_attempt(
-        state,
-        status="running",
-        failure="",
-        message="",
-        settings=dict(content["settings"]),
-        setbacks=(*failed.setbacks, setback),
-    )
-
-
-def _fact(state: State, content: Mapping[str, Any]) -> State:
-    facts = state.runs[-1].attempts[-1].facts
-    return _with_attempt(state, facts=(*facts, (str(content["fact"]), dict(content["content"]))))
-
-
-def _phase_closed(state: State, content: Mapping[str, Any]) -> State:
-    """End a phase, and crown it where it is the better one: a single event, so that no crash falls between the two."""
-    verdict, over_start = (verdict_from_json(v) if v else None for v in (content["verdict"], content.get("over_start")))
-    crowned = content["crowned"]["epoch"] if content["crowned"] else None
-    state = _with_run(state, closed=True, verdict=verdict, over_start=over_start, crowned=crowned)
-    return _crowned(state, **content["crowned"]) if content["crowned"] else state
-
-
-def _crowned(state: State, epoch: int, sha256: str) -> State:
-    run = state.runs[-1]
-    attempt = run.attempts[-1]
-    record = next(r for r in attempt.records if r.epoch == epoch)
-    champion = Champion(run.name, run.number, attempt.number, record, attempt.settings, sha256)
-    return replace(state, champion=champion, baseline=state.baseline or record)
-
-
-_CHANGES = {
-    "created": _created,
-    "budget": _budget,
-    "goal": _goal,
-    "decided": _decided,
-    "attempt_started": _attempt_started,
-    "epoch": _epoch,
-    "ended_early": _ended_early,
-    "fact": _fact,
-    "attempt_ended": _attempt_ended,
-    "attempt_continued": _attempt_continued,
-    "halted": _halted,
-    "phase_closed": _phase_closed,
-}

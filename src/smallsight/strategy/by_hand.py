@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from smallsight.attempts.spec import detections_file
 from smallsight.config.load import Config
 from smallsight.errors import ConfigError, TrainingError
 from smallsight.records import Decision, Verdict, to_json
-from smallsight.run.folder import Origin, attempt_folder, contenders, kept_start
-from smallsight.run.given import Call, GivenFile, Place
-from smallsight.run.state import PhaseRun, State
+from smallsight.run.checkpoints import attempt_folder, contenders, kept_start
+from smallsight.run.given import Call, GivenFile, Origin, Place
+from smallsight.run.state import PhaseAttempt, PhaseRun, State
 from smallsight.strategy.counterpart import continues_champion
 from smallsight.strategy.lineage import (
     START,
@@ -70,13 +69,13 @@ class ByHand(Run):
             self._decide(decision, origin, start, call)
         run = self._work_off(config, plan)
         if run.status == "failed" and run.current is not None:
-            raise TrainingError(f"{name} failed ({run.current.failure}): {self._told(run)}")
+            told = self._told(PhaseAttempt(run, run.current))
+            raise TrainingError(f"{name} failed ({run.current.failure}): {told}")
         return self.state
 
     def _decide(self, decision: Decision, origin: Origin, start: Place | None, call: Call | None) -> None:
-        self.write(
-            "decided",
-            decision=to_json(decision),
+        self.write_decision(
+            decision,
             annotations=dict(origin.annotations),
             given=to_json(origin.given),
             start=to_json(start),
@@ -119,10 +118,11 @@ class ByHand(Run):
             before = known if known is not None and guarded and self._detections(known).is_file() else None
             self._decide(Decision("run", reason, START, settings), origin, before, call)
         run = self._work_off(config, plan)
-        if run.status == "failed" or run.current is None or not run.records:
-            failure = run.current.failure if run.current else ""
-            raise TrainingError(f"The start could not be measured ({failure}): {self._told(run)}")
-        return judged_against(self.state, Place(run.number, run.current.number, run.records[-1].epoch))
+        attempt = run.current
+        if attempt is None or run.status == "failed" or not run.records:
+            told = f" ({attempt.failure}): {self._told(PhaseAttempt(run, attempt))}" if attempt else "."
+            raise TrainingError(f"The start could not be measured{told}")
+        return judged_against(self.state, Place(run.number, attempt.number, run.records[-1].epoch))
 
     def _measures(self, given: GivenFile, settings: Mapping[str, Any], annotations: Mapping[str, str]) -> bool:
         """Whether the open phase measures this very file in this way."""
@@ -134,13 +134,14 @@ class ByHand(Run):
     def _pass_over(self, run: PhaseRun, plan: Plan) -> None:
         """Close a phase that was interrupted and gives way to another one; the epochs that it has are judged."""
         attempt = run.current
-        if attempt is not None and attempt.status == "running":
-            message = "it was interrupted, and another phase was begun"
-            self.write("attempt_ended", status="failed", failure="interrupted", message=message)
         if attempt is None or attempt.status == "failed":
             self._close(run, None)
-        else:
-            self._judge(self.state.runs[-1], plan)
+            return
+        at = PhaseAttempt(run, attempt)
+        if attempt.status == "running":
+            message = "it was interrupted, and another phase was begun"
+            at = self.write_of(at, "attempt_ended", status="failed", failure="interrupted", message=message)
+        self._judge(at, plan)
 
     def _inherited(self) -> Mapping[str, Any]:
         return {}  # a phase by hand has its whole configuration
@@ -186,11 +187,9 @@ class ByHand(Run):
         return [first, *filter(Path.is_file, others)]
 
     def _detections(self, place: Place) -> Path:
-        folder = attempt_folder(self.folder, run_at(self.state, place), place.attempt)
-        return detections_file(folder, place.epoch)
+        return attempt_folder(self.folder, run_at(self.state, place), place.attempt).detections(place.epoch)
 
-    def _tell_outcome(self) -> None:
-        run = self.state.runs[-1]
+    def _tell_outcome(self, run: PhaseRun) -> None:
         if run.trains or run.verdict is not None:
             self.means.watcher.note(f"{'Phase ' if run.trains else ''}{run.name}: {outcome_in_words(self.state, run)}")
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from smallsight.attempts.spec import BEST, lightweight_file
 from smallsight.config.load import Config
 from smallsight.config.sections import Keep
-from smallsight.run.folder import attempt_folder
+from smallsight.run.checkpoints import attempt_folder
+from smallsight.run.folder import RunFolder
 from smallsight.run.state import Attempt, State
 from smallsight.strategy.tree import best_epoch
 
@@ -49,7 +49,7 @@ def _lightweight(state: State, keep: int) -> Iterator[Path]:
     for attempt in _attempts(state):
         best = best_epoch(attempt.records, state.plan["target"]["metric"])
         needed |= {record.epoch for record in (best, *attempt.records[-1:]) if record is not None}
-    return (lightweight_file(Path(), epoch) for epoch in written if epoch not in needed)
+    return (RunFolder(Path()).lightweight(epoch) for epoch in written if epoch not in needed)
 
 
 def _best(state: State) -> Iterator[Path]:
@@ -61,7 +61,7 @@ def _best(state: State) -> Iterator[Path]:
                 attempt.number,
             )
             if run.closed and not is_champion:
-                yield attempt_folder(Path(), run, attempt.number) / BEST
+                yield attempt_folder(Path(), run, attempt.number).best
 
 
 def _attempts(state: State) -> Iterator[Attempt]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from smallsight.attempts.messages import Fact
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.records import Decision, EpochRecord, Verdict
 from smallsight.run.state import State
@@ -19,7 +20,7 @@ class Trainer(Protocol):
         self,
         spec: AttemptSpec,
         on_epoch: Callable[[EpochRecord], bool],
-        on_fact: Callable[[str, Mapping[str, Any]], None],
+        on_fact: Callable[[Fact], None],
     ) -> AttemptResult:
         """Train; `on_epoch` gets each finished epoch and answers whether to go on, `on_fact` what else is to be kept.
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smallsight.config.load import Config
-from smallsight.run.state import PhaseRun, State
+from smallsight.run.state import PhaseAttempt, State
 
 CRASHES_IN_PLACE = 2
 """A crash may be a passing fault of the machine, so a phase goes on with the same settings; it has failed where it
@@ -25,15 +25,14 @@ LADDER = (_BATCH, _ACCUMULATE, _EVALUATION_BATCH, _CHECKPOINTING, _TOP_SCALE)
 """Keys that only memory asks for."""
 
 
-def next_try(run: PhaseRun, config: Config) -> Mapping[str, Any] | None:
+def next_try(at: PhaseAttempt, config: Config) -> Mapping[str, Any] | None:
     """The settings to go on with after a failure, or None where nothing is left to try.
 
     Args:
-        run: its latest attempt has failed.
+        at: the attempt that has failed.
         config: with that attempt's settings.
     """
-    attempt = run.current
-    assert attempt is not None
+    run, attempt = at.run, at.attempt
     if attempt.failure == "crashed":
         return attempt.settings if run.crashes_in_place < CRASHES_IN_PLACE else None
     if attempt.failure == "not_a_number" and run.count("not_a_number") <= HALVINGS_PER_PHASE:

@@ -10,7 +10,7 @@ from typing import Any
 from smallsight.config.load import Config, build_config
 from smallsight.config.overrides import STRATEGY
 from smallsight.errors import ConfigError, RunFolderError
-from smallsight.run.folder import STRATEGY_FILE
+from smallsight.run.folder import RunFolder
 from smallsight.run.state import State
 from smallsight.strategy.plan import Plan, build_plan, flatten
 
@@ -42,7 +42,7 @@ def refuse_other_settings(folder: Path, state: State, config: Config, plan: Plan
     now = {**_that_matters(config), **_guards(config), **_flat_plan(plan)}
     for key in sorted({*before, *now}):
         if before.get(key) != now.get(key):
-            same = f"--strategy {folder / STRATEGY_FILE}" if key.startswith(STRATEGY) else "the same settings"
+            same = f"--strategy {RunFolder(folder).strategy}" if key.startswith(STRATEGY) else "the same settings"
             raise RunFolderError(
                 f"{folder}: holds a run with {key} {json.dumps(before.get(key))}; now {json.dumps(now.get(key))}. "
                 f"Give {same} to continue it, or use another --output-dir."
@@ -107,7 +107,7 @@ def refuse_other_annotations(folder: Path, state: State, now: Mapping[str, str],
             raise RunFolderError(
                 f"{files[split]}: {what} that the run in {folder} began with, so old and new figures can't be "
                 "compared. Put them back, or use another --output-dir, with "
-                f"--resume {folder / 'checkpoint_best.pth'} to build on what was reached."
+                f"--resume {RunFolder(folder).champion} to build on what was reached."
             )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from smallsight.attempts.messages import Caution, EpochDone, Evaluating, Note
 from smallsight.config.load import Config
 from smallsight.data.coco import Dataset
 from smallsight.data.groups import groups_of
@@ -22,7 +23,7 @@ from smallsight.evaluation.ap import Evaluation, evaluate
 from smallsight.evaluation.bootstrap import Units, with_intervals
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.files import copy_atomically
-from smallsight.records import Detections, EpochRecord, Estimate, Weights, to_json
+from smallsight.records import Detections, EpochRecord, Estimate, Weights
 from smallsight.rng import keyed_generator
 from smallsight.run.foreign_files import keep
 from smallsight.training.averaging import are_equal
@@ -54,7 +55,7 @@ def evaluate_start(state: TrainingState) -> None:
     own = state.start.get("trained_in", {}).get("run_id") == state.spec.run_id  # then its classes and images are known
     doubt = doubt_about_start(state.records[-1], state.start, state.config, state.detector.class_names)
     if doubt is not None and not own:
-        state.channel.tell({"event": "warning", "text": doubt})
+        state.channel.tell(Caution(doubt))
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class _Candidate:
 
 def _conclude(state: TrainingState, epoch: int, began: float) -> None:
     trained_s = time.monotonic() - began
-    state.channel.tell({"event": "evaluating", "epoch": epoch})
+    state.channel.tell(Evaluating(epoch))
     state.processes.even_buffers(state.module.detector, state.module.ema)
     judged, *others = _candidates(state)
     if state.spec.first_epoch <= epoch < state.spec.last_epoch:
@@ -87,7 +88,7 @@ def _conclude(state: TrainingState, epoch: int, began: float) -> None:
     _keep(state, record)
     if state.processes.leads:
         state.log.add(record)
-    state.channel.tell({"event": "epoch", "record": to_json(record)})
+    state.channel.tell(EpochDone(record))
 
 
 def _candidates(state: TrainingState) -> list[_Candidate]:
@@ -194,4 +195,4 @@ def _keep(state: TrainingState, record: EpochRecord) -> None:
 def _make_way(state: TrainingState, path: Path) -> None:
     """Keep a file that this run did not write under another name."""
     if path.exists() and not is_of_run(path, state.spec.run_id):
-        state.channel.tell({"event": "note", "text": keep(path, "not of this run")})
+        state.channel.tell(Note(keep(path, "not of this run")))

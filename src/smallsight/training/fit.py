@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
+from smallsight.attempts.messages import Averaging, CheckpointSizes, EpochDone, Memory, Note, Step
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.config.sections import Training
 from smallsight.detectors.checkpoint import save_checkpoint
 from smallsight.errors import Interrupted
-from smallsight.records import to_json
+from smallsight.run.folder import AttemptFolder
 from smallsight.training.device import precision_of
 from smallsight.training.epoch_end import evaluate_start, finish_epoch
 from smallsight.training.loader import Batch
@@ -45,13 +46,13 @@ def run_attempt(spec: AttemptSpec, channel: Channel) -> None:
 def _train(state: TrainingState) -> None:
     spec = state.spec
     for record in state.records:
-        state.channel.tell({"event": "epoch", "record": to_json(record)})
+        state.channel.tell(EpochDone(record))
     if state.records and not state.channel.ask_to_go_on():
         return
     _tell_sizes(state)
     if spec.rehearses:
         _probe(state)
-        state.channel.tell({"event": "pace", **asdict(pace_of(state))})
+        state.channel.tell(pace_of(state))
         return
     if spec.last_epoch < spec.first_epoch:
         if not state.records:
@@ -70,22 +71,16 @@ def _tell_sizes(state: TrainingState) -> None:
     """How large its checkpoints will be: both kinds of weights, and the optimizer's two moments in full ones."""
     weights = sum(weight.nbytes for weight in state.detector.state_dict().values())
     moments = 2 * sum(weight.nbytes for weight in state.detector.parameters() if weight.requires_grad)
-    state.channel.tell({"event": "disk", "lightweight_bytes": 2 * weights, "full_bytes": 2 * weights + moments})
+    state.channel.tell(CheckpointSizes(2 * weights, 2 * weights + moments))
 
 
 def _tell_settings(state: TrainingState) -> None:
     """What was decided for this attempt: the horizon of the average, and the ramp of the learning rate."""
     averaging = state.module.averaging
-    state.channel.tell(
-        {
-            "event": "averaging",
-            "steps_per_epoch": averaging.steps_per_epoch,
-            "horizon_steps": round(averaging.horizon_steps, 1),
-            "decay": round(averaging.decay, 6),
-        }
-    )
+    horizon_steps, decay = round(averaging.horizon_steps, 1), round(averaging.decay, 6)
+    state.channel.tell(Averaging(averaging.steps_per_epoch, horizon_steps, decay))
     if state.ramp is not None:
-        state.channel.tell({"event": "ramp", "steps": state.ramp.steps, "reason": state.ramp.reason})
+        state.channel.tell(state.ramp)
 
 
 def _probe(state: TrainingState) -> None:
@@ -103,9 +98,9 @@ def _probe(state: TrainingState) -> None:
     if kept_mb < wanted_mb:
         room = f"more would not fit into the {found.limit_mb:.0f} MB that there are"
         words = f"dataset.cache_mb: {kept_mb:.0f} of {wanted_mb:.0f} MB of decoded frames are kept; {room}."
-        state.channel.tell({"event": "note", "text": words})
+        state.channel.tell(Note(words))
     state.memory_limit_mb = found.limit_mb
-    state.channel.tell({"event": "memory", "probe": asdict(replace(found, peak_mb=found.peak_mb + kept_mb))})
+    state.channel.tell(Memory(replace(found, peak_mb=found.peak_mb + kept_mb)))
 
 
 def _trainer(state: TrainingState) -> pl.Trainer:
@@ -186,7 +181,7 @@ class _Conduct(pl.Callback):
                 "targets": [vars(target.to(torch.device("cpu"))) for target in targets],
                 "model": state.detector.state_dict(),
             }
-            save_checkpoint(Path(state.spec.folder) / f"not_a_number{which}.pth", content)
+            save_checkpoint(AttemptFolder(Path(state.spec.folder)).not_a_number(which), content)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -217,15 +212,14 @@ class _Conduct(pl.Callback):
         self.saved, self.saved_step = time.monotonic(), self.state.module.steps_done
 
 
-def _progress(state: TrainingState) -> dict[str, Any]:
-    return {
-        "event": "step",
-        "epoch": state.epoch,
-        "last_epoch": state.spec.last_epoch,
-        "batch": state.module.meter.batches,
-        "batches": state.supply.batches,
-        "losses": state.module.meter.means(),
-        "learning_rate": state.module.learning_rate,
-        "memory_mb": peak_mb(state.device),
-        "memory_limit_mb": state.memory_limit_mb if math.isfinite(state.memory_limit_mb) else None,
-    }
+def _progress(state: TrainingState) -> Step:
+    return Step(
+        epoch=state.epoch,
+        last_epoch=state.spec.last_epoch,
+        batch=state.module.meter.batches,
+        batches=state.supply.batches,
+        losses=state.module.meter.means(),
+        learning_rate=state.module.learning_rate,
+        memory_mb=peak_mb(state.device),
+        memory_limit_mb=state.memory_limit_mb if math.isfinite(state.memory_limit_mb) else None,
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from smallsight.attempts.spec import detections_of_set
 from smallsight.config.load import Config
 from smallsight.data.every_epoch_sets import FurtherSet
 from smallsight.data.groups import groups_of
@@ -14,6 +13,7 @@ from smallsight.evaluation.bootstrap import Units, with_intervals
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.evaluation.presence import presence
 from smallsight.records import Detections, Estimate
+from smallsight.run.folder import detections_of_set
 from smallsight.training.predict import predict
 from smallsight.training.state import TrainingState
 

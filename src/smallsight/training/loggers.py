@@ -17,6 +17,7 @@ from smallsight.attempts.spec import AttemptSpec
 from smallsight.config.sections import Logging
 from smallsight.files import write_text_atomically
 from smallsight.records import EpochRecord
+from smallsight.run.folder import AttemptFolder
 
 MLFLOW_RUN_FILE = "mlflow_run_id"
 """In the run folder: the MLflow run that all attempts write to."""
@@ -34,7 +35,9 @@ class EpochLog:
     """
 
     def __init__(self, spec: AttemptSpec, settings: Logging, next_epoch: int) -> None:
-        self._loggers: list[Logger] = [TensorBoardLogger(spec.folder, "", "tensorboard", purge_step=next_epoch)]
+        self._loggers: list[Logger] = [
+            TensorBoardLogger(spec.folder, "", AttemptFolder(Path(spec.folder)).tensorboard.name, purge_step=next_epoch)
+        ]
         if settings.mlflow:
             self._add_mlflow(Path(spec.run_folder), settings)
 

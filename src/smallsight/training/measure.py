@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from smallsight.attempts.spec import MeasureSpec
 from smallsight.data.coco import Dataset, detections_to_coco, read_coco
 from smallsight.data.frames import FrameStore
 from smallsight.data.groups import groups_of
@@ -70,6 +71,23 @@ def measure(
     said = {"epoch": loaded.epoch, "weights": loaded.weights, "notes": list(loaded.notes)}
     where = {"checkpoint": str(checkpoint), "data": str(data), "images": len(dataset), "resolution": px}
     return {**where, **said, "data_notes": list(dataset.notes), "metrics": to_json(figures)}
+
+
+def write_figures(spec: MeasureSpec) -> None:
+    """Carry out a measurement: `measure`, and its figures as JSON where the specification says.
+
+    Raises:
+        CheckpointError, DatasetError, ConfigError: see `measure`.
+    """
+    figures = measure(
+        Path(spec.checkpoint),
+        Path(spec.data),
+        resolution=None,
+        max_dets=spec.max_dets,
+        centre_hit_px=spec.centre_hit_px,
+        device=spec.device,
+    )
+    write_text_atomically(Path(spec.result), json.dumps(figures, indent=1))
 
 
 def predictor(

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from smallsight.attempts.failures import is_out_of_memory
+from smallsight.attempts.messages import Probe
 from smallsight.detectors.base import Detector
 from smallsight.training.loader import Batch
 from smallsight.training.machine import available_mb, peak_resident_mb, resident_mb
@@ -25,22 +25,6 @@ CHECKPOINT_COPIES = 2 + OPTIMIZER_COPIES
 """A checkpoint holds weights, average and what the optimizer keeps; it is put together in memory."""
 STEPS = 2
 """The gradients of the first step are there while the second one runs, as they are in a training."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What a phase is expected to take, after a try of its hardest steps.
-
-    Attributes:
-        batch_size: of the steps.
-        peak_mb: highest memory: the CUDA allocator's, else the process's resident size, to which is added what comes
-            later: the judging of an epoch, and decoded frames that are kept.
-        limit_mb: what there may be.
-    """
-
-    batch_size: int
-    peak_mb: float
-    limit_mb: float
 
 
 def limit_mb(device: torch.device, budget_mb: float | None) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import dataclass
 
 import torch
 
+from smallsight.attempts.messages import Pace
 from smallsight.errors import Interrupted
 from smallsight.training.device import autocast
 from smallsight.training.predict import detect_in_batches
@@ -17,21 +17,6 @@ BATCHES = 3
 """So many of each kind are timed, after one that is not: the first pays for what is set up once."""
 JUDGED_WEIGHTS = 2
 """After each epoch the trained weights and their average are both judged."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """About how long the two parts of an epoch take, in seconds, for one process that does all of it.
-
-    Attributes:
-        training_s: its training batches, and the search for false alarms on training frames.
-        evaluation_s: the validation set with both kinds of weights, and the further sets with one.
-        device: that it was measured on.
-    """
-
-    training_s: float
-    evaluation_s: float
-    device: str
 
 
 def pace_of(state: TrainingState) -> Pace:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 
+from smallsight.attempts.messages import Probe
 from smallsight.config.load import Config, with_settings
 from smallsight.data.frames import FrameStore
 from smallsight.detectors.base import Detector
 from smallsight.files import write_text_atomically
 from smallsight.training.device import autocast
 from smallsight.training.machine import resident_mb
-from smallsight.training.memory import RESERVE, Probe, largest_batch, probe
+from smallsight.training.memory import RESERVE, largest_batch, probe
 from smallsight.training.predict import hardest_detection
 from smallsight.training.supply import Supply
 

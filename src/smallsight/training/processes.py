@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from smallsight.attempts.messages import Message
 from smallsight.attempts.rendezvous import DOOR
 from smallsight.detectors.base import Losses
 
@@ -140,7 +141,7 @@ _VARIABLES = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
 class Channel(Protocol):
     """How an attempt speaks with whoever runs it."""
 
-    def tell(self, event: Mapping[str, Any]) -> None:
+    def tell(self, message: Message) -> None:
         """Report something; returns at once."""
 
     def ask_to_go_on(self) -> bool:
@@ -164,10 +165,10 @@ class LeadersChannel:
         self.stop_requested = channel.stop_requested
         self.listen_to_signals = channel.listen_to_signals
 
-    def tell(self, event: Mapping[str, Any]) -> None:
+    def tell(self, message: Message) -> None:
         """Report something, if this is the leader."""
         if self._processes.leads:
-            self._channel.tell(event)
+            self._channel.tell(message)
 
     def ask_to_go_on(self) -> bool:
         """The answer that the leader got."""

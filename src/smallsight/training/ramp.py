@@ -8,21 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from smallsight.attempts.messages import Ramp
 from smallsight.config.sections import Training
 
 RAMP_SHARE = 0.1
 """A ramp takes at most this share of an attempt's steps."""
-
-
-@dataclass(frozen=True)
-class Ramp:
-    """Optimizer steps with a lower rate, and the reason in words."""
-
-    steps: int
-    reason: str
 
 
 def conditions(training: Training, learning_rate: float) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from smallsight.attempts.child import ChildTrainer
+from smallsight.attempts.messages import Fact, Memory, Pace
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.config.load import Config, with_settings
 
@@ -70,7 +70,7 @@ def rehearse(config: Config, epochs: int, limit_s: float) -> Rehearsal:
         InputError: the data or the device can't be used.
         Interrupted: see `ChildTrainer`.
     """
-    facts: dict[str, Mapping[str, Any]] = {}
+    facts: list[Fact] = []
     with tempfile.TemporaryDirectory(prefix="smallsight_rehearsal_") as folder:
         spec = AttemptSpec(
             run_id="rehearsal",
@@ -84,8 +84,9 @@ def rehearse(config: Config, epochs: int, limit_s: float) -> Rehearsal:
             start="scratch",
             rehearses=True,
         )
-        result = ChildTrainer(lambda _: None, limit_s)(spec, lambda _: False, facts.__setitem__)
-    probe, pace = facts.get("memory", {}).get("probe", {}), facts.get("pace", {})
+        result = ChildTrainer(lambda *_: None, limit_s)(spec, lambda _: False, facts.append)
+    probe = next((fact.probe for fact in facts if isinstance(fact, Memory)), None)
+    pace = next((fact for fact in facts if isinstance(fact, Pace)), None)
     fits, failure = True if probe else None, ""
     if result.failure == "out_of_memory":
         fits, failure = False, "out of memory"
@@ -93,11 +94,11 @@ def rehearse(config: Config, epochs: int, limit_s: float) -> Rehearsal:
         failure = result.message.partition("; see ")[0].removesuffix(", so it was killed")  # the log is gone
     share = config.training.processes
     return Rehearsal(
-        probe.get("peak_mb"),
-        probe.get("limit_mb"),
-        pace["training_s"] / share if pace else None,
-        pace["evaluation_s"] / share if pace else None,
-        pace.get("device"),
+        probe.peak_mb if probe else None,
+        probe.limit_mb if probe else None,
+        pace.training_s / share if pace else None,
+        pace.evaluation_s / share if pace else None,
+        pace.device if pace else None,
         fits,
         failure,
     )

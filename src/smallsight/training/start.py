@@ -13,6 +13,7 @@ from smallsight.detectors.build import refuse_other_network
 from smallsight.detectors.checkpoint import check_classes, is_ours, load_checkpoint, refuse_missing
 from smallsight.detectors.foreign import ForeignFile, Start, read_foreign
 from smallsight.errors import CheckpointError
+from smallsight.run.folder import RunFolder
 from smallsight.training.class_outputs import settled
 
 
@@ -29,7 +30,7 @@ def own_checkpoint(path: Path, start: Path | None) -> dict[str, Any] | None:
         return None
     if is_ours(path):
         return load_checkpoint(path)
-    copies = [*([start] if start is not None else []), *path.parent.glob("phases/*/start.pth")]
+    copies = [*([start] if start is not None else []), *RunFolder(path.parent).starts()]
     if any(filecmp.cmp(path, copy, shallow=False) for copy in copies):
         return None
     raise CheckpointError(

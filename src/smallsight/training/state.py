@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from smallsight.attempts.messages import Note, Ramp
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.augment.pipeline import Points
 from smallsight.config.load import Config, build_config
@@ -22,13 +23,14 @@ from smallsight.detectors.checkpoint import load_weights, newest_whole, save_che
 from smallsight.errors import ConfigError, Interrupted
 from smallsight.files import remove_leftovers
 from smallsight.records import EpochRecord, Sample, epoch_record_from_json, to_json
+from smallsight.run.folder import AttemptFolder
 from smallsight.training.averaging import MATURE
 from smallsight.training.device import precision_of, resolve_device
 from smallsight.training.loggers import EpochLog
 from smallsight.training.module import NotANumber, TrainingModule
 from smallsight.training.probing import with_batch_size
 from smallsight.training.processes import Channel, LeadersChannel, Processes
-from smallsight.training.ramp import Ramp, conditions, ramp_for
+from smallsight.training.ramp import conditions, ramp_for
 from smallsight.training.start import own_checkpoint, read_start
 from smallsight.training.supply import Supply
 
@@ -56,7 +58,7 @@ class TrainingState:
     def __init__(self, spec: AttemptSpec, channel: Channel) -> None:
         self.spec, self.processes = spec, Processes.from_environment()
         self.channel: Channel = LeadersChannel(channel, self.processes)
-        self.config: Config = build_config(spec.config, f"{spec.folder}/attempt.json")
+        self.config: Config = build_config(spec.config, str(AttemptFolder(Path(spec.folder)).spec))
         if self.config.training.threads:
             torch.set_num_threads(self.config.training.threads)
         self.device = resolve_device(self.config.training.device, self.processes)
@@ -106,7 +108,7 @@ class TrainingState:
 
     def _note(self, text: str) -> None:
         """Say something that the user should read once."""
-        self.channel.tell({"event": "note", "text": text})
+        self.channel.tell(Note(text))
 
     def _module(self) -> TrainingModule:
         training = self.config.training

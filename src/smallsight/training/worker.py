@@ -1,14 +1,13 @@
-"""The child process: one attempt, from its specification to an exit code.
+"""The child process: one attempt, or one measurement, from its specification to an exit code.
 
-It writes events as JSON lines to one pipe and reads the answers from another. It dies with its parent: an attempt that
-nobody watches would train on beside its successor.
+It writes messages to one pipe and reads the answers from another. It dies with its parent: an attempt that nobody
+watches would train on beside its successor.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import logging
 import os
 import signal
@@ -16,13 +15,12 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
+from smallsight.attempts.messages import Alive, AsksToGoOn, Done, Failed, Message, Stopped, encode
 from smallsight.attempts.signals import handle_stops
-from smallsight.attempts.spec import AttemptSpec
+from smallsight.attempts.spec import AttemptSpec, MeasureSpec, load_spec
 from smallsight.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Interrupted, SmallsightError
 
 _PR_SET_PDEATHSIG = 1
@@ -38,21 +36,21 @@ class PipeChannel:
         self._stop = False
         self._told = time.monotonic()
 
-    def tell(self, event: Mapping[str, Any]) -> None:
-        """Write one event; the runner's death ends this process."""
+    def tell(self, message: Message) -> None:
+        """Write one message; the runner's death ends this process."""
         self._told = time.monotonic()
-        self._events.write(json.dumps(event) + "\n")
+        self._events.write(encode(message) + "\n")
         self._events.flush()
 
     def ask_to_go_on(self) -> bool:
         """Wait for the runner's answer to the epoch just reported."""
-        self.tell({"event": "go_on?"})
+        self.tell(AsksToGoOn())
         return self._answers.readline().strip() == "go on"
 
     def stop_requested(self) -> bool:
         """Whether a signal asked for it. Whatever takes long asks, so being asked is a sign of life, and is told."""
         if time.monotonic() - self._told > ALIVE_EVERY_S:
-            self.tell({"event": "alive"})
+            self.tell(Alive())
         return self._stop
 
     def listen_to_signals(self) -> None:
@@ -72,9 +70,9 @@ def main(arguments: list[str]) -> int:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     try:
-        _run(AttemptSpec.load(Path(arguments[0])), channel)
+        _run(load_spec(Path(arguments[0])), channel)
     except Interrupted as error:
-        channel.tell({"event": "stopped", "message": str(error)})
+        channel.tell(Stopped(str(error)))
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return EXIT_FAILED
@@ -84,21 +82,26 @@ def main(arguments: list[str]) -> int:
         with contextlib.suppress(OSError):  # the log may lie on a full disk
             traceback.print_exc()
         return error.exit_code if isinstance(error, SmallsightError) else EXIT_FAILED
-    channel.tell({"event": "done"})
+    channel.tell(Done())
     return EXIT_DONE
 
 
-def _failed(error: Exception) -> dict[str, Any]:
+def _failed(error: Exception) -> Failed:
     file = error.filename if isinstance(error, OSError) else None
-    return {"event": "failed", "exception": type(error).__name__, "message": str(error), "file": file and str(file)}
+    return Failed(type(error).__name__, str(error), str(file) if file else None)
 
 
-def _run(spec: AttemptSpec, channel: PipeChannel) -> None:
-    from smallsight.training.fit import run_attempt  # here, so that a signal during the slow import is heard
+def _run(spec: AttemptSpec | MeasureSpec, channel: PipeChannel) -> None:
+    # The slow imports are here, so that a signal in the meantime is heard.
+    from smallsight.training.fit import run_attempt
+    from smallsight.training.measure import write_figures
 
     if channel.stop_requested():
         raise Interrupted("stopped before the training began")
-    run_attempt(spec, channel)
+    if isinstance(spec, MeasureSpec):
+        write_figures(spec)
+    else:
+        run_attempt(spec, channel)
 
 
 def _die_with_parent() -> None:
