@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallsight.attempts.child import ChildTrainer
+from smallsight.attempts.messages import Failed
 from smallsight.attempts.rendezvous import Rendezvous, announced, open_door
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.commands.join import join
@@ -94,8 +95,8 @@ def test_a_meeting_is_announced_and_found(tmp_path: Path) -> None:
     meeting.announce(tmp_path)
     assert announced(tmp_path) == meeting
     assert meeting.word_of_others() is None
-    meeting.leave_word(1, 1, {"exception": "MemoryError"})
-    assert meeting.word_of_others() == (1, {"exception": "MemoryError"})
+    meeting.leave_word(1, 1, Failed("MemoryError"))
+    assert meeting.word_of_others() == (1, Failed("MemoryError"))
 
 
 BALLS = [[20.0, 20.0, 26.0, 27.0], [50.0, 12.0, 55.0, 17.0], [8.0, 40.0, 16.0, 47.0]]
