@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from smallsight.doctor.sizes import GOAL_PX, LARGEST_PX, LIMITS_PX, Sides, Sight
+from smallsight.config.sections import LARGEST_PX
+from smallsight.doctor.sizes import GOAL_PX, LIMITS_PX, Sides, Sight
 from smallsight.doctor.split import Split
 from smallsight.errors import visible
 

@@ -1,11 +1,19 @@
+"""The records of the detectors, and those that installed packages bring."""
+
 from __future__ import annotations
 
 import pytest
 
-from smallsight.config import load as config
+from smallsight.config.detector_kind import DetectorKind
+from smallsight.config.detectors import NANO, RFDETR
 from smallsight.config.load import build_config, refuse_unavailable, training_scales, with_settings
-from smallsight.config.rfdetr_sizes import SIZES, resolution_error
 from smallsight.errors import ConfigError
+
+SIZES = {size.name: size for size in RFDETR.sizes}
+
+
+def error_of(size: str, resolution: int) -> str | None:
+    return RFDETR.resolution_error(SIZES[size], resolution)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +37,7 @@ from smallsight.errors import ConfigError
     ],
 )
 def test_which_resolutions_a_size_takes(size: str, resolution: int, advice: str | None) -> None:
-    assert resolution_error(size, resolution) == advice
+    assert error_of(size, resolution) == advice
 
 
 def test_a_resolution_that_does_not_fit_is_refused_wherever_it_is_set() -> None:
@@ -48,7 +56,7 @@ def test_every_scale_of_a_training_is_legal(size: str) -> None:
     training = {"resolution": 20 * step, "multi_scale": True, "expanded_scales": True}
     made = build_config({"model": {"rfdetr_size": size}, "training": training}, "run.yaml")
     scales = training_scales(made, step)
-    assert len(scales) > 5 and all(resolution_error(size, scale) is None for scale in scales)
+    assert len(scales) > 5 and all(error_of(size, scale) is None for scale in scales)
 
 
 def test_multi_scale_training_goes_no_lower_than_the_queries_allow() -> None:
@@ -60,7 +68,7 @@ def test_multi_scale_training_goes_no_lower_than_the_queries_allow() -> None:
 def test_without_the_library_the_answer_is_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     made = build_config({"model": {"rfdetr_size": "tiny"}}, "run.yaml")
     refuse_unavailable(made, "run.yaml")
-    monkeypatch.setattr(config, "is_installed", lambda: False)
+    monkeypatch.setattr(DetectorKind, "is_installed", lambda kind: kind is NANO)
     with pytest.raises(ConfigError, match=r"run.yaml: model.detector: .* pip install 'smallsight\[rfdetr\]'"):
         refuse_unavailable(made, "run.yaml")
     refuse_unavailable(build_config({}, "run.yaml"), "run.yaml")
