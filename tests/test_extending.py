@@ -16,10 +16,12 @@ from detectors.contract import DetectorContract
 from packages import importable, install
 from smallsight.config.load import load_config, with_settings
 from smallsight.detectors.base import Detector
-from smallsight.detectors.build import build_detector, detector_from_description
+from smallsight.detectors.build import build_detector, detector_from_description, refuse_other_network
 from smallsight.detectors.checkpoint import load_checkpoint, load_weights
-from smallsight.errors import ConfigError
+from smallsight.detectors.foreign import ForeignFile
+from smallsight.errors import CheckpointError, ConfigError
 from smallsight.run.folder import read_state
+from smallsight.strategy.plan import build_plan, check_plan
 from training.frames import write_data
 from waiting import HANGS_S
 
@@ -99,6 +101,32 @@ def test_the_seed_alone_decides_its_weights(site: Path) -> None:
         for seed in (0, 0, 1)
     )
     assert torch.equal(first, second) and not torch.equal(first, third)
+
+
+def test_a_phase_changes_its_keys(site: Path) -> None:
+    config = load_config(site / "spots.yaml").config
+    phases = [
+        {"name": "set", "epochs": 1, "set": {"model.options.channels": 12}},
+        {"name": "scaled", "epochs": 1, "scale": {"model.options.channels": 0.5}},
+    ]
+    plan = build_plan({"phases": phases}, "strategy")
+    assert check_plan(plan, config, "strategy") == []
+    changed = [with_settings(config, phase.settings(config), "t").model.options for phase in plan.phases]
+    assert changed == [{"channels": 12}, {"channels": 12}]
+    wrong = build_plan({"phases": [{**phases[0], "set": {"model.options.chanels": 12}}]}, "strategy")
+    with pytest.raises(ConfigError, match=r"strategy: phase set: model.options.chanels: unknown key\. Did you"):
+        check_plan(wrong, config, "strategy")
+
+
+def test_it_starts_from_no_file_of_another_trainer(site: Path) -> None:
+    detector, config = TestSpots().detector(), load_config(site / "spots.yaml").config
+    file = ForeignFile(Path("a.pth"), detector.state_dict())
+    words = "a.pth: Spots starts from no file of another trainer. Give a checkpoint of smallsight."
+    for ask in (lambda: detector.class_outputs(file, None, None), lambda: detector.start_from(file, [0])):
+        with pytest.raises(CheckpointError, match=words):
+            ask()
+    with pytest.raises(CheckpointError, match="expected the embedded detector, RF-DETR or Spots"):
+        refuse_other_network(file, config)
 
 
 def test_an_epoch_from_the_command_line(site: Path, tmp_path: Path) -> None:

@@ -69,10 +69,10 @@ def descriptions_of(file: ForeignFile) -> list[dict[str, Any]]:
         found = _maker(detector_kind(name)).descriptions(file)
         if found:
             return found
-    titles = [detector_kind(name).title for name in detector_names()]
+    *titles, last = (detector_kind(name).title for name in detector_names())
     raise CheckpointError(
-        f"{file.path}: holds no detector that this version knows; expected {' or '.join(titles)}. Give a checkpoint of "
-        "smallsight or of the detector's own trainer."
+        f"{file.path}: holds no detector that this version knows; expected {', '.join(titles)} or {last}. Give a "
+        "checkpoint of smallsight or of the detector's own trainer."
     )
 
 
