@@ -20,11 +20,13 @@ def install(folder: Path, package: str, detectors: Mapping[str, str], files: Map
         detectors: its entry points, such as `{"spots": "smallsight_spots:SPOTS"}`.
         files: texts by path.
     """
-    metadata = folder / f"{package.replace('-', '_')}-0.1.dist-info"
+    metadata = f"{package.replace('-', '_')}-0.1.dist-info"
     points = "".join(f"{name} = {value}\n" for name, value in detectors.items())
-    described = {"METADATA": f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.1\n"}
-    described["entry_points.txt"] = f"[{GROUP}]\n{points}"
-    for path, text in {**{str(metadata / name): text for name, text in described.items()}, **files}.items():
+    described = {
+        f"{metadata}/METADATA": f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.1\n",
+        f"{metadata}/entry_points.txt": f"[{GROUP}]\n{points}",
+    }
+    for path, text in {**described, **files}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
 

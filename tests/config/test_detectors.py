@@ -100,7 +100,9 @@ def test_a_package_brings_a_detector(tmp_path: Path) -> None:
     with importable(tmp_path):
         made = build_config({"model": {"detector": "dots"}}, "run.yaml")
         assert detector_of(made).title == "Dots" and detector_names() == ("nano", "rfdetr", "dots")
-    assert failure("dots") == "run.yaml: model.detector: got 'dots', expected nano or rfdetr."
+    assert failure("dots") == (
+        "run.yaml: model.detector: got 'dots', expected nano or rfdetr. Install the package that brings it."
+    )
 
 
 def test_an_unknown_name_gets_the_nearest_one_and_loads_no_package(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from smallsight.config.detector_kind import DetectorKind, Size
 from smallsight.errors import ConfigError
 
 GROUP = "smallsight.detectors"
+ADVICE = "Install the package that brings it."
 
 NANO = DetectorKind(
     name="nano",
@@ -138,7 +139,7 @@ def detector_kind(name: str) -> DetectorKind:
     points = [point for point in _installed() if point.name == name]
     if not points:
         known = " or ".join(detector_names())
-        raise ConfigError(f"model.detector: got {name!r}, expected {known}. Install the package that brings it.")
+        raise ConfigError(f"model.detector: got {name!r}, expected {known}. {ADVICE}")
     packages = [_package_of(point) for point in points]
     if len(points) > 1:
         raise ConfigError(f"model.detector: {name} comes from {' and '.join(packages)}. Uninstall all but one.")

@@ -45,7 +45,7 @@ def raise_first(
         found = message if isinstance(item["input"], Mapping) else f"{message}; got {got}"
     else:
         found = f"got {got}, expected {_expected(node, tree)}"
-    hint = _nearest(str(item["input"]), _words(node)) or _example(node)
+    hint = _nearest(str(item["input"]), _words(node)) or node.get("advice") or _example(node)
     raise ConfigError(f"{where}: {found}. {hint}".rstrip()) from error
 
 

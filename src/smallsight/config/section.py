@@ -58,16 +58,18 @@ class OneOf:
     Attributes:
         names: all that may stand there, in the order in which a message lists them.
         usual: looked up first, where all of the names take longer to find.
+        advice: what to do where none of the names is near.
     """
 
     names: Callable[[], tuple[str, ...]]
     usual: tuple[str, ...] = ()
+    advice: str = ""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._checked, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "enum": list(self.names())}
+        return {"type": "string", "enum": list(self.names()), "advice": self.advice}
 
     def _checked(self, name: str) -> str:
         if name not in self.usual and name not in self.names():

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from smallsight.config.detectors import NANO, OUR_NAMES, RFDETR, detector_names, named_in
+from smallsight.config.detectors import ADVICE, NANO, OUR_NAMES, RFDETR, detector_names, named_in
 from smallsight.config.overrides import as_set, as_switch, unwrap_train
 from smallsight.config.section import OneOf, Section
 
@@ -172,7 +172,7 @@ class Model(Section):
     `detector` also takes the name of a detector that an installed package brings; `options` are its own keys.
     """
 
-    detector: Annotated[str, OneOf(detector_names, usual=OUR_NAMES)] = NANO.name
+    detector: Annotated[str, OneOf(detector_names, OUR_NAMES, ADVICE)] = NANO.name
     width: Annotated[float, Field(gt=0, le=8)] = 1.0
     flip_average: bool = False
     rfdetr_size: Annotated[str, OneOf(lambda: RFDETR.size_names)] = "base"

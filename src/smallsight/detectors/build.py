@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from smallsight.config.detector_kind import DetectorKind
-from smallsight.config.detectors import detector_kind, detector_names
+from smallsight.config.detectors import ADVICE, detector_kind, detector_names
 from smallsight.config.load import Config, detector_of, refuse_unavailable
 from smallsight.detectors.base import Detector, Maker
 from smallsight.detectors.foreign import ForeignFile, read_foreign
@@ -49,7 +49,8 @@ def detector_from_description(description: Mapping[str, Any], where: str) -> Det
     if not isinstance(names, (list, tuple)) or not all(isinstance(each, str) for each in names):
         raise CheckpointError(f"{where}: detector: its class names are no texts. Take another file.")
     if not isinstance(name, str) or name not in detector_names():
-        raise CheckpointError(f"{where}: holds a {name!r} detector; this version knows: {', '.join(detector_names())}.")
+        known = ", ".join(detector_names())
+        raise CheckpointError(f"{where}: holds a {name!r} detector; this version knows: {known}. {ADVICE}")
     kind = detector_kind(name)
     if not kind.is_installed():
         raise CheckpointError(f"{where}: {kind.title} is not installed. Run: {kind.install}")
