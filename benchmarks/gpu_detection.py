@@ -12,7 +12,7 @@ import torch
 from gpu_figures import Figure
 from gpu_plan import Job
 
-from smallsight.augment.geometry import model_size_wh
+from smallsight.config.detector_kind import model_size_wh
 from smallsight.config.load import build_config
 from smallsight.data.coco import read_coco
 from smallsight.data.frames import FrameStore

@@ -35,8 +35,8 @@ import torch
 from scipy import stats
 
 from smallsight.attempts.spec import AttemptSpec
+from smallsight.config.detectors import RFDETR_SIZES
 from smallsight.config.load import Config, build_config, training_scales
-from smallsight.config.rfdetr_sizes import SIZES
 from smallsight.detectors.rfdetr.network import RFDetrDetector, library_settings
 from smallsight.synth.dataset import SynthOptions, write_dataset
 from smallsight.training.fit import _trainer
@@ -108,7 +108,7 @@ def theirs(config: Config, folder: Path, network: torch.nn.Module, watch: Stopwa
     from rfdetr.training import RFDETRDataModule, RFDETREMACallback, RFDETRModelModule, build_trainer
 
     training = config.training
-    model, _, _ = library_settings(SIZES[config.model.rfdetr_size], 1, False)
+    model, _, _ = library_settings(RFDETR_SIZES[config.model.rfdetr_size], 1, False)
     model = model.model_copy(update={"resolution": training.resolution, "pretrain_weights": None})
     settings = TrainConfig(
         dataset_dir=str(Path(str(config.dataset.coco_train_path)).parent),
@@ -212,7 +212,7 @@ def same_scales(config: Config) -> bool:
     """Whether multi-scale training draws from the same scales on both sides."""
     from rfdetr.datasets.coco import compute_multi_scale_scales
 
-    size = SIZES[config.model.rfdetr_size]
+    size = RFDETR_SIZES[config.model.rfdetr_size]
     theirs = compute_multi_scale_scales(config.training.resolution, False, size.patch_px, size.windows)
     return training_scales(config, size.step_px) == tuple(theirs)
 
@@ -227,7 +227,7 @@ def quiet() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--extra", help="folder with what the library's trainer needs")
-    parser.add_argument("--size", default="tiny", choices=SIZES)
+    parser.add_argument("--size", default="tiny", choices=RFDETR_SIZES)
     parser.add_argument("--resolution", type=int, default=320)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--accumulate", type=int, default=2)

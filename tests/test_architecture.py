@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from smallsight.config.detectors import OUR_NAMES
 from waiting import HANGS_S
 
 SOURCE = Path(__file__).parents[1] / "src" / "smallsight"
@@ -168,6 +169,15 @@ def test_help_is_there_at_once() -> None:
         "loaded = {name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)\n"
         f"assert loaded <= {{'smallsight', *{PARSER}}}, loaded"
     )
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_a_detector_is_named_in_its_folder_and_in_its_record_alone(file: Path) -> None:
+    """Whoever asks for a name asks for a fact, and facts stand in the record."""
+    if name_of(file) == "config.detectors" or file.parent.parent.name == "detectors":
+        return
+    texts = (node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant))
+    assert [text for text in texts if text in OUR_NAMES] == []
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from smallsight.config.load import Config
-from smallsight.config.sections import Section
+from smallsight.config.section import Section
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]

@@ -14,7 +14,6 @@ from smallsight.augment.geometry import (
     LEAST_SIDE_PX,
     Cut,
     flip_horizontally,
-    model_size_wh,
     resize,
     scaled,
     window,
@@ -173,31 +172,6 @@ def test_a_frame_without_objects_goes_through_everything() -> None:
     for result in (cut(sample, (3, 3), 20, 30), flip_horizontally(sample), scaled(sample, (45, 60))):
         assert_well_formed(result)
         assert len(result.truth) == 0
-
-
-@pytest.mark.parametrize(
-    ("size_wh", "resolution", "step", "keeps_aspect", "expected"),
-    [
-        ((1920, 1080), 640, 32, True, (640, 352)),
-        ((1080, 1920), 640, 32, True, (352, 640)),
-        ((640, 360), 640, 8, True, (640, 360)),
-        ((640, 640), 320, 32, True, (320, 320)),
-        ((2000, 10), 320, 32, True, (320, 32)),
-        ((1920, 1080), 1120, 56, False, (1120, 1120)),
-    ],
-)
-def test_size_of_the_model_frame(
-    size_wh: tuple[int, int], resolution: int, step: int, keeps_aspect: bool, expected: tuple[int, int]
-) -> None:
-    assert model_size_wh(size_wh, resolution, step, keeps_aspect=keeps_aspect) == expected
-
-
-@given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([8, 32, 56]), st.integers(1, 40))
-def test_sides_of_the_model_frame_are_multiples_of_the_step(width: int, height: int, step: int, times: int) -> None:
-    size = model_size_wh((width, height), step * times, step, keeps_aspect=True)
-    assert max(size) == step * times
-    assert min(size) >= step
-    assert all(side % step == 0 for side in size)
 
 
 @pytest.mark.parametrize(("side", "ignored"), [(8, False), (4, False), (3, True), (1, True)])

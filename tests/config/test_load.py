@@ -19,7 +19,8 @@ from smallsight.config.load import (
     with_settings,
 )
 from smallsight.config.overrides import parse_overrides
-from smallsight.config.sections import EvaluationSet, Section
+from smallsight.config.section import Section
+from smallsight.config.sections import EvaluationSet
 from smallsight.config.unused_keys import keys_without_effect
 from smallsight.config.yaml_files import to_yaml
 from smallsight.data.configured_sets import split_folder

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from smallsight.config.detectors import detector_kind
 from smallsight.detectors.base import Detector, Losses, Target
 from smallsight.detectors.build import detector_from_description
 
@@ -132,6 +133,11 @@ class DetectorContract(ABC):
         held = [id(p) for group in groups for p in group["params"]]
         assert sorted(held) == sorted(id(p) for p in detector.parameters() if p.requires_grad)
         assert all({"lr", "weight_decay"} <= set(group) for group in groups)
+
+    def test_its_description_names_its_record(self) -> None:
+        detector = self.detector()
+        assert detector_kind(detector.description()["detector"]) == detector.kind
+        assert detector.resolution_step in [size.step_px for size in detector.kind.sizes]
 
     def test_it_is_built_again_from_its_description(self) -> None:
         detector = self.detector().eval()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import write_annotations, write_coco_folder
-from smallsight.augment.geometry import model_size_wh
 from smallsight.config.load import Config
 from smallsight.config.sections import Model, Training
 from smallsight.doctor.annotations import read_leniently
@@ -20,20 +18,6 @@ from smallsight.doctor.recommend import GOAL_PX, recommend, tiles_along
 from smallsight.errors import ConfigError
 
 NANO = Sight("nano", 640, 16, True)
-
-
-@given(
-    st.tuples(st.integers(1, 4000), st.integers(1, 4000)),
-    st.integers(2, 200),
-    st.sampled_from([16, 32, 56]),
-    st.booleans(),
-)
-def test_the_doctor_sees_frames_as_the_detector_does(
-    size_wh: tuple[int, int], steps: int, step: int, keeps_aspect: bool
-) -> None:
-    sight = Sight("any", steps * step, step, keeps_aspect)
-    expected = model_size_wh(size_wh, steps * step, step, keeps_aspect=keeps_aspect)
-    assert sight.model_size_wh(size_wh) == expected
 
 
 @pytest.mark.parametrize(
@@ -49,14 +33,6 @@ def test_each_detector_has_its_own_rule(model: Model, step: int, keeps_aspect: b
     sight = sight_of(Config(model=model, training=Training(resolution=1120)))
     assert (sight.step, sight.keeps_aspect, sight.resolution) == (step, keeps_aspect, 1120)
     assert sight_of(Config(model=model), 448).resolution == 448
-
-
-def test_nano_says_the_same_step_itself() -> None:
-    spec = find_spec("smallsight.detectors.nano.network")  # its text, because torch takes seconds to load
-    assert spec is not None
-    assert spec.origin is not None
-    steps = re.findall(r"resolution_step = (\d+)", Path(spec.origin).read_text())
-    assert [int(step) for step in steps] == [sight_of(Config()).step]
 
 
 def split_of(folder: Path, ball_px: tuple[float, float], size_wh: tuple[int, int] = (640, 640)) -> ExaminedSplit:

@@ -97,12 +97,3 @@ def flip_horizontally(sample: Sample) -> Sample:
     boxes = as_boxes(np.stack([width - x2, y1, width - x1, y2], axis=1))
     truth = Truth(boxes, sample.truth.labels, sample.truth.areas, sample.truth.ignored)
     return Sample(np.asarray(cv2.flip(sample.image, 1), np.uint8), truth, sample.image_id)
-
-
-def model_size_wh(size_wh: tuple[int, int], resolution: int, step: int, *, keeps_aspect: bool) -> tuple[int, int]:
-    """Size of a frame as the detector sees it, px: longer side at `resolution`, or a square; multiples of `step`."""
-    if not keeps_aspect:
-        return resolution, resolution
-    factor = resolution / max(size_wh)
-    width, height = (max(step, round(side * factor / step) * step) for side in size_wh)
-    return width, height

@@ -13,9 +13,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from smallsight.config.detector_kind import DetectorKind, Size
+from smallsight.config.detectors import detector_kind
 from smallsight.config.messages import raise_first
 from smallsight.config.overrides import STRATEGY, parse_overrides, place, unwrap_train
-from smallsight.config.rfdetr_sizes import INSTALL, SIZES, is_installed, resolution_error
+from smallsight.config.section import Section
 from smallsight.config.sections import (
     Augmentation,
     Checkpoint,
@@ -25,13 +27,11 @@ from smallsight.config.sections import (
     Model,
     Output,
     Sampling,
-    Section,
     Training,
 )
 from smallsight.config.yaml_files import read_yaml
 from smallsight.errors import ConfigError
 
-NANO_STEP_PX = 16
 MULTI_SCALE_SPAN = (0.85, 1.2)
 EXPANDED_SPAN = (0.75, 1.25)
 """Scales of multi-scale training, as shares of the resolution. They give RF-DETR's own sets at 1120 and 1288 px."""
@@ -88,14 +88,55 @@ def build_config(content: Mapping[str, Any], source: str, *, overridden: Iterabl
     Raises:
         ConfigError: see `load_config`.
     """
+    given = {key: key for key in overridden}
     try:
         config = Config.model_validate({key: value if value is not None else {} for key, value in content.items()})
     except ValidationError as error:
-        raise_first(error, source, Config, {key: key for key in overridden})
-    wrong = resolution_error(config.model.rfdetr_size, config.training.resolution)
-    if config.model.detector == "rfdetr" and wrong:
+        raise_first(error, source, Config, given)
+    try:
+        kind = detector_of(config)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    config = _with_options(config, kind, source, given)
+    wrong = kind.resolution_error(size_of(config), config.training.resolution)
+    if wrong:
         raise ConfigError(f"{source}: training.resolution: {wrong}")
     return config
+
+
+def _with_options(config: Config, kind: DetectorKind, source: str, overridden: Mapping[str, str]) -> Config:
+    """`config` with the detector's own keys checked, every one present."""
+    given = config.model.options
+    if given and not kind.options.model_fields:
+        raise ConfigError(
+            f"{source}: model.options: got {', '.join(map(str, given))}, expected no keys: {kind.title} has none. "
+            "Leave them out."
+        )
+    try:
+        options = kind.options.model_validate(given).model_dump(mode="json")
+    except ValidationError as error:
+        raise_first(error, source, kind.options, overridden, within="model.options")
+    if options == given:
+        return config
+    return config.model_copy(update={"model": config.model.model_copy(update={"options": options})})
+
+
+def detector_of(config: Config) -> DetectorKind:
+    """The record of the configured detector.
+
+    Raises:
+        ConfigError: the package that brings it is gone or broken.
+    """
+    return detector_kind(config.model.detector)
+
+
+def size_of(config: Config) -> Size:
+    """The configured size of the detector.
+
+    Raises:
+        ConfigError: as `detector_of`.
+    """
+    return detector_of(config).size_in(config.model)
 
 
 def with_settings(config: Config, settings: Mapping[str, Any], source: str) -> Config:
@@ -113,10 +154,11 @@ def refuse_unavailable(config: Config, source: str) -> None:
     """Stop early where a package that the configuration asks for is not there.
 
     Raises:
-        ConfigError: the configuration names RF-DETR or MLflow, and the library is not installed.
+        ConfigError: the library of the configured detector or MLflow is not installed.
     """
-    if config.model.detector == "rfdetr" and not is_installed():
-        raise ConfigError(f"{source}: model.detector: RF-DETR is not installed. Run: {INSTALL}")
+    kind = detector_of(config)
+    if not kind.is_installed():
+        raise ConfigError(f"{source}: model.detector: {kind.title} is not installed. Run: {kind.install}")
     if config.logging.mlflow and importlib.util.find_spec("mlflow") is None:
         raise ConfigError(f"{source}: logging.mlflow: MLflow is not installed. Run: pip install 'smallsight[mlflow]'")
 
@@ -139,18 +181,6 @@ def filled_path(key: str, value: str) -> Path:
     return Path(filled)
 
 
-def resolution_step(config: Config) -> int:
-    """What a resolution is a multiple of, px."""
-    model = config.model
-    return SIZES[model.rfdetr_size].step_px if model.detector == "rfdetr" else NANO_STEP_PX
-
-
-def _least_px(config: Config) -> int:
-    """The smallest resolution that the detector trains at, px."""
-    model = config.model
-    return SIZES[model.rfdetr_size].least_px if model.detector == "rfdetr" else NANO_STEP_PX
-
-
 def training_scales(config: Config, step: int) -> tuple[int, ...]:
     """The resolutions that training draws from, px: the resolution alone, or the multiples of `step` around it."""
     resolution = config.training.resolution
@@ -158,6 +188,6 @@ def training_scales(config: Config, step: int) -> tuple[int, ...]:
         return (resolution,)
     low, high = EXPANDED_SPAN if config.training.expanded_scales else MULTI_SCALE_SPAN
     high = min(high, config.training.top_scale or high)
-    low_px = max(resolution * low, _least_px(config))
+    low_px = max(resolution * low, size_of(config).least_px)
     first, last = math.ceil(low_px / step - 1e-6), math.floor(resolution * high / step + 1e-6)
     return tuple(range(first * step, last * step + 1, step)) or (resolution,)

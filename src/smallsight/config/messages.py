@@ -13,13 +13,18 @@ from smallsight.errors import ConfigError
 
 
 def raise_first(
-    error: ValidationError, source: str, schema: type[BaseModel], overridden: Mapping[str, str] | None = None
+    error: ValidationError,
+    source: str,
+    schema: type[BaseModel],
+    overridden: Mapping[str, str] | None = None,
+    within: str = "",
 ) -> NoReturn:
     """Turn pydantic's first complaint into one line that teaches.
 
     Args:
         source: the file that the values come from.
         overridden: keys whose values come from the command line, each as it was given there.
+        within: the dotted key that the values of `schema` stand under.
     Raises:
         ConfigError: always.
     """
@@ -27,7 +32,7 @@ def raise_first(
     tree, loc = schema.model_json_schema(), [str(part) for part in item["loc"]]
     unknown = item["type"] in ("extra_forbidden", "invalid_key")
     names, node = _place(tree, loc[:-1] if unknown else loc)
-    dotted = ".".join([*names, loc[-1]] if unknown else names)
+    dotted = ".".join([*([within] if within else []), *names, *(loc[-1:] if unknown else [])])
     where = _as_given(dotted, overridden or {}) or (f"{source}: {dotted}" if dotted else source)
     if unknown:
         known = sorted(_resolved(node, tree)["properties"])
@@ -40,7 +45,7 @@ def raise_first(
         found = message if isinstance(item["input"], Mapping) else f"{message}; got {got}"
     else:
         found = f"got {got}, expected {_expected(node, tree)}"
-    hint = _nearest(str(item["input"]), _words(node)) or _example(node)
+    hint = _nearest(str(item["input"]), _words(node)) or node.get("advice") or _example(node)
     raise ConfigError(f"{where}: {found}. {hint}".rstrip()) from error
 
 

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cache
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
+from smallsight.config.detectors import ADVICE, NANO, OUR_NAMES, RFDETR, detector_names, named_in
 from smallsight.config.overrides import as_set, as_switch, unwrap_train
+from smallsight.config.section import OneOf, Section
 
 _Probability = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -32,6 +23,8 @@ _OUTPUTS = "names of classes with output numbers, such as {ball: 1}"
 _DEVICES = "auto, cpu, cuda, cuda:0 (or another number) or mps"
 _SETS = "names with folders, such as {night: data/night}, or as an override evaluation.sets.night=data/night"
 _SET = "a folder, or keys such as {path: data/night, guards: true}"
+LEAST_PX, LARGEST_PX = 32, 8192
+"""The resolutions that a configuration takes."""
 _Pair = TypeVar("_Pair", tuple[int, int], tuple[float, float])
 Keep = _Positive | Literal["all"]
 """How many checkpoints stay."""
@@ -45,46 +38,6 @@ def _ascending(pair: _Pair) -> _Pair:
 
 def _from_zero(value: object) -> object:
     return (0.0, value) if isinstance(value, (int, float)) else value
-
-
-class Section(BaseModel):
-    """Base of every section: unknown keys are errors, values don't change."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        json_schema_extra={"description": "keys and values"},  # for messages, as all descriptions here
-    )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_as_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Python takes `true` for 1; somebody who wrote it meant something else."""
-        assert info.field_name is not None
-        if _holds_truth(value) and _is_numeric(cls, info.field_name):
-            raise PydanticCustomError("no_number", "true and false are no numbers")
-        return value
-
-
-def _holds_truth(value: object) -> bool:
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    return isinstance(value, bool) or any(map(_holds_truth, inner))
-
-
-@cache
-def _is_numeric(section: type[Section], name: str) -> bool:
-    """Whether a key takes numbers, single ones or in a range or mapping, and no truth value."""
-    kinds = set(_kinds(section.model_fields[name].annotation))
-    return bool(kinds & {int, float}) and bool not in kinds
-
-
-def _kinds(annotation: Any) -> Iterator[Any]:
-    inner = () if get_origin(annotation) is Literal else get_args(annotation)
-    if not inner:
-        yield annotation
-    for each in inner[:1] if get_origin(annotation) is Annotated else inner:
-        yield from _kinds(each)
 
 
 class Switch(Section):
@@ -216,12 +169,14 @@ class Model(Section):
     """The detector. Keys from `architecture` on have no effect and are accepted from older files.
 
     `class_outputs` numbers the outputs of a foreign checkpoint's class head from 0; without it they are found out.
+    `detector` also takes the name of a detector that an installed package brings; `options` are its own keys.
     """
 
-    detector: Literal["nano", "rfdetr"] = "nano"
+    detector: Annotated[str, OneOf(detector_names, OUR_NAMES, ADVICE)] = NANO.name
     width: Annotated[float, Field(gt=0, le=8)] = 1.0
     flip_average: bool = False
-    rfdetr_size: Literal["tiny", "nano", "small", "medium", "base", "large"] = "base"
+    rfdetr_size: Annotated[str, OneOf(lambda: RFDETR.size_names)] = "base"
+    options: dict[str, Any] = Field(default={}, description="keys and values")
     num_classes: _Positive | None = None
     pretrained: Annotated[bool | str, Field(description="true, false or a file with weights")] = False
     class_outputs: Annotated[dict[str, _Output] | None, Field(description=_OUTPUTS)] = None
@@ -236,9 +191,7 @@ class Model(Section):
     @model_validator(mode="before")
     @classmethod
     def _detector_from_size(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and "rfdetr_size" in value and "detector" not in value:
-            return {"detector": "rfdetr", **value}
-        return value
+        return {**value, "detector": named_in(value)} if isinstance(value, Mapping) else value
 
 
 EFFECTIVE_BATCH = 16
@@ -265,7 +218,7 @@ class Training(Section):
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0001
     gradient_clip: Annotated[float, Field(ge=0)] = 5.0
     grad_accum_steps: _Positive = 1
-    resolution: Annotated[int, Field(ge=32, le=8192)] = 640
+    resolution: Annotated[int, Field(ge=LEAST_PX, le=LARGEST_PX)] = 640
     num_workers: Annotated[int, Field(ge=0, le=256)] = 0
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,2})?|mps)$", description=_DEVICES)] = "auto"
     devices: Annotated[int, Field(ge=1, le=64)] = 1
@@ -365,10 +318,9 @@ class Evaluation(Section):
     replicates: Annotated[int, Field(ge=100, le=100_000)] = 1000
     resample: Literal["auto", "images", "clips"] = "auto"
     batch_size: _Positive = 1
-    sets: Annotated[
-        dict[str, Annotated[EvaluationSet, BeforeValidator(as_set, json_schema_input_type=EvaluationSet)]],
-        Field(description=_SETS),
-    ] = {}
+    sets: dict[str, Annotated[EvaluationSet, BeforeValidator(as_set, json_schema_input_type=EvaluationSet)]] = Field(
+        default={}, description=_SETS
+    )
 
 
 class Checkpoint(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from smallsight.config.load import Config, LoadedConfig, resolution_step, training_scales
+from smallsight.config.load import Config, LoadedConfig, detector_of, size_of, training_scales
 
 _UNUSED = {
     "dataset.category_id": "classes are taken by name from the annotation file",
@@ -17,23 +17,6 @@ _UNUSED = {
     "model.nheads": "the detector's size fixes it",
     "model.num_encoder_layers": "the detector's size fixes it",
     "model.num_decoder_layers": "the detector's size fixes it",
-}
-_UNUSED_BY_DETECTOR = {
-    "nano": (
-        "model.rfdetr_size",
-        "model.pretrained",
-        "model.remap_mscoco_category",
-        "training.activation_checkpointing",
-    ),
-    "rfdetr": (
-        "model.width",
-        "model.flip_average",
-        "model.remap_mscoco_category",
-        "sampling.crop_px",
-        "sampling.crops_per_image",
-        "sampling.hard_negative_share",
-        "sampling.hard_negative_frames",
-    ),
 }
 
 
@@ -51,8 +34,8 @@ def keys_without_effect(loaded: LoadedConfig, classes: int | None = None) -> Ite
         value = _given(loaded, dotted)
         if value is not None and value is not False:
             yield f"{source}: {dotted} has no effect: {reason}."
-    frame_px = max(training_scales(config, resolution_step(config)))
-    if config.model.detector == "nano" and frame_px < (_given(loaded, "sampling.crop_px") or 0):
+    frame_px = max(training_scales(config, size_of(config).step_px))
+    if detector_of(config).trains_on_crops and frame_px < (_given(loaded, "sampling.crop_px") or 0):
         yield f"{source}: sampling.crop_px: more than a whole frame's {frame_px} px, so every crop has empty borders."
     for warning in in_vain(config, config.training.epochs):
         yield f"{source}: {warning}"
@@ -61,7 +44,7 @@ def keys_without_effect(loaded: LoadedConfig, classes: int | None = None) -> Ite
 def without_effect(config: Config) -> dict[str, str]:
     """Keys that change nothing where they are set beside this configuration, each with the reason."""
     reasons = dict(_UNUSED)
-    for name in _UNUSED_BY_DETECTOR[config.model.detector]:
+    for name in detector_of(config).unused_keys:
         reasons[name] = f"the {config.model.detector} detector does not use it"
     if config.training.batch_size == "auto":
         reasons["training.grad_accum_steps"] = "batch_size: auto accumulates to effective_batch"

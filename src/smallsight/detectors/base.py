@@ -5,13 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from smallsight.config.detector_kind import DetectorKind
+from smallsight.config.load import Config
 from smallsight.detectors.foreign import ClassOutputs, ForeignFile, Start
+from smallsight.errors import CheckpointError, ConfigError
 from smallsight.records import Detections
 
 
@@ -71,12 +75,24 @@ class Detector(nn.Module, ABC):
     normalises them itself.
     """
 
+    kind: ClassVar[DetectorKind]
+    """Its record."""
     class_names: tuple[str, ...]
-    resolution_step: int
-    keeps_aspect: bool
-    """True: `resolution` is the longer side. False: frames are stretched to a square of `resolution` px."""
-    trains_on_crops: bool
-    """Whether training samples are parts of frames; else they are whole frames."""
+
+    @property
+    def resolution_step(self) -> int:
+        """A resolution is a multiple of it, px."""
+        return self.kind.sizes[0].step_px
+
+    @property
+    def keeps_aspect(self) -> bool:
+        """True: `resolution` is the longer side. False: frames are stretched to a square of `resolution` px."""
+        return self.kind.keeps_aspect
+
+    @property
+    def trains_on_crops(self) -> bool:
+        """Whether training samples are parts of frames; else they are whole frames."""
+        return self.kind.trains_on_crops
 
     @abstractmethod
     def losses(self, images: Tensor, targets: Sequence[Target]) -> Losses:
@@ -86,11 +102,11 @@ class Detector(nn.Module, ABC):
     def detect(self, images: Tensor, sizes_wh: Sequence[tuple[int, int]]) -> list[Detections]:
         """What is in the images, in px of original images of `sizes_wh`, best score first."""
 
-    @abstractmethod
     def detect_with_losses(
         self, images: Tensor, targets: Sequence[Target], sizes_wh: Sequence[tuple[int, int]]
     ) -> tuple[list[Detections], Losses]:
-        """`detect` and `losses` from one forward pass, for validation."""
+        """`detect` and `losses`, for validation; a detector that does both in one forward pass saves time."""
+        return self.detect(images, sizes_wh), self.losses(images, targets)
 
     @abstractmethod
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
@@ -98,9 +114,11 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def description(self) -> Mapping[str, Any]:
-        """What is needed, beside the weights, to build this detector again; plain JSON values."""
+        """What is needed, beside the weights, to build this detector again; plain JSON values.
 
-    @abstractmethod
+        `detector` holds the name of its kind, `class_names` the classes.
+        """
+
     def class_outputs(
         self, file: ForeignFile, category_ids: Sequence[int] | None, wanted: Mapping[str, int] | None
     ) -> ClassOutputs:
@@ -113,8 +131,8 @@ class Detector(nn.Module, ABC):
         Raises:
             CheckpointError: the user names a class or an output that is not there.
         """
+        raise self._reads_no(file)
 
-    @abstractmethod
     def start_from(self, file: ForeignFile, outputs: Sequence[int | None]) -> Start:
         """Complete states with the weights of a file in them; the detector itself, with fresh weights, stays as it is.
 
@@ -124,6 +142,57 @@ class Detector(nn.Module, ABC):
         Raises:
             CheckpointError: weights that are missing or of another shape.
         """
+        raise self._reads_no(file)
+
+    def _reads_no(self, file: ForeignFile) -> CheckpointError:
+        return CheckpointError(
+            f"{file.path}: {self.kind.title} starts from no file of another trainer. Give a checkpoint of smallsight."
+        )
+
+
+class Maker(ABC):
+    """Makes the detectors of one kind; `DetectorKind.maker` says where it lies.
+
+    The random generator of torch is seeded when it is called, so fresh weights depend on the seed alone.
+    """
+
+    @abstractmethod
+    def from_config(self, config: Config, class_names: Sequence[str]) -> Detector:
+        """The configured detector, with fresh weights; its own keys stand in `config.model.options`, checked."""
+
+    @abstractmethod
+    def from_description(self, description: Mapping[str, Any], where: str) -> Detector:
+        """The detector that `Detector.description` describes, with fresh weights.
+
+        Args:
+            description: as read from a file; its `class_names` are texts, nothing else is checked.
+            where: the file, for messages.
+        Raises:
+            CheckpointError: a value that describes no detector of this kind.
+        """
+
+    def descriptions(self, file: ForeignFile) -> list[dict[str, Any]]:
+        """The detectors whose network a file of another trainer can be of, likeliest first, without `class_names`.
+
+        A kind that starts from such files overrides this, `Detector.class_outputs` and `Detector.start_from`.
+
+        Returns:
+            None where the file is no detector's of this kind.
+        Raises:
+            CheckpointError: it is one of this kind that can't be built.
+        """
+        return []
+
+    def published_weights(self, config: Config, source: str) -> Path:
+        """The file of the weights that `model.pretrained: true` asks for.
+
+        Raises:
+            ConfigError: there are none, or they can't be fetched.
+        """
+        raise ConfigError(
+            f"{source}: model.pretrained: no weights are published for {config.model.detector}. Name a file, or set it "
+            "to false."
+        )
 
 
 def over_processes(sums: Tensor) -> tuple[Tensor, int]:

@@ -1,48 +1,40 @@
-"""A detector from its configuration or from a checkpoint's description."""
+"""A detector from its configuration or from a checkpoint's description, whatever its kind."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from reprlib import repr as short
 from typing import Any
 
 import torch
 
-from smallsight.config.load import Config, refuse_unavailable
-from smallsight.config.rfdetr_sizes import INSTALL, is_installed
-from smallsight.detectors.base import Detector
+from smallsight.config.detector_kind import DetectorKind
+from smallsight.config.detectors import ADVICE, detector_kind, detector_names
+from smallsight.config.load import Config, detector_of, refuse_unavailable
+from smallsight.detectors.base import Detector, Maker
 from smallsight.detectors.foreign import ForeignFile, read_foreign
-from smallsight.errors import CheckpointError
-
-MOST_WIDTH = 8
-"""As `model.width` in a configuration."""
+from smallsight.errors import CheckpointError, ConfigError
 
 
-def build_detector(
-    config: Config,
-    class_names: Sequence[str],
-    source: str,
-    *,
-    pretrained: bool = True,
-    activation_checkpointing: bool = False,
-) -> Detector:
+def build_detector(config: Config, class_names: Sequence[str], source: str, *, pretrained: bool = True) -> Detector:
     """A detector with fresh weights that depend on the configured seed alone, and pretrained ones where asked for.
 
     Args:
         pretrained: False where a checkpoint's weights will take the place of the configured pretrained ones.
-        activation_checkpointing: compute activations twice instead of keeping them, where the detector can.
     Raises:
-        ConfigError: the configured detector's package is not installed; its weights can't be fetched.
+        ConfigError: the configured detector's package is not installed or broken; its weights can't be fetched.
         CheckpointError: the configured file of weights can't be read or does not fit.
     """
     refuse_unavailable(config, source)
-    model = config.model
-    if model.detector == "nano":
-        return _nano(class_names, model.width, model.flip_average, config.training.seed)
-    detector = _rfdetr(class_names, model.rfdetr_size, config.training.seed, activation_checkpointing)
-    if pretrained and model.pretrained:
-        _put_pretrained(detector, model.pretrained, config, source)
+    kind = detector_of(config)
+    maker = _maker(kind)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        detector = maker.from_config(config, class_names)
+    if pretrained and kind.takes_pretrained and config.model.pretrained:
+        _put_pretrained(detector, maker, config, source)
     return detector
 
 
@@ -51,20 +43,20 @@ def detector_from_description(description: Mapping[str, Any], where: str) -> Det
 
     Raises:
         CheckpointError: a detector that this version does not know, or whose package is not installed.
+        ConfigError: the package that brings it is broken.
     """
-    kind, names = description.get("detector"), description.get("class_names", ())
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+    name, names = description.get("detector"), description.get("class_names", ())
+    if not isinstance(names, (list, tuple)) or not all(isinstance(each, str) for each in names):
         raise CheckpointError(f"{where}: detector: its class names are no texts. Take another file.")
-    if kind == "nano":
-        width = description.get("width")
-        if not isinstance(width, (int, float)) or not 0 < width <= MOST_WIDTH:
-            raise CheckpointError(f"{where}: detector: got the width {short(width)}, expected up to {MOST_WIDTH}.")
-        return _nano(names, float(width), bool(description.get("flip_average")), 0)
-    if kind == "rfdetr":
-        if not is_installed():
-            raise CheckpointError(f"{where}: RF-DETR is not installed. Run: {INSTALL}")
-        return _rfdetr(names, str(description["size"]), 0)
-    raise CheckpointError(f"{where}: holds a {kind!r} detector; this version knows: nano, rfdetr.")
+    if not isinstance(name, str) or name not in detector_names():
+        known = ", ".join(detector_names())
+        raise CheckpointError(f"{where}: holds a {name!r} detector; this version knows: {known}. {ADVICE}")
+    kind = detector_kind(name)
+    if not kind.is_installed():
+        raise CheckpointError(f"{where}: {kind.title} is not installed. Run: {kind.install}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _maker(kind).from_description(description, where)
 
 
 def descriptions_of(file: ForeignFile) -> list[dict[str, Any]]:
@@ -72,17 +64,17 @@ def descriptions_of(file: ForeignFile) -> list[dict[str, Any]]:
 
     Raises:
         CheckpointError: none that this version builds.
+        ConfigError: no detector of ours, and a package that brings another one is broken.
     """
-    from smallsight.detectors.nano import network as nano
-    from smallsight.detectors.rfdetr import files as rfdetr
-
-    found = nano.descriptions(file) or rfdetr.descriptions(file)
-    if not found:
-        raise CheckpointError(
-            f"{file.path}: holds no detector that this version knows; expected RF-DETR or the embedded detector. "
-            "Give a checkpoint of smallsight or of RF-DETR."
-        )
-    return found
+    for name in detector_names():
+        found = _maker(detector_kind(name)).descriptions(file)
+        if found:
+            return found
+    *titles, last = (detector_kind(name).title for name in detector_names())
+    raise CheckpointError(
+        f"{file.path}: holds no detector that this version knows; expected {', '.join(titles)} or {last}. Give a "
+        "checkpoint of smallsight or of the detector's own trainer."
+    )
 
 
 def refuse_other_network(file: ForeignFile, config: Config) -> None:
@@ -91,51 +83,48 @@ def refuse_other_network(file: ForeignFile, config: Config) -> None:
     Raises:
         CheckpointError: it is not.
     """
-    found, model = descriptions_of(file), config.model
-    kind = found[0]["detector"]
-    if kind != model.detector:
+    found, kind = descriptions_of(file), detector_of(config)
+    name = found[0]["detector"]
+    if name != kind.name:
         raise CheckpointError(
-            f"{file.path}: holds a {kind} detector; got {model.detector} in model.detector. Give a checkpoint of "
-            f"{model.detector}, or set model.detector={kind}."
+            f"{file.path}: holds a {name} detector; got {kind.name} in model.detector. Give a checkpoint of "
+            f"{kind.name}, or set model.detector={name}."
         )
-    key, fact = _SIZE_KEYS[kind]
-    wanted, sizes = getattr(model, key), [each[fact] for each in found]
+    if not kind.size_key:
+        return
+    wanted, sizes = kind.size_named(config.model), [each[kind.size_fact] for each in found]
     if wanted not in sizes:
         raise CheckpointError(
-            f"{file.path}: holds the {kind} detector with {key} {' or '.join(map(str, sizes))}; got {wanted} in "
-            f"model.{key}. Set model.{key}={sizes[0]}."
+            f"{file.path}: holds the {name} detector with {kind.size_key} {' or '.join(map(str, sizes))}; got {wanted} "
+            f"in model.{kind.size_key}. Set model.{kind.size_key}={sizes[0]}."
         )
 
 
-_SIZE_KEYS = {"nano": ("width", "width"), "rfdetr": ("rfdetr_size", "size")}
-"""How large a network is, by kind: the key of the configuration, and that of the description."""
-
-
-def _nano(class_names: Sequence[str], width: float, flip_average: bool, seed: int) -> Detector:
-    from smallsight.detectors.nano.network import NanoDetector
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return NanoDetector(class_names, width=width, flip_average=flip_average)
-
-
-def _rfdetr(class_names: Sequence[str], size: str, seed: int, activation_checkpointing: bool = False) -> Detector:
-    from smallsight.detectors.rfdetr.network import RFDetrDetector
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return RFDetrDetector(class_names, size=size, activation_checkpointing=activation_checkpointing)
-
-
-def _put_pretrained(detector: Detector, pretrained: bool | str, config: Config, source: str) -> None:
+def _put_pretrained(detector: Detector, maker: Maker, config: Config, source: str) -> None:
     """The weights of a file, or the published ones, in a detector; a head of other classes starts anew."""
-    if isinstance(pretrained, str):
-        path = Path(pretrained).expanduser()
-    else:
-        from smallsight.detectors.rfdetr.download import published_weights
-
-        path = published_weights(config.model.rfdetr_size, source)
+    given = config.model.pretrained
+    path = Path(given).expanduser() if isinstance(given, str) else maker.published_weights(config, source)
     file = read_foreign(path)
     refuse_other_network(file, config)
     outputs = detector.class_outputs(file, None, config.model.class_outputs)
     detector.load_state_dict(detector.start_from(file, outputs.taken).average)
+
+
+@cache
+def _maker(kind: DetectorKind) -> Maker:
+    """What makes the detectors of a kind, loaded now.
+
+    Raises:
+        ConfigError: it can't be loaded, or is something else.
+    """
+    where = f"model.detector: {kind.maker}, the maker of {kind.name},"
+    module, _, name = kind.maker.partition(":")
+    try:
+        made = getattr(import_module(module), name)()
+    except Exception as error:  # code of others, which may raise anything
+        raise ConfigError(
+            f"{where} can't be loaded ({type(error).__name__}: {error}). Repair or uninstall its package."
+        ) from error
+    if not isinstance(made, Maker):
+        raise ConfigError(f"{where} is a {type(made).__name__}; expected a class derived from Maker. Correct it there.")
+    return made

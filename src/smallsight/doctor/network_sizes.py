@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from smallsight.config.load import Config
+from smallsight.config.detector_kind import model_size_wh
+from smallsight.config.load import Config, detector_of, size_of
+from smallsight.config.sections import LARGEST_PX, LEAST_PX
 from smallsight.data.data_findings import DataFinding, Where
 from smallsight.doctor.examined_split import ExaminedSplit
 from smallsight.doctor.kinds import finding
@@ -20,11 +22,6 @@ LIMITS_PX = (8.0, 4.0, 2.0)
 """Below 8 px detectors lose objects, below 4 a box can't be placed, below 2 there is nothing to see."""
 BORDER_PX = 2.0
 """An object this near to the frame's edge may be cut."""
-RFDETR_STEPS = {"base": 56}
-"""Multiples that RF-DETR takes, px; 32 for the sizes that are not named."""
-NANO_STEP, RFDETR_STEP = 16, 32
-LEAST_PX, LARGEST_PX = 32, 8192
-"""The resolutions that a configuration takes."""
 
 Sides = npt.NDArray[np.float64]
 
@@ -46,12 +43,8 @@ class Sight:
     keeps_aspect: bool
 
     def model_size_wh(self, size_wh: tuple[int, int]) -> tuple[int, int]:
-        """Size of a frame as the detector sees it, px: the rule of `augment.geometry.model_size_wh`."""
-        if not self.keeps_aspect:
-            return self.resolution, self.resolution
-        factor = self.resolution / max(size_wh)
-        width, height = (max(self.step, round(side * factor / self.step) * self.step) for side in size_wh)
-        return width, height
+        """Size of a frame as the detector sees it, px."""
+        return model_size_wh(size_wh, self.resolution, self.step, keeps_aspect=self.keeps_aspect)
 
     def enlargement(self, size_wh: tuple[int, int]) -> float:
         """Side of an object at the network over its side in the image; geometric mean of both directions."""
@@ -69,15 +62,10 @@ def sight_of(config: Config, resolution: int | None = None) -> Sight:
     key = "training.resolution" if resolution is None else "--resolution"
     if not LEAST_PX <= px <= LARGEST_PX:
         raise ConfigError(f"{key}: out of range; got {px}, expected {LEAST_PX} to {LARGEST_PX}. Use 640, for example.")
-    if config.model.detector == "nano":
-        return Sight("nano", px, NANO_STEP, True)  # it rounds the sides itself
-    size = config.model.rfdetr_size
-    step = RFDETR_STEPS.get(size, RFDETR_STEP)
-    if px % step:
-        below = max(1, px // step) * step
-        advice = f"Use {below} or {below + step}."
-        raise ConfigError(f"{key}: RF-DETR {size} needs a multiple of {step}; got {px}. {advice}")
-    return Sight(f"RF-DETR {size}", px, step, False)
+    kind, size = detector_of(config), size_of(config)
+    if wrong := kind.step_error(size, px):
+        raise ConfigError(f"{key}: {wrong}")
+    return Sight(size.title, px, size.step_px, kind.keeps_aspect)
 
 
 @dataclass(frozen=True)

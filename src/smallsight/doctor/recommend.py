@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from smallsight.config.sections import LARGEST_PX
 from smallsight.doctor.examined_split import ExaminedSplit
-from smallsight.doctor.network_sizes import GOAL_PX, LARGEST_PX, LIMITS_PX, Sides, Sight
+from smallsight.doctor.network_sizes import GOAL_PX, LIMITS_PX, Sides, Sight
 from smallsight.errors import visible
 
 LEAST_OBJECTS = 10

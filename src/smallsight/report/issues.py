@@ -1,6 +1,6 @@
 """What in a run's configuration holds small objects back, as far as the strategy or a measurement says so.
 
-A key that the configuration does not state raises no issue. Limits that were measured on RF-DETR apply to it alone.
+A key that the configuration does not state raises no issue. Limits measured on a detector apply to it alone.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from smallsight.config.detector_kind import DetectorKind
+from smallsight.config.detectors import OURS, named_in
+
 Severity = Literal["high", "medium", "low"]
 
 _ORDER: tuple[Severity, ...] = ("high", "medium", "low")
 _FEWEST_IMAGES_PER_STEP = 16
-# The resolution that the strategy raises to, and the rate that its runs were stable with.
-_STRATEGY_RESOLUTION_PX = {"base": 1288}
-_OTHER_RESOLUTION_PX = 1280
-_STRATEGY_LEARNING_RATE = 2e-4
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,8 @@ def _scale_issues(model: Mapping[str, Any], training: Mapping[str, Any]) -> list
                 "set it to false where memory is short",
             )
         )
-    size = _rfdetr_size(model)
-    resolution = _number(training.get("resolution"))
-    wanted = _STRATEGY_RESOLUTION_PX.get(size or "", _OTHER_RESOLUTION_PX)
-    if size and resolution is not None and resolution < wanted:
+    resolution, wanted = _number(training.get("resolution")), _strategy_px(model)
+    if wanted is not None and resolution is not None and resolution < wanted:
         issues.append(
             Issue(
                 "medium",
@@ -98,13 +95,15 @@ def _optimizer_issues(model: Mapping[str, Any], training: Mapping[str, Any]) -> 
             )
         )
     rate = _number(training.get("learning_rate"))
-    if _rfdetr_size(model) and rate is not None and rate > _STRATEGY_LEARNING_RATE:
+    kind = _stated(model)
+    stable = kind.strategy_rate if kind is not None else None
+    if stable is not None and rate is not None and rate > stable:
         issues.append(
             Issue(
                 "medium",
                 "training.learning_rate",
-                f"{rate:g} is above {_STRATEGY_LEARNING_RATE:g}, the rate that the strategy's runs were stable with",
-                f"set it to {_STRATEGY_LEARNING_RATE:g} or less",
+                f"{rate:g} is above {stable:g}, the rate that the strategy's runs were stable with",
+                f"set it to {stable:g} or less",
             )
         )
     workers = training.get("num_workers")
@@ -156,8 +155,16 @@ def _enabled(value: Any) -> bool:
     return isinstance(value, (bool, int, float)) and value > 0
 
 
-def _rfdetr_size(model: Mapping[str, Any]) -> str | None:
-    """The size of an RF-DETR, None for another detector."""
-    size = model.get("rfdetr_size")
-    detector = model.get("detector", "rfdetr")
-    return str(size) if size and detector == "rfdetr" else None
+def _stated(model: Mapping[str, Any]) -> DetectorKind | None:
+    """The detector of ours whose size a configuration states; None where it states none."""
+    name = named_in(model)
+    return next((kind for kind in OURS if kind.name == name and kind.size_named(model)), None)
+
+
+def _strategy_px(model: Mapping[str, Any]) -> int | None:
+    """The resolution that the strategy raises to, as a multiple of what the stated size takes."""
+    kind = _stated(model)
+    if kind is None or kind.strategy_px is None:
+        return None
+    step = kind.size_in(model).step_px
+    return kind.strategy_px // step * step

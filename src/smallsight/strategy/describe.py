@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from smallsight.config.load import Config
+from smallsight.config.load import Config, detector_of
 from smallsight.records import to_json
 from smallsight.strategy.plan import BASELINE, Plan, epochs_in_words, possible_repeats
 
@@ -54,7 +54,7 @@ def plan_as_rows(plan: Plan, config: Config, *, resumes: bool, budget_s: float |
 
 def _start(config: Config) -> str:
     """What training begins with where no checkpoint is given, in words."""
-    given = config.model.pretrained if config.model.detector == "rfdetr" else False
+    given = config.model.pretrained if detector_of(config).takes_pretrained else False
     return f"the weights in {given}" if isinstance(given, str) else "pretrained weights" if given else "scratch"
 
 

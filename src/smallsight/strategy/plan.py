@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from smallsight.config.load import Config, resolution_step, with_settings
+from smallsight.config.load import Config, size_of, with_settings
 from smallsight.config.messages import raise_first
-from smallsight.config.sections import Section
+from smallsight.config.section import Section
 from smallsight.config.unused_keys import in_vain, without_effect
 from smallsight.config.yaml_files import read_yaml
 from smallsight.errors import ConfigError
@@ -155,7 +155,7 @@ class Phase(Section):
         """The configuration keys that this phase changes, with `scale` applied to the values in `config`."""
         changed, values = dict(self.set), flatten(config.to_dict())
         for dotted, factor in self.scale.items():
-            changed[dotted] = _scaled(dotted, values[dotted], factor, resolution_step(config))
+            changed[dotted] = _scaled(dotted, values[dotted], factor, size_of(config).step_px)
         return changed
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from smallsight.config.messages import raise_first
 from smallsight.config.overrides import STRATEGY
-from smallsight.config.sections import Section
+from smallsight.config.section import Section
 from smallsight.errors import ConfigError
 from smallsight.strategy.plan import Phase, Plan
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from smallsight.config.load import Config
+from smallsight.config.load import Config, detector_of
 from smallsight.run.state import PhaseAttempt, State
 
 CRASHES_IN_PLACE = 2
@@ -52,7 +52,7 @@ def next_rung(config: Config) -> Mapping[str, Any] | None:
     training = config.training
     if training.batch_size != 1 or config.evaluation.batch_size != 1:
         return {_BATCH: 1, _ACCUMULATE: training.images_per_step // training.processes, _EVALUATION_BATCH: 1}
-    if config.model.detector == "rfdetr" and not training.activation_checkpointing:
+    if detector_of(config).checkpoints_activations and not training.activation_checkpointing:
         return {_CHECKPOINTING: True}
     if training.multi_scale and training.top_scale is None:
         return {_TOP_SCALE: 1.0}

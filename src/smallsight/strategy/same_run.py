@@ -50,8 +50,12 @@ def refuse_other_settings(folder: Path, state: State, config: Config, plan: Plan
 
 
 def _that_matters(config: Config) -> dict[str, Any]:
-    """The dotted keys in which two starts of the same run must agree."""
-    return {key: value for key, value in flatten(config.to_dict()).items() if not key.startswith(NOT_COMPARED)}
+    """The dotted keys in which two starts of the same run must agree.
+
+    A table without entries says nothing: runs from before such a key go on.
+    """
+    flat = flatten(config.to_dict())
+    return {key: value for key, value in flat.items() if not key.startswith(NOT_COMPARED) and value != {}}
 
 
 def _guards(config: Config) -> dict[str, Any]:

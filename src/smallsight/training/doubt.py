@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smallsight.config.load import Config
+from smallsight.config.load import Config, detector_of
 from smallsight.records import EpochRecord
 
 METRIC = "map_50"
@@ -54,7 +54,7 @@ def _causes(start: Mapping[str, Any], config: Config, class_names: Sequence[str]
     before, now = start.get("resolution"), config.training.resolution
     if before and before != now:
         causes.append(f"it was trained at {before} px and is measured at {now} px")
-    if config.model.detector == "rfdetr":
+    if detector_of(config).numbers_outputs_variously:
         causes.append("the wrong class outputs of its head were taken (model.class_outputs names them)")
     causes.append(f"it was trained on other classes than {', '.join(class_names[:5])}, or on classes in another order")
     return [*causes, "it was trained on other images"]

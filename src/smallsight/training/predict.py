@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from smallsight.augment.geometry import model_size_wh, scaled
+from smallsight.augment.geometry import scaled
 from smallsight.augment.pipeline import Points
 from smallsight.boxes import centres, pairwise_iou
+from smallsight.config.detector_kind import model_size_wh
 from smallsight.data.frames import FrameStore
 from smallsight.detectors.base import Detector, Target, device_of
 from smallsight.errors import Interrupted

@@ -70,7 +70,6 @@ class TrainingState:
             self.train.dataset.class_names,
             spec.folder,
             pretrained=spec.start == "scratch",
-            activation_checkpointing=self.config.training.activation_checkpointing,
         ).to(self.device)
         if self.processes.leads:
             remove_leftovers(spec.checkpoint.parent, ".*.pth.*.tmp")

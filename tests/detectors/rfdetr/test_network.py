@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from detectors.contract import DetectorContract, target
+from smallsight.config.detectors import RFDETR_SIZES
 from smallsight.config.load import build_config, with_settings
-from smallsight.config.rfdetr_sizes import SIZES
 from smallsight.detectors.base import Detector, Target
 from smallsight.detectors.build import build_detector
 from smallsight.detectors.rfdetr.network import RFDetrDetector
@@ -238,15 +238,15 @@ def test_every_trainable_parameter_has_a_gradient() -> None:
 # Building it
 
 
-@pytest.mark.parametrize("size", [name for name in SIZES if name != "tiny"])
+@pytest.mark.parametrize("size", [name for name in RFDETR_SIZES if name != "tiny"])
 def test_every_size_builds_offline_with_its_own_network(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.socket.connect", _no_network)
     detector = RFDetrDetector(("ball",), size=size)
     backbone = detector.model.backbone[0].encoder.encoder
     assert detector.resolution_step == {"base": 56}.get(size, 32)
     assert len(backbone.encoder.layer) == 12 and len(detector.model.class_embed.bias) == 2
-    assert backbone.embeddings.position_embeddings.shape[1] == 1 + SIZES[size].positional_side ** 2
-    assert len(detector.model.transformer.decoder.layers) == SIZES[size].decoder_layers
+    assert backbone.embeddings.position_embeddings.shape[1] == 1 + RFDETR_SIZES[size].positional_side ** 2
+    assert len(detector.model.transformer.decoder.layers) == RFDETR_SIZES[size].decoder_layers
 
 
 def _no_network(*_: object) -> None:
@@ -256,7 +256,7 @@ def _no_network(*_: object) -> None:
 def test_the_sizes_are_the_librarys() -> None:
     from rfdetr import config as library
 
-    for size in SIZES.values():
+    for size in RFDETR_SIZES.values():
         theirs = {name: field.default for name, field in getattr(library, size.library_config).model_fields.items()}
         if size.name != "tiny":
             assert (theirs["patch_size"], theirs["num_windows"]) == (size.patch_px, size.windows)

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smallsight.config.detectors import NANO
 from smallsight.detectors.base import Detector, Losses, Target, over_processes
 from smallsight.detectors.foreign import ClassOutputs, ForeignFile, Start
 from smallsight.detectors.nano import files
@@ -53,7 +54,7 @@ def descriptions(file: ForeignFile) -> list[dict[str, Any]]:
     width = next((w for w in _WIDTHS_TRIED if _channels(w) == tuple(downs)), None)
     if width is None or head <= files.BOX_OUTPUTS:
         return []
-    return [{"detector": "nano", "width": width, "flip_average": False}]
+    return [{"detector": NANO.name, "width": width, "flip_average": False}]
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
@@ -83,9 +84,7 @@ class NanoDetector(Detector):
         flip_average: detect on the mean of the maps of an image and of its mirror image; twice the time.
     """
 
-    resolution_step = 16
-    keeps_aspect = True
-    trains_on_crops = True
+    kind = NANO
     stride = 2
 
     def __init__(self, class_names: Sequence[str], *, width: float = 1.0, flip_average: bool = False) -> None:
@@ -112,7 +111,7 @@ class NanoDetector(Detector):
 
     def description(self) -> Mapping[str, Any]:
         return {
-            "detector": "nano",
+            "detector": NANO.name,
             "class_names": list(self.class_names),
             "width": self.width,
             "flip_average": self.flip_average,

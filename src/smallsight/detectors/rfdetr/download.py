@@ -12,7 +12,7 @@ with warnings.catch_warnings():
     from rfdetr import config as library
     from rfdetr.assets.model_weights import ModelWeights, download_pretrain_weights, get_model_cache_dir
 
-from smallsight.config.rfdetr_sizes import SIZES
+from smallsight.config.detectors import RFDETR_SIZES
 from smallsight.errors import ConfigError
 
 ANSWER_WITHIN_S = 5.0
@@ -24,7 +24,7 @@ def published_weights(size_name: str, source: str) -> Path:
     Raises:
         ConfigError: there are none for this size; they are not here and can't be fetched.
     """
-    name = getattr(library, SIZES[size_name].library_config).model_fields["pretrain_weights"].default
+    name = getattr(library, RFDETR_SIZES[size_name].library_config).model_fields["pretrain_weights"].default
     if size_name == "tiny":
         raise ConfigError(f"{source}: model.pretrained: no weights are published for RF-DETR tiny. Set it to false.")
     path = Path(get_model_cache_dir()) / str(name)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from smallsight.config.rfdetr_sizes import SIZES
+from smallsight.config.detectors import RFDETR, RFDETR_SIZES
 from smallsight.detectors.foreign import ForeignFile
 from smallsight.errors import CheckpointError
 
@@ -46,7 +46,7 @@ def descriptions(file: ForeignFile) -> list[dict[str, Any]]:
     Raises:
         CheckpointError: an RF-DETR for other things than boxes, or a network that this version does not build.
     """
-    return [{"detector": "rfdetr", "size": size} for size in sizes(file)] if is_rfdetr(file) else []
+    return [{"detector": RFDETR.name, "size": size} for size in sizes(file)] if is_rfdetr(file) else []
 
 
 def sizes(file: ForeignFile) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ def sizes(file: ForeignFile) -> tuple[str, ...]:
     layers = (_layers(model, f"{_BACKBONE}encoder.layer."), _layers(model, "transformer.decoder.layers."))
     fits = [
         size
-        for size in SIZES.values()
+        for size in RFDETR_SIZES.values()
         if (size.backbone_layers, size.decoder_layers) == layers and size.patch_px == patch.shape[-1]
     ]
     if not fits or len(patch) != 384:

@@ -27,7 +27,7 @@ with warnings.catch_warnings():
 
     from smallsight.detectors.rfdetr.criterion import ObjectCriterion, in_float32
 
-from smallsight.config.rfdetr_sizes import SIZES, RFDetrSize
+from smallsight.config.detectors import RFDETR, RFDETR_SIZES, RFDetrSize
 from smallsight.detectors.base import Detector, Losses, Target
 from smallsight.detectors.foreign import ClassOutputs, ForeignFile, Start
 from smallsight.detectors.rfdetr import weights
@@ -46,13 +46,12 @@ class RFDetrDetector(Detector):
 
     Args:
         class_names: the head has one output for each and a spare one, as the library's.
-        size: a name in `rfdetr_sizes.SIZES`.
+        size: a name in `RFDETR_SIZES`.
         activation_checkpointing: compute the backbone's activations again in the backward pass instead of keeping them:
             less memory, more time, the same losses.
     """
 
-    keeps_aspect = False
-    trains_on_crops = False
+    kind = RFDETR
     _mean: Tensor
     _deviation: Tensor
 
@@ -61,8 +60,7 @@ class RFDetrDetector(Detector):
     ) -> None:
         super().__init__()
         self.class_names = tuple(class_names)
-        self.size = SIZES[size]
-        self.resolution_step = self.size.step_px
+        self.size = RFDETR_SIZES[size]
         model, training, defaults = library_settings(self.size, len(self.class_names), activation_checkpointing)
         with _quiet():
             self.model = build_model_from_config(model, training, defaults)
@@ -79,6 +77,10 @@ class RFDetrDetector(Detector):
         self.register_buffer("_deviation", 255 * torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
 
     @property
+    def resolution_step(self) -> int:
+        return self.size.step_px
+
+    @property
     def _backbone(self) -> Any:
         return cast("Any", self.model.backbone)[0]
 
@@ -89,7 +91,7 @@ class RFDetrDetector(Detector):
         backbone.embeddings.mask_token.requires_grad_(False)
 
     def description(self) -> Mapping[str, Any]:
-        return {"detector": "rfdetr", "size": self.size.name, "class_names": list(self.class_names)}
+        return {"detector": RFDETR.name, "size": self.size.name, "class_names": list(self.class_names)}
 
     def class_outputs(
         self, file: ForeignFile, category_ids: Sequence[int] | None, wanted: Mapping[str, int] | None
