@@ -238,13 +238,13 @@ def _measured(folder: Path, state: State, data: Path, *, measures: bool) -> Mapp
         RunFolderError: the champion is gone, or was not or could not be measured there.
         OSError: the annotations can't be read, or the figures can't be kept.
     """
-    checkpoint = champion_checkpoint(folder, state)
-    key = f"{sha256_of(checkpoint)[:16]}_{sha256_of(data / ANNOTATION_FILE)[:16]}"
+    assert state.champion is not None
+    key = f"{state.champion.sha256[:16]}_{sha256_of(data / ANNOTATION_FILE)[:16]}"
     kept = folder / "sets" / f"{key}.json"
     if not kept.is_file():
         if not measures:
             raise RunFolderError(f"{data}: not measured with this champion yet; the run does so when it ends")
-        config = champion_config(state)
+        checkpoint, config = champion_checkpoint(folder, state), champion_config(state)
         settings = ["--max-dets", str(config.evaluation.max_dets), "--device", config.training.device]
         settings += ["--centre-hit-px", str(config.evaluation.centre_hit_px)]
         command = [sys.executable, "-m", "smallsight", "evaluate", str(checkpoint), str(data), "--json", *settings]
