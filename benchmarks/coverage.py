@@ -10,55 +10,17 @@ Each trial draws a set, evaluates two detectors on it and asks whether the 95 % 
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from simulated import World, draw_set
 
-from smallsight.evaluation.ap import Evaluation, evaluate
+from smallsight.evaluation.ap import Evaluation
 from smallsight.evaluation.bootstrap import Units, resample, with_intervals
 from smallsight.evaluation.verdict import difference_of
-from smallsight.records import Detections, Estimate, Truth
+from smallsight.records import Estimate
 
 METRICS = ("map_50", "map_small", "recall_50")
-SIDE = 30
-
-
-@dataclass(frozen=True)
-class World:
-    """Where sets are drawn from: frames per clip, and how far clips and frames differ (log odds)."""
-
-    frames: int
-    clip_sd: float
-    frame_sd: float = 0.7
-
-
-def draw_set(rng: np.random.Generator, world: World, clips: int) -> tuple[Evaluation, Evaluation, list[str]]:
-    """Two detectors of nearly one quality on the same frames, and each frame's clip."""
-    truths, found = [], ([], [])
-    ease = np.repeat(world.clip_sd * rng.standard_normal(clips), world.frames)
-    ease = ease + world.frame_sd * rng.standard_normal(len(ease))
-    for here in ease:
-        n = int(rng.poisson(3)) + 1
-        low = np.stack([np.arange(n) * 100.0, np.zeros(n)], axis=1)
-        boxes = np.concatenate([low, low + SIDE], axis=1).astype(np.float32)
-        truths.append(Truth(boxes, np.zeros(n, np.int64), np.full(n, SIDE**2, np.float32), np.zeros(n, bool)))
-        for detections, skill in zip(found, (1.2, 1.1), strict=True):
-            detections.append(_look(rng, boxes, here + skill))
-    pair = [evaluate(truths, detections, 1) for detections in found]
-    return pair[0], pair[1], [str(index // world.frames) for index in range(len(ease))]
-
-
-def _look(rng: np.random.Generator, boxes: np.ndarray, skill: float) -> Detections:
-    """Objects found with log odds `skill`, somewhat displaced, among false alarms that score lower."""
-    seen = boxes[rng.random(len(boxes)) < 1 / (1 + math.exp(-skill))]
-    seen = seen + rng.normal(0, 1.5, (len(seen), 1)).astype(np.float32)
-    false = np.tile(np.array([0, 500, SIDE, 500 + SIDE], np.float32), (int(rng.poisson(2)), 1))
-    scores = np.concatenate([rng.normal(skill, 1, len(seen)), rng.normal(-0.5, 1, len(false))])
-    best = np.argsort(-scores)
-    boxes = np.concatenate([seen, false])[best].astype(np.float32)
-    return Detections(boxes, (1 / (1 + np.exp(-scores[best]))).astype(np.float32), np.zeros(len(best), np.int64))
 
 
 def figures(pair: Sequence[Evaluation], units: Units, replicates: int, seed: int) -> dict[str, Estimate]:

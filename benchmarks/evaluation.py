@@ -18,9 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from simulated import crowd
 
-from smallsight.boxes import area
 from smallsight.evaluation.ap import evaluate
 from smallsight.evaluation.bootstrap import resample, with_intervals
 from smallsight.evaluation.detections_file import load_detections, save_detections
@@ -28,31 +27,6 @@ from smallsight.evaluation.verdict import judge
 from smallsight.records import Detections, Truth
 
 BINS = ("map_50_95", "map_small", "map_medium", "map_large", "ap_0_8", "ap_8_16", "ap_16_32")
-TRUTHS_PER_IMAGE = 10
-
-
-def simulate(images: int, detections: int, classes: int, seed: int = 0) -> tuple[list[Truth], list[Detections]]:
-    """Ten objects per image with sides from 3 to 200 px, found three times in four among false alarms."""
-    rng = np.random.default_rng(seed)
-    truths, found = [], []
-    for _ in range(images):
-        low = rng.uniform(0, 1500, (TRUTHS_PER_IMAGE, 2))
-        sides = np.exp(rng.uniform(np.log(3), np.log(200), (TRUTHS_PER_IMAGE, 2)))
-        boxes = np.concatenate([low, low + sides], axis=1).astype(np.float32)
-        labels = rng.integers(0, classes, TRUTHS_PER_IMAGE)
-        truths.append(Truth(boxes, labels, area(boxes), np.zeros(TRUTHS_PER_IMAGE, dtype=bool)))
-        seen = rng.random(TRUTHS_PER_IMAGE) < 0.75
-        hits = boxes[seen] + rng.normal(0, 0.05, (int(seen.sum()), 4)) * np.tile(sides[seen], 2)
-        rest = detections // images - len(hits)
-        low = rng.uniform(0, 1500, (rest, 2))
-        alarms = np.concatenate([low, low + np.exp(rng.uniform(np.log(3), np.log(200), (rest, 2)))], axis=1)
-        scores = np.concatenate([rng.beta(4, 2, len(hits)), rng.beta(1, 6, rest)]).astype(np.float32)
-        best = np.argsort(-scores)
-        where = np.concatenate([hits, alarms]).astype(np.float32)
-        where[:, 2:] = np.maximum(where[:, 2:], where[:, :2])
-        names = np.concatenate([labels[seen], rng.integers(0, classes, rest)])
-        found.append(Detections(where[best], scores[best], names[best]))
-    return truths, found
 
 
 def ours(truths: list[Truth], found: list[Detections], classes: int) -> dict[str, float]:
@@ -133,7 +107,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=10, help="of the phase that is judged")
     given = parser.parse_args()
-    data = simulate(given.images, given.detections, given.classes)
+    data = crowd(given.images, given.detections, given.classes)
     print(f"{given.images} images, {sum(map(len, data[0]))} objects, {sum(map(len, data[1]))} detections", flush=True)
     _, _, (truth, result) = timed(lambda: loaded(*data, given.classes))
     for _ in range(given.rounds):

@@ -5,7 +5,7 @@ verdict's own `difference_of`. Found should be 80 % at that gain, and 5 % or 20 
 
 - A mean: each epoch has a figure that is a mean over images: what the image gives to all, the gain, and the epoch's own
   noise, partly kept from one epoch to the next.
-- AP: the detections of `benchmarks/verdicts.py`, whose objects are independent of each other, with 1 to 6 objects an
+- AP: the detections of `simulated.Scene`, whose objects are independent of each other, with 1 to 6 objects an
   image. The spread is measured: that of an object, by the paired bootstrap of single epochs.
 
     python benchmarks/power.py [--runs 400] [--replicates 400] [--kept 0.6]
@@ -15,36 +15,29 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import verdicts
+from simulated import Scene, epoch_noise
 
 from smallsight.evaluation.bootstrap import Resampled, draw_images
 from smallsight.evaluation.power import smallest_gain
 from smallsight.evaluation.verdict import difference_of
 from smallsight.records import Estimate
 
-sys.path.insert(0, str(Path(__file__).parent))
-import verdicts
-
 METRIC = "figure"
 GAIN = 0.2
-"""Log odds of `verdicts.Scene`."""
+"""Log odds of `simulated.Scene`."""
 SPREAD = 0.13
 Doubles = npt.NDArray[np.float64]
 
 
 def epochs_of(rng: np.random.Generator, count: int, images: int, gain: float, kept: float) -> list[Doubles]:
     """Each image's part in the figure of each epoch, (images,); those of two phases differ by SPREAD."""
-    own, found = rng.standard_normal(images), []
-    for _ in range(count):
-        own = kept * own + math.sqrt(1 - kept**2) * rng.standard_normal(images)
-        found.append(0.5 + gain + own * SPREAD / math.sqrt(2))
-    return found
+    return [0.5 + gain + own * SPREAD / math.sqrt(2) for own in epoch_noise(rng, (images,), count, kept)]
 
 
 def best_first(parts: list[Doubles], draws: Doubles) -> list[Resampled]:
@@ -92,7 +85,7 @@ def share_found_of_ap(
     """The share of phases of ten epochs called improved at 0.95, and by how much AP their skill was better.
 
     Args:
-        gain: in the log odds of `verdicts.Scene`.
+        gain: in the log odds of `simulated.Scene`.
         objects: of each image.
     """
     shares, gained = [], []
@@ -105,9 +98,8 @@ def share_found_of_ap(
     return float(np.mean(shares)), float(np.mean(gained))
 
 
-def _scenes(objects: int, count: int, images: int, first: int = 0) -> Iterator[verdicts.Scene]:
-    verdicts.OBJECTS = objects
-    return (verdicts.Scene(np.random.default_rng((3, first + run)), images) for run in range(count))
+def _scenes(objects: int, count: int, images: int, first: int = 0) -> Iterator[Scene]:
+    return (Scene(np.random.default_rng((3, first + run)), images, objects) for run in range(count))
 
 
 def table_of_means(given: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """How often a phase without effect is called improved, and how often one that helps is: simulated detections.
 
-A detector's epochs look at the same images: what makes an object hard is common to all, the rest is each epoch's own
-noise, partly kept from one epoch to the next. A phase has ten epochs and its best by AP50 is the candidate. The
-champion is the best of its own ten epochs, or a checkpoint that was given and never chosen. Ways of judging:
+A detector's epochs look at the same images (`simulated.Scene`): what makes an object hard is common to all, the rest is
+each epoch's own noise, partly kept from one epoch to the next. A phase has ten epochs and its best by AP50 is the
+candidate. The champion is the best of its own ten epochs, or a checkpoint that was given and never chosen. Ways of
+judging:
 
 - plain: paired bootstrap of the two chosen epochs;
 - cross-fitted: on either half of the images, the epochs that the other half chooses; the two averaged;
@@ -30,54 +31,19 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+from simulated import Scene
 
-from smallsight.evaluation.ap import Evaluation, evaluate
+from smallsight.evaluation.ap import Evaluation
 from smallsight.evaluation.bootstrap import Resampled, draw_images, quantile, replicate_values, resample
 from smallsight.evaluation.verdict import difference_of
-from smallsight.records import Detections, Estimate, Outcome, Truth, Verdict
+from smallsight.records import Estimate, Outcome, Verdict
 from smallsight.strategy.tree import without_burden
 
 Doubles = npt.NDArray[np.float64]
 METRIC = "map_50"
-SIDE = 24.0
-OBJECTS, ALARMS = 3, 4
 EPOCHS, CONFIDENCE = 10, 0.95
 STRATEGIES = ((0.03, 0.02, 0.02), (0.0, 0.02, 0.02), (-0.02, 0.02, 0.02))
 """True gains of AP50 by phase; the first one changes no setting."""
-
-
-class Scene:
-    """Images with objects and with places that look like one; all epochs of all phases are judged on them."""
-
-    def __init__(self, rng: np.random.Generator, n_images: int) -> None:
-        self.rng, self.n_images = rng, n_images
-        hard = 0.6 * rng.standard_normal((n_images, 1))
-        self.ease = 0.4 + hard + 0.8 * rng.standard_normal((n_images, OBJECTS))
-        self.lure = -1.2 - hard / 2 + 0.8 * rng.standard_normal((n_images, ALARMS))
-        low = np.arange(OBJECTS) * 100.0
-        boxes = np.stack([low, 0 * low, low + SIDE, 0 * low + SIDE], axis=1).astype(np.float32)
-        empty = np.zeros(OBJECTS, dtype=bool)
-        self.boxes = np.concatenate([boxes, boxes[:1].repeat(ALARMS, 0) + np.float32(1000)])
-        truth = Truth(boxes, np.zeros(OBJECTS, np.int64), np.full(OBJECTS, SIDE**2, np.float32), empty)
-        self.truths = [truth] * n_images
-
-    def phase(self, gains: Sequence[float], kept: float = 0.6) -> list[Evaluation]:
-        """Epochs whose skill lies so much (log odds) above the common one; `kept` is the correlation of their noise."""
-        shape = (self.n_images, OBJECTS + ALARMS)
-        own = self.rng.standard_normal(shape)
-        epochs = []
-        for gain in gains:
-            own = kept * own + math.sqrt(1 - kept**2) * self.rng.standard_normal(shape)
-            lift = np.concatenate([np.full(OBJECTS, gain), np.full(ALARMS, -gain)])
-            scores = np.concatenate([self.ease, self.lure], axis=1) + lift + own
-            epochs.append(evaluate(self.truths, [self._found(row) for row in scores], 1))
-        return epochs
-
-    def _found(self, scores: Doubles) -> Detections:
-        best = np.argsort(-scores)
-        best = best[scores[best] > -1]
-        squashed = (1 / (1 + np.exp(-scores[best]))).astype(np.float32)
-        return Detections(self.boxes[best], squashed, np.zeros(len(best), np.int64))
 
 
 def best_first(epochs: Sequence[Evaluation]) -> list[Evaluation]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
+sys.path.append(str(FOLDER))  # as for a benchmark that is run: some import `simulated`
 
 
 @cache

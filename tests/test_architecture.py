@@ -29,11 +29,11 @@ PARSER = (
 )
 """Typer and what it may load."""
 
-TOP = ("errors", "records", "boxes", "rng", "files")
+TOP = ("errors", "records", "boxes", "rng", "files", "__version__")
 """What every room may import; each of them imports nothing else of ours, but for what its own row says."""
 ROOMS: dict[str, tuple[str, ...]] = {
     # room or module at the top: what of ours it may import beside itself
-    "": (),
+    "": ("commands.python_api", "commands.read_run"),
     "errors": (),
     "rng": (),
     "files": (),
@@ -152,6 +152,8 @@ def python(code: str) -> None:
         ("smallsight.evaluation.ap, smallsight.evaluation.verdict", "torch cv2"),
         ("smallsight.attempts.child, smallsight.attempts.failures", "torch pytorch_lightning"),
         ("smallsight.cli", "torch numpy cv2 scipy pydantic yaml"),
+        ("smallsight", "torch numpy cv2 scipy pydantic yaml typer rich"),
+        ("smallsight.commands.python_api, smallsight.commands.read_run", "torch pytorch_lightning"),
     ],
 )
 def test_heavy_packages_are_loaded_late(modules: str, absent: str) -> None:

@@ -61,11 +61,13 @@ class Detections:
         boxes: (N, 4) float32, xyxy, px, image frame.
         scores: (N,) in [0, 1].
         labels: (N,) class indices from 0.
+        class_names: by class index; empty where whoever asked for the detections has the names.
     """
 
     boxes: Boxes
     scores: Floats
     labels: Labels
+    class_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -27,23 +27,6 @@ def repeated(images, counts):
     return [image for image, count in zip(images, counts, strict=True) for _ in range(int(count))]
 
 
-def curve_case(rng, n_images, n_per_image=4):
-    """One class; 30 px objects, each found or not, among false positives. Images differ in difficulty."""
-    truths, detections = [], []
-    for _ in range(n_images):
-        ease = rng.normal(0, 0.7)
-        n = rng.poisson(n_per_image)
-        low = np.stack([np.arange(n) * 100.0, np.zeros(n)], axis=1)
-        boxes = np.concatenate([low, low + 30], axis=1).astype(np.float32)
-        seen = boxes[rng.random(n) < 1 / (1 + np.exp(-1.2 - ease))]
-        false = np.tile(np.float32([0, 500, 30, 530]), (rng.poisson(5), 1))
-        scores = np.concatenate([rng.normal(1.2 + ease, 1, len(seen)), rng.normal(-0.5, 1, len(false))])
-        truths.append(Truth(boxes, np.zeros(n, int), np.full(n, 900, np.float32), np.zeros(n, bool)))
-        found = np.concatenate([seen, false])
-        detections.append(Detections(found, scores.astype(np.float32), np.zeros(len(found), int)))
-    return truths, detections
-
-
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("crowded", [False, True], ids=["plain", "over 100 detections"])
 def test_a_replicate_is_the_data_set_with_its_images_repeated(make_odd, seed, crowded):
@@ -195,11 +178,12 @@ def test_wrong_input_is_named(make_odd, arguments, message):
 
 def test_intervals_cover():
     """Of 95 % intervals of 150 data sets, 88 to 99 % hold the figure of a very large one."""
-    rng = np.random.default_rng(0)
-    population = evaluate(*curve_case(rng, 6000), 1).metrics["map_50"].value
+    rng, simulated = np.random.default_rng(0), load("simulated")
+    world = simulated.World(frames=1, clip_sd=0.0)
+    population = simulated.draw_set(rng, world, 6000)[0].metrics["map_50"].value
     held = 0
     for seed in range(150):
-        evaluation = evaluate(*curve_case(rng, 60), 1)
+        evaluation, _, _ = simulated.draw_set(rng, world, 60)
         estimate = with_intervals(evaluation, ["map_50"], replicates=200, seed=seed)["map_50"]
         held += estimate.low <= population <= estimate.high
     assert 0.88 <= held / 150 <= 0.99
@@ -210,7 +194,7 @@ def test_intervals_cover():
 def test_coverage_is_what_it_says(by_clip):
     """AP, recall and paired differences, 300 sets: 93 to 97 % over all figures, about that for each."""
     coverage = load("coverage")
-    world = coverage.World(frames=5 if by_clip else 1, clip_sd=0.7 * by_clip)
+    world = load("simulated").World(frames=5 if by_clip else 1, clip_sd=0.7 * by_clip)
     found = coverage.coverage(world, 12 if by_clip else 30, trials=300, by_clip=by_clip, replicates=300)
     assert 0.93 <= np.mean(list(found.values())) <= 0.97
     assert all(0.915 <= share <= 0.98 for share in found.values())

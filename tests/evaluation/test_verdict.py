@@ -195,7 +195,7 @@ def epochs_of(phase, replicates=200):
 
 
 def scene(seed, n_images=60):
-    return load("verdicts").Scene(np.random.default_rng(seed), n_images)
+    return load("simulated").Scene(np.random.default_rng(seed), n_images)
 
 
 def test_a_phase_of_one_epoch_is_judged_by_the_plain_paired_bootstrap():

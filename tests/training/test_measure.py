@@ -17,16 +17,16 @@ from smallsight.attempts.spec import AttemptSpec
 from smallsight.cli import app
 from smallsight.detectors.checkpoint import load_checkpoint
 from smallsight.errors import CheckpointError, ConfigError
-from smallsight.training.measure import measure, predictor
+from smallsight.training.measure import Measured, measure, predictor
 from training.test_judged_weights import data, of_events, stuck
 
 __all__ = ["data", "stuck"]
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice
-HOW: dict[str, Any] = {"resolution": None, "max_dets": 100, "centre_hit_px": 4.0, "device": "cpu"}
+HOW: dict[str, Any] = {"device": "cpu"}
 
 
-def small(measured: dict[str, Any]) -> float:
-    return float(measured["metrics"]["map_small"]["value"])
+def small(measured: Measured) -> float:
+    return float(measured.metrics["map_small"].value)
 
 
 def test_the_judged_weights_are_taken_unless_others_are_asked_for(
@@ -37,7 +37,7 @@ def test_the_judged_weights_are_taken_unless_others_are_asked_for(
     best = Path(spec.folder).parents[1] / "judged.pth"
     torch.save({**load_checkpoint(spec.checkpoint), "judged": record.weights, "format": "smallsight 1"}, best)
     judged, average, raw = (measure(best, data / "valid", **HOW, weights=kind) for kind in ("judged", "average", "raw"))
-    assert record.weights == "raw" and judged["weights"] == "raw" and average["weights"] == "average"
+    assert record.weights == "raw" and judged.weights == "raw" and average.weights == "average"
     assert small(judged) == small(raw) == pytest.approx(record.value("map_small"))
     assert small(average) == pytest.approx(record.other["map_small"].value)
 
@@ -59,10 +59,10 @@ def test_a_foreign_file_has_the_figures_of_its_weights(
 ) -> None:
     spec, _ = stuck
     ours = measure(spec.checkpoint, data / "valid", **HOW, weights="raw")
-    theirs = old_layout(spec.checkpoint, tmp_path / "old.pth", resolution=ours["resolution"])
+    theirs = old_layout(spec.checkpoint, tmp_path / "old.pth", resolution=ours.resolution)
     found = measure(theirs, data / "valid", **HOW)
-    assert found["metrics"] == ours["metrics"] and found["epoch"] == 39
-    assert any("only output" in note for note in found["notes"])
+    assert found.metrics == ours.metrics and found.epoch == 39
+    assert any("only output" in note for note in found.notes)
 
 
 def test_outputs_without_names_are_tried_on_the_labelled_frames(
@@ -70,9 +70,9 @@ def test_outputs_without_names_are_tried_on_the_labelled_frames(
 ) -> None:
     spec, _ = stuck
     ours = measure(spec.checkpoint, data / "valid", **HOW, weights="raw")
-    theirs = old_layout(spec.checkpoint, tmp_path / "two.pth", swapped=True, resolution=ours["resolution"])
+    theirs = old_layout(spec.checkpoint, tmp_path / "two.pth", swapped=True, resolution=ours.resolution)
     found = measure(theirs, data / "valid", **HOW)
-    assert small(found) == small(ours) and any("output 1 taken" in note for note in found["notes"])
+    assert small(found) == small(ours) and any("output 1 taken" in note for note in found.notes)
     name = next(iter(load_checkpoint(spec.checkpoint)["class_names"]))
     wrong = measure(theirs, data / "valid", **HOW, class_outputs={name: 0})
     assert small(wrong) < 0.02 < small(found)
@@ -84,7 +84,7 @@ def test_a_file_that_does_not_say_its_resolution_needs_it(
     theirs = old_layout(stuck[0].checkpoint, tmp_path / "old.pth")
     with pytest.raises(ConfigError, match="Give it with --resolution"):
         measure(theirs, data / "valid", **HOW)
-    assert measure(theirs, data / "valid", **{**HOW, "resolution": 96})["resolution"] == 96
+    assert measure(theirs, data / "valid", **{**HOW, "resolution": 96}).resolution == 96
     assert len(predictor(theirs, resolution=96, device="cpu")(_dataset(data))) == len(_dataset(data))
 
 

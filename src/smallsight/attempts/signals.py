@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
+
+from smallsight.errors import Interrupted
 
 Handler = Callable[[int, FrameType | None], Any]
 
@@ -25,3 +28,23 @@ def cause_of(number: int) -> str:
     """Who asked for the stop, in words."""
     causes = {signal.SIGINT: "stopped by the user", signal.SIGHUP: "stopped because its terminal was closed"}
     return causes.get(signal.Signals(number), "stopped by the system")
+
+
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """A handler that ends the work at hand.
+
+    Raises:
+        Interrupted: always.
+    """
+    raise Interrupted(cause_of(number))
+
+
+@contextlib.contextmanager
+def stops_interrupt() -> Iterator[None]:
+    """While this holds, a request to stop raises `Interrupted`; what handled it before does so again afterwards."""
+    before = handle_stops(interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from smallsight.attempts.signals import cause_of, handle_stops
+from smallsight import __version__
+from smallsight.attempts.signals import handle_stops, interrupt
 from smallsight.cli.data import convert, doctor, split, synth
 from smallsight.cli.messages import errors_as_messages, say
 from smallsight.cli.options import AsJson, Html, Weights, no_folder, output_numbers
 from smallsight.commands.background import Background, go_on_alone, in_words
-from smallsight.commands.run_log import own_version
-from smallsight.errors import EXIT_DONE, ConfigError, Interrupted
+from smallsight.commands.budget import seconds_of
+from smallsight.errors import EXIT_DONE, ConfigError
 
 __all__ = ["app", "errors_as_messages", "main"]
 
@@ -47,7 +48,7 @@ for command in (synth, convert, split, doctor):
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"smallsight {own_version()}")
+        typer.echo(f"smallsight {__version__}")
         raise typer.Exit
 
 
@@ -94,7 +95,7 @@ def optimize(
     as_json: AsJson = False,
 ) -> None:
     """Run the whole strategy, up to a champion and a report. Every phase is judged; what helps is kept."""
-    seconds = None if budget is None else _seconds(budget)
+    seconds = None if budget is None else seconds_of(budget)
     alone = _alone(as_json) if detach and not dry_run else None
     from smallsight.commands.train import optimize as run
 
@@ -121,7 +122,9 @@ def join(
 @app.command()
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="Any checkpoint that training can start from.")],
-    data: Annotated[Path, typer.Argument(help="Folder with images and _annotations.coco.json.")],
+    data: Annotated[
+        Path, typer.Argument(help="Folder with images and _annotations.coco.json, or the annotation file.")
+    ],
     resolution: Annotated[int | None, typer.Option(help="Input size, px; the checkpoint's own by default.")] = None,
     max_dets: Annotated[int, typer.Option(help="Detections per image that count.")] = 100,
     centre_hit_px: Annotated[float, typer.Option(help="Distance of two centres that still is a hit, px.")] = 4.0,
@@ -142,9 +145,10 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a checkpoint on a COCO folder."""
+    from smallsight.records import shown, to_json
     from smallsight.training.measure import measure
 
-    metrics = measure(
+    measured = measure(
         checkpoint,
         data,
         resolution=resolution,
@@ -156,16 +160,15 @@ def evaluate(
         results=results,
     )
     if as_json:
-        typer.echo(json.dumps(metrics, indent=1))
+        typer.echo(json.dumps(to_json(measured), indent=1))
         return
-    for note in metrics["notes"]:
+    for note in measured.notes:
         say(f"Given checkpoint: {note}.")
-    for note in metrics["data_notes"]:
+    for note in measured.data_notes:
         say(note)
-    for name, item in metrics["metrics"].items():
-        value = "n/a" if item["value"] is None else f"{item['value']:.3f}"
-        interval = "" if item["low"] is None else f"  [{item['low']:.3f}, {item['high']:.3f}]"
-        typer.echo(f"{name:<14}{value:>7}{interval}  n={item['n']}")
+    for name, item in measured.metrics.items():
+        interval = "" if math.isnan(item.low) else f"  [{item.low:.3f}, {item.high:.3f}]"
+        typer.echo(f"{name:<14}{shown(item.value):>7}{interval}  n={item.n}")
 
 
 @app.command()
@@ -230,17 +233,6 @@ def _finish(outcome: Any, as_json: bool) -> None:
         typer.echo(json.dumps(outcome, indent=1))
 
 
-def _seconds(text: str) -> float:
-    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:].lower())
-    try:
-        value = float(text[:-1]) if unit else float("nan")
-    except ValueError:
-        value = float("nan")
-    if unit is None or not 0 < value < 1e6:
-        raise ConfigError(f"--budget: got {text!r}, expected a time such as 90s, 20m or 8h.")
-    return value * unit
-
-
 def _alone(as_json: bool) -> Background:
     """Go on in a process of its own; the one that was called ends here, when the run has begun."""
     alone = go_on_alone()
@@ -251,13 +243,9 @@ def _alone(as_json: bool) -> Background:
     raise typer.Exit
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise Interrupted(cause_of(number))
-
-
 def main() -> NoReturn:
     """Entry point of `smallsight` and `python -m smallsight`."""
-    handle_stops(_stop)
+    handle_stops(interrupt)
     with errors_as_messages():
         try:
             app()

@@ -9,9 +9,9 @@ import shlex
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from smallsight import __version__
 from smallsight.errors import SmallsightError, as_message, visible
 from smallsight.run.folder import RunFolder
 
@@ -51,7 +51,7 @@ def run_log(folder: Path, command: Sequence[str]) -> Iterator[RunLog]:
         OSError: the file can't be made.
     """
     with RunLog(RunFolder(folder).log) as log:
-        log.line(f"Began: {shlex.join(command)} (smallsight {own_version()}, process {os.getpid()})")
+        log.line(f"Began: {shlex.join(command)} (smallsight {__version__}, process {os.getpid()})")
         try:
             yield log
         except (SmallsightError, OSError) as error:
@@ -62,11 +62,3 @@ def run_log(folder: Path, command: Sequence[str]) -> Iterator[RunLog]:
             log.write(traceback.format_exc())
             raise
         log.line("Ended: done")
-
-
-def own_version() -> str:
-    """The installed package's version."""
-    try:
-        return version("smallsight")
-    except PackageNotFoundError:
-        return "of unknown version"

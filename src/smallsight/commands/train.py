@@ -66,14 +66,18 @@ def optimize(
     *,
     quiet: bool = False,
     background: Background | None = None,
+    words: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Run or continue a strategy; the report as plain values.
 
+    Args:
+        quiet: the progress goes to standard error, and nothing to standard output.
+        words: the command, for the run's log; this process's own where None.
     Raises:
         SmallsightError: see `errors`.
     """
     inputs = strategy_inputs(config_path, strategy_path, overrides, output_dir, resume)
-    with _session(inputs, Run, quiet=quiet, background=background) as (run, terminal):
+    with _session(inputs, Run, quiet=quiet, background=background, words=words) as (run, terminal):
         run.begin(inputs.config, inputs.plan, "optimize", inputs.origin)
         if run.state.finished:
             terminal.note("Nothing is left to do in this run.")
@@ -119,7 +123,12 @@ def _program() -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _session(
-    inputs: Inputs, kind: type[AnyRun], *, quiet: bool, background: Background | None
+    inputs: Inputs,
+    kind: type[AnyRun],
+    *,
+    quiet: bool,
+    background: Background | None,
+    words: Sequence[str] | None = None,
 ) -> Iterator[tuple[AnyRun, Terminal]]:
     """The run folder, held, journalled and with a log, and a terminal that follows the run."""
     console = Console(stderr=quiet, highlight=False, force_terminal=False if background else None)
@@ -128,7 +137,7 @@ def _session(
         _decode_all(dataset)
     with (
         hold(inputs.folder),
-        run_log(inputs.folder, ["smallsight", *sys.argv[1:]]) as log,
+        run_log(inputs.folder, words or ["smallsight", *sys.argv[1:]]) as log,
         Journal(RunFolder(inputs.folder).journal) as journal,
         Terminal(console, inputs.plan.target.metric, log) as terminal,
     ):
@@ -158,15 +167,19 @@ def _session(
         run = kind(inputs.folder, journal, means)
         try:
             yield run, terminal
-        except Interrupted:
-            run.write("interrupted")
-            publish(inputs.folder, run.state, running=False, say=terminal.note)
+        except (Interrupted, TrainingError) as error:
+            _break_off(inputs.folder, run, terminal, error)
             raise
-        except TrainingError:
-            publish(inputs.folder, run.state, running=False, say=terminal.note)
-            for command in next_commands(inputs.folder, run.state, running=False):
-                terminal.command(command.title, command.line)
-            raise
+
+
+def _break_off(folder: Path, run: Run, terminal: Terminal, error: Interrupted | TrainingError) -> None:
+    """Leave the files of a run as they are to be while nobody works on it."""
+    if isinstance(error, Interrupted):
+        run.write("interrupted")
+    publish(folder, run.state, running=False, say=terminal.note)
+    if isinstance(error, TrainingError):
+        for command in next_commands(folder, run.state, running=False):
+            terminal.command(command.title, command.line)
 
 
 def _decode_all(dataset: Dataset) -> None:

@@ -25,7 +25,16 @@ from smallsight.data.formats.places import Files, Places, hints_of
 from smallsight.errors import DatasetError
 from smallsight.records import Detections, Truth
 
-__all__ = ["ANNOTATION_FILE", "CocoReading", "Dataset", "ImageEntry", "detections_to_coco", "read_coco", "read_content"]
+__all__ = [
+    "ANNOTATION_FILE",
+    "CocoReading",
+    "Dataset",
+    "ImageEntry",
+    "detections_to_coco",
+    "read_coco",
+    "read_content",
+    "read_folder_or_file",
+]
 
 
 @dataclass(frozen=True)
@@ -79,8 +88,20 @@ def read_coco(folder: Path, *, class_names: Sequence[str] | None = None) -> Data
             annotation names an unknown image or category; a box has no size or leaves the image; a wanted class is
             not there.
     """
-    path = folder / ANNOTATION_FILE
-    content = load_coco(path)
+    return _read(folder / ANNOTATION_FILE, class_names)
+
+
+def read_folder_or_file(path: Path, *, class_names: Sequence[str] | None = None) -> Dataset:
+    """Read one split from its folder, as `read_coco`, or from its annotation file by whatever name (`*.json`).
+
+    The images of a file are looked for beside it.
+    """
+    is_file = path.suffix == ".json" and path.is_file()
+    return _read(path, class_names) if is_file else read_coco(path, class_names=class_names)
+
+
+def _read(path: Path, class_names: Sequence[str] | None) -> Dataset:
+    content, folder = load_coco(path), path.parent
     return read_content(path, content, Places(folder, Files(folder), hints_of([folder.name])), class_names=class_names)
 
 

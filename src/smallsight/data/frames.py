@@ -55,6 +55,20 @@ def pixels(content: bytes, flags: int) -> Image:
     return np.asarray(image, dtype=np.uint8)
 
 
+def read_image(path: Path) -> Image:
+    """Read any image file as uint8 (H, W, 3) RGB, as its pixels are stored (no rotation by EXIF).
+
+    Raises:
+        DatasetError: the file is not there, can't be decoded or is huge.
+    """
+    try:
+        return pixels(content_of(path), cv2.IMREAD_COLOR_RGB)
+    except OSError as error:
+        raise DatasetError(f"{path}: can't be read ({error.strerror or error}). Check the path.") from error
+    except ValueError as error:
+        raise DatasetError(f"{path}: {error}. Give another image.") from error
+
+
 def decode(entry: ImageEntry) -> Image:
     """Read one image as uint8 (H, W, 3) RGB, as its pixels are stored (no rotation by EXIF).
 

@@ -239,13 +239,12 @@ def _measured(folder: RunFolder, state: State, champion: Champion, data: Path, *
         OSError: the annotations can't be read, or the figures can't be kept.
         Interrupted: a stop was requested.
     """
-    checkpoint = champion_checkpoint(folder.path, champion)
-    key = f"{sha256_of(checkpoint)[:16]}_{sha256_of(data / ANNOTATION_FILE)[:16]}"
+    key = f"{champion.sha256[:16]}_{sha256_of(data / ANNOTATION_FILE)[:16]}"
     kept = folder.measured(key)
     if not kept.is_file():
         if not measures:
             raise RunFolderError(f"{data}: not measured with this champion yet; the run does so when it ends")
-        config = champion_config(state)
+        checkpoint, config = champion_checkpoint(folder.path, champion), champion_config(state)
         spec = MeasureSpec(
             str(checkpoint),
             str(data),

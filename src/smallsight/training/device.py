@@ -21,7 +21,10 @@ def resolve_device(wanted: str, processes: Processes = ALONE) -> torch.device:
     """
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(wanted)
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise ConfigError(f"training.device: got {wanted!r}, expected auto, cpu, cuda or cuda:N.") from error
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if processes.count > 1:
         if device.index is not None or device.type == "mps":

@@ -10,17 +10,18 @@ import torch
 
 from smallsight.augment.geometry import scaled
 from smallsight.augment.pipeline import Points
-from smallsight.boxes import centres, pairwise_iou
+from smallsight.boxes import as_boxes, centres, pairwise_iou
 from smallsight.config.detector_kind import model_size_wh
 from smallsight.data.frames import FrameStore
 from smallsight.detectors.base import Detector, Target, device_of
 from smallsight.errors import Interrupted
-from smallsight.records import Detections
+from smallsight.records import Detections, Image, Sample, Truth
 from smallsight.training.loader import collate
 from smallsight.training.processes import ALONE, Processes
 
 HARD_SCORE = 0.05
 HARD_PER_FRAME = 5
+NO_TRUTH = Truth(as_boxes([]), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.bool_))
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,31 @@ def _batches(frames: FrameStore, batch_size: int) -> Iterator[list[int]]:
         yield batch
 
 
+def detect_images(detector: Detector, images: Sequence[Image], resolution: int) -> list[Detections]:
+    """Detect on images that have one size, all at once.
+
+    Args:
+        detector: in evaluation mode.
+        images: uint8 (H, W, 3) RGB.
+        resolution: px, the detector's input size.
+    Returns:
+        For each image, boxes in its own px.
+    """
+    with torch.inference_mode():
+        inputs, _, sizes_wh = _inputs(detector, [Sample(image, NO_TRUTH, 0) for image in images], resolution)
+        return detector.detect(inputs, sizes_wh)
+
+
 def _load(
     detector: Detector, frames: FrameStore, indices: Sequence[int], resolution: int
 ) -> tuple[torch.Tensor, list[Target], list[tuple[int, int]]]:
-    samples = [frames.sample(index) for index in indices]
+    return _inputs(detector, [frames.sample(index) for index in indices], resolution)
+
+
+def _inputs(
+    detector: Detector, samples: Sequence[Sample], resolution: int
+) -> tuple[torch.Tensor, list[Target], list[tuple[int, int]]]:
+    """Samples of one size as the detector sees them, on its device; and the size of each in the image frame, px."""
     sizes_wh = [sample.size_wh for sample in samples]
     size = model_size_wh(sizes_wh[0], resolution, detector.resolution_step, keeps_aspect=detector.keeps_aspect)
     images, targets = collate([scaled(sample, size) for sample in samples])
