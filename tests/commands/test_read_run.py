@@ -49,8 +49,8 @@ def test_verdicts_go_by_the_folders_of_their_phases(folder: Path) -> None:
     }
     folder.mkdir()
     with Journal(folder / "journal.sqlite") as journal:
-        judged = ("phase_closed", {**closed(9)[1], "verdict": verdict})
+        judged = ("phase_closed", {**closed(9, phase=2)[1], "verdict": verdict})
         tell(journal, ("created", CREATED), decided("a"), started(), epoch(8), ended(), closed(8))
-        tell(journal, decided("b"), started(), epoch(9), ended(), judged)
+        tell(journal, decided("b", 2), started(phase=2), epoch(9, phase=2), ended(phase=2), judged)
     verdicts = Run(folder).verdicts
     assert list(verdicts) == ["02_b"] and verdicts["02_b"].difference.value == 0.1
