@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from smallsight.commands.evaluation import evaluate_training
 from smallsight.commands.report import show_report
 from smallsight.commands.train import optimize, train_one_phase
 from smallsight.data.coco import read_coco
-from smallsight.errors import HistoryError, Interrupted, TrainingError
+from smallsight.errors import ConfigError, HistoryError, Interrupted, TrainingError
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.records import Detections, EpochRecord, Estimate
 from smallsight.report.status import status_of
@@ -39,6 +40,7 @@ output: {output_dir: models}
 ROWS = {str(epoch): {"map_small": 0.4, "map_50_95": 0.4, "train_loss": 4.0} for epoch in (*range(20, 36), 39)}
 SNIPPET = """
 import json
+import shutil
 with open('training_evaluation_detailed.json') as f:
     data = json.load(f)
     last_epoch = max([int(k) for k in data['metrics'].keys()])
@@ -286,3 +288,28 @@ def test_a_command_is_named_as_it_was_called(
         train()
     document = json.loads((project / "models" / REPORT_FILE).read_text())
     assert document["commands"][0]["line"].startswith(f"{words} --config one.yaml")
+
+
+def test_probable_mistakes_are_said_before_anything_is_trained(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The training set as the validation set, and another epoch than the one that the file says."""
+    train("one", "dataset.coco_val_path=data/train", "checkpoint.start_epoch=41")
+    shown = capsys.readouterr().err
+    assert "data/train: holds the same images as data/train. Figures on images that are trained on say nothing" in shown
+    assert (
+        "models/checkpoint.pth: says epoch 39, and checkpoint.start_epoch says 41: new epochs begin with 41." in shown
+    )
+
+
+def test_a_copy_of_the_training_set_is_known_too(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(project / "data" / "train", project / "data" / "copy")
+    train("one", "dataset.coco_val_path=data/copy")
+    assert "data/copy: holds the same images as data/train" in capsys.readouterr().err
+
+
+def test_an_end_before_the_start_names_the_key(project: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"49 are done already by checkpoint.start_epoch=50\. Raise training\.epochs, or"
+    ):
+        train("one", "checkpoint.start_epoch=50", "training.epochs=45")

@@ -171,7 +171,7 @@ BETTER = ({"valid": 1.0}, {"valid": 0.3})
     ("real", "outcome", "says"),
     [
         ((0.9, 0.3), "improved", "on real map_small changed by +0.6"),
-        ((0.3, 0.9), "regressed", "on real, which guards, map_small fell by -0.6"),
+        ((0.3, 0.9), "regressed", "on real, which guards, map_small fell: -0.6"),
         ((0.9, 0.9), "improved", "on real map_small changed by +0.000"),
     ],
 )
@@ -180,7 +180,7 @@ def test_a_phase_that_loses_on_a_set_that_guards_is_not_crowned(
 ) -> None:
     ours, theirs = ({**shares, "real": share} for shares, share in zip(BETTER, real, strict=True))
     verdict = compared(data, guarding(data, "real"), ours, theirs)
-    assert verdict.outcome == outcome and says in verdict.reason and "map_small rose by" in verdict.reason
+    assert verdict.outcome == outcome and says in verdict.reason and "map_small rose:" in verdict.reason
     assert verdict.sets["real"].n == 16
 
 

@@ -227,3 +227,22 @@ def test_a_checkpoint_that_is_not_kept_is_answered_with_those_that_are(tmp_path:
     )
     with pytest.raises(CheckpointError, match="for example models/checkpoint"):
         load_checkpoint(tmp_path / "another.pth")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    detector = NanoDetector(("ball",), width=0.5)
+    weights = {name: weight.clone() for name, weight in detector.state_dict().items()}
+    weights["head.bias"][0] = value
+    with pytest.raises(
+        CheckpointError, match=r"a\.pth: 1 of its \d+ tensors hold values that are not numbers \(head\.bias"
+    ):
+        load_weights(detector, weights, tmp_path / "a.pth")
+
+
+def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is a folder, expected a checkpoint"):
+        load_checkpoint(tmp_path)
+    (tmp_path / "checkpoint_best.pth").write_text("weights")
+    with pytest.raises(CheckpointError, match=r"Give .*checkpoint_best\.pth"):
+        load_checkpoint(tmp_path)

@@ -11,7 +11,7 @@ from smallsight.evaluation.guard_sets import guarded
 from smallsight.evaluation.verdict import Difference
 from smallsight.records import Estimate, Outcome, Verdict
 
-GAINED = Verdict("improved", Estimate(0.05, 0.01, 0.09, 40), Estimate(0.0), "map_small rose by +0.050")
+GAINED = Verdict("improved", Estimate(0.05, 0.01, 0.09, 40), Estimate(0.0), "map_small rose: +0.050")
 FLAT = Verdict("no_evidence", Estimate(0.01, -0.01, 0.03, 40), Estimate(0.0), "map_small changed by +0.010")
 
 
@@ -25,11 +25,11 @@ def change(middle: float, spread: float = 0.02, n_units: int = 40) -> Difference
     ("verdict", "differences", "outcome", "says"),
     [
         (GAINED, {}, "improved", ""),
-        (GAINED, {"real": change(-0.1)}, "regressed", "on real, which guards, map_small fell by -0.100 [-0.1"),
+        (GAINED, {"real": change(-0.1)}, "regressed", "on real, which guards, map_small fell: -0.100 [-0.1"),
         (GAINED, {"real": change(-0.01)}, "improved", "on real map_small changed by -0.010 ["),
         (GAINED, {"real": change(+0.1)}, "improved", "no loss that is shown"),
         (GAINED, {"real": change(+0.1), "night": change(-0.1)}, "regressed", "on night, which guards"),
-        (FLAT, {"real": change(-0.1)}, "regressed", "or more at 95% confidence"),
+        (FLAT, {"real": change(-0.1)}, "regressed", "or more at one-sided 95% confidence"),
         (FLAT, {"real": change(+0.1)}, "no_evidence", ""),
         (GAINED, {"real": None}, "improved", "real can't guard, because not both were measured on it"),
         (GAINED, {"real": change(float("nan"))}, "improved", "on real map_small is not defined"),

@@ -50,9 +50,9 @@ def judged(candidates, champions, *, units=None, replicates=1000, seed=0, **sett
             (15, 30),
             0.01,
             "improved",
-            "map_small rose by +0.376 [",
+            "map_small rose: +0.376 [",
         ),
-        ((15, 30), (30, 30), 0.01, "regressed", "map_small fell by -0.376 ["),
+        ((15, 30), (30, 30), 0.01, "regressed", "map_small fell: -0.376 ["),
         ((16, 30), (15, 30), 0.01, "no_evidence", "which chance can explain; map_large held (+0.000)"),
         ((15, 30), (15, 30), 0.01, "no_evidence", "map_small changed by +0.000 [+0.000, +0.000] over 40 images"),
         ((30, 20), (15, 30), 0.01, "regressed", "more than the 0.010 allowed"),
@@ -80,9 +80,9 @@ def test_reason_in_full():
         [images(40, 30, 30)], [images(40, 15, 30)], target="map_small", guard="map_50_95", max_guard_drop=0.01
     )
     change, guard = verdict.difference, verdict.guard_difference
-    head, tail = verdict.reason.split(", by ")
-    assert head == f"map_small rose by {change:+.3f} over 40 images"
-    bound, tail = tail.split(" or more at 95% confidence; ")
+    head, tail = verdict.reason.split(" over 40 images, ")
+    assert head == f"map_small rose: {change:+.3f}"
+    bound, tail = tail.split(" or more at one-sided 95% confidence; ")
     assert change.low < float(bound) < change.value
     assert tail == f"map_50_95 held ({guard.value:+.3f})"
 
@@ -273,7 +273,7 @@ def test_a_sentence_has_no_minus_zero(value):
     )
     difference.rose, difference.fell = (lambda confidence: value > 0), (lambda confidence: value < 0)
     said = verdicts._target_sentence("map_small", difference, 0.95, "over 9 images")
-    assert said.count("+0.000") == 4 and "-" not in said
+    assert said.count("+0.000") == 4 and "-0" not in said
     assert verdicts._guard_sentence("map_50", difference, 0.01, False) == "map_50 held (+0.000)"
 
 

@@ -217,7 +217,7 @@ def test_a_doubt_about_the_start_comes_first_and_goes_with_it() -> None:
     doubted = replace(start, attempts=(attempt,))
     history = tell(Path("models"), state_of(doubted, one()))
     assert history.start_doubts == ("It finds nothing.",)
-    assert analyse(history).recommendations[1] == "It finds nothing."
+    assert analyse(history).recommendations[0] == "It finds nothing."
     assert tell(Path("models"), state_of(doubted, one(), two())).start_doubts == (), "it starts from another file"
 
 

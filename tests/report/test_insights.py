@@ -79,6 +79,13 @@ def test_without_a_configuration_the_figures_are_said(recorded: History) -> None
     assert list(by_topic(recorded)) == ["target", "improvement", "recent trend"]
 
 
+def test_a_command_from_an_older_champion_counts_on_after_all_epochs(recorded: History) -> None:
+    """Else the new epochs would have the numbers of epochs that are there already."""
+    champion = next(record for record in recorded.records if record.epoch == 30)
+    found = command(configured(replace(recorded, champion=champion)), "biggest opportunity")
+    assert found.endswith(" training.multi_scale=true checkpoint.start_epoch=40 training.epochs=49")
+
+
 def test_what_is_in_force_is_no_opportunity(recorded: History) -> None:
     found = by_topic(configured(recorded, "resume_with_multiscale"))
     assert found["first opportunity"].startswith("training.resolution is reduced to 1120 px")

@@ -48,3 +48,10 @@ def test_a_file_that_the_run_overwrites_is_known(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     assert run.overwrites(tmp_path / "sub" / ".." / "checkpoint.pth")
     assert not run.overwrites(tmp_path / "other.pth") and not run.overwrites(tmp_path / "sub" / "checkpoint.pth")
+
+
+def test_only_a_champion_that_is_there_is_recommended(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    assert run.to_build_on() == ""
+    run.champion.write_text("weights")
+    assert run.to_build_on() == f", with --resume {run.champion} to build on what was reached"

@@ -241,7 +241,7 @@ def test_what_is_kept_must_not_cost_the_guard_metric(value: float, expected: Out
     candidate, baseline = (EpochRecord(n, "any", 1, guarded if n else {"map_50_95": Estimate(0.7)}) for n in (1, 0))
     kept = Verdict("kept", Estimate(0.0), Estimate(0.0), "It held.")
     found = against_erosion(kept, candidate, baseline, Plan())
-    assert found.outcome == expected and ("so the champion stays" in found.reason) == (expected != "kept")
+    assert found.outcome == expected and ("below the baseline's 0.700" in found.reason) == (expected != "kept")
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_a_learning_rate_that_is_far_too_high_is_rolled_back(tmp_path: Path) -> 
 
     report = json.loads((out / "training_evaluation_detailed.json").read_text())
     reasons = {phase["name"]: phase["reason"] for phase in report["phases"]}
-    assert "map_small fell by" in reasons["far_too_fast"]
+    assert "map_small fell:" in reasons["far_too_fast"]
     assert reasons["far_too_fast"].endswith("Rolled back: the champion stays, and the next phase starts from it.")
     assert "regressed" in done.stdout and "Rolled back: the champion stays" in done.stdout
 

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -34,6 +35,7 @@ from smallsight.attempts.messages import (
     SignOfLife,
     Step,
     Stopped,
+    Stopping,
     decode,
 )
 from smallsight.attempts.rendezvous import DOOR, Rendezvous, open_door
@@ -88,7 +90,10 @@ class ChildTrainer:
         if meeting.nodes > 1:
             commands = (f"smallsight join {spec.run_folder} --node {node}" for node in range(1, meeting.nodes))
             on_fact(Note(f"Waiting for the other machines: {', '.join(commands)}."))
-        with _announced(meeting, Path(spec.run_folder)), Workers(meeting, 0, spec.log, silence_s, door) as workers:
+        with (
+            _announced(meeting, Path(spec.run_folder)),
+            Workers(meeting, 0, spec.log, silence_s, door, partial(self._on_progress, spec, Stopping())) as workers,
+        ):
             last = self._converse(spec, workers, on_epoch, on_fact)
             code, failed = _outcome(workers, meeting)
         if workers.asked_to_stop:
@@ -107,7 +112,7 @@ class ChildTrainer:
                     go_on = on_epoch(record)
                 case AsksToGoOn():
                     workers.answer("go on" if go_on else "end")
-                case Step() | Evaluating() | Alive():
+                case Step() | Evaluating() | Alive() | Stopping():
                     self._on_progress(spec, last)
                 case Stopped() | Done() | Failed():
                     continue
@@ -195,6 +200,7 @@ class Workers:
         log: file for what they print.
         silence_s: a leader that says nothing for so long hangs; so it does when another one hangs, for which it waits.
         door: where the leader will listen; it is closed here.
+        on_stop: called once, when the first stop request is passed on.
 
     Attributes:
         asked_to_stop: a stop request from outside was passed on to them.
@@ -202,10 +208,16 @@ class Workers:
     """
 
     def __init__(
-        self, meeting: Rendezvous, node: int, log: Path, silence_s: float, door: socket.socket | None = None
+        self,
+        meeting: Rendezvous,
+        node: int,
+        log: Path,
+        silence_s: float,
+        door: socket.socket | None = None,
+        on_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self._workers: list[_Worker] = []
-        self._silence_s = silence_s
+        self._silence_s, self._on_stop = silence_s, on_stop
         self._culprit: _Worker | None = None
         self.asked_to_stop, self.killed_because = False, ""
         try:
@@ -275,6 +287,8 @@ class Workers:
         """Pass a stop request on as SIGTERM; kill processes that do not end in time."""
 
         def pass_on(number: int, frame: FrameType | None) -> None:
+            if not self.asked_to_stop:
+                self._on_stop()
             self.asked_to_stop = True
             for worker in self._workers:
                 worker.process.terminate()

@@ -166,7 +166,12 @@ class Failed:
     file: str | None = None
 
 
-SignOfLife: TypeAlias = Step | Evaluating | Alive
+@dataclass(frozen=True)
+class Stopping:
+    """A stop request was passed on to the attempt's processes. The one that started them says so itself."""
+
+
+SignOfLife: TypeAlias = Step | Evaluating | Alive | Stopping
 """Of use while it is new; nothing of it is kept."""
 Fact: TypeAlias = Note | Caution | Memory | CheckpointSizes | Averaging | Ramp | Pace
 """To be kept in the journal."""
@@ -177,6 +182,7 @@ KINDS: Mapping[str, type[Any]] = {
     "step": Step,
     "evaluating": Evaluating,
     "alive": Alive,
+    "stopping": Stopping,
     "epoch": EpochDone,
     "go_on?": AsksToGoOn,
     "note": Note,

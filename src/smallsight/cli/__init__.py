@@ -81,7 +81,8 @@ def train(
 def optimize(
     config: ConfigFile,
     strategy: Annotated[
-        Path | None, typer.Option("--strategy", help="YAML file of phases, or field; the mission's by default.")
+        Path | None,
+        typer.Option("--strategy", help="YAML file of phases, or the word field; small_objects.yaml by default."),
     ] = None,
     overrides: Annotated[
         list[str] | None,

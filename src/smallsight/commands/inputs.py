@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,8 +91,28 @@ def read_inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resum
     origin = Origin(given, annotations)
     read = (train, valid, *(each.dataset for each in further.sets))
     notes = dict.fromkeys(note for dataset in read for note in dataset.notes)  # one folder may be several of them
-    warnings = (*keys_without_effect(loaded, len(train.class_names)), *notes, *further.warnings)
+    warnings = (
+        *keys_without_effect(loaded, len(train.class_names)),
+        *notes,
+        *further.warnings,
+        *_doubts(config, origin, train, valid),
+    )
     return Inputs(config, source, plan, valid, folder, origin, warnings, unseen, further.sets)
+
+
+def _doubts(config: Config, origin: Origin, train: Dataset, valid: Dataset) -> Iterator[str]:
+    """What is probably a mistake, in sentences."""
+    known, said = origin.annotations, config.checkpoint.start_epoch
+    if (known["train"], known["train images"]) == (known["valid"], known["valid images"]):
+        yield (
+            f"{valid.root}: holds the same images as {train.root}. Figures on images that are trained on say nothing "
+            "about others. Give other validation images."
+        )
+    if origin.given is not None and origin.resumed_epoch and said and said > origin.resumed_epoch + 1:
+        yield (
+            f"{origin.resume}: says epoch {origin.resumed_epoch}, and checkpoint.start_epoch says {said}: new epochs "
+            f"begin with {said}. Give the checkpoint of epoch {said - 1}, or another checkpoint.start_epoch."
+        )
 
 
 def _annotations(

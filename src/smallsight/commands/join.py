@@ -30,9 +30,14 @@ def join(run: Path, node: int, say: Callable[[str], None]) -> None:
         say: gets a line about whatever begins and ends.
     Raises:
         ConfigError: the run has no machine of that number.
+        RunFolderError: the folder above the run folder is not there.
         Interrupted: a stop was requested; what was trained is saved, where the leader was reached.
     """
+    if not run.parent.is_dir():
+        raise RunFolderError(f"{run}: there is no folder {run.parent}. Give the --output-dir of the run.")
     say(f"Waiting for {run} to train on several machines.")
+    if RunFolder(run).has_journal and read_state(run).config.get("training", {}).get("num_nodes", 1) == 1:
+        say(f"{run} holds a run of one machine so far; training.num_nodes=2 or more makes it one of several.")
     latest = ""
     while not _has_ended(run):
         meeting = announced(run)

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
 
-from smallsight.attempts.messages import Evaluating, SignOfLife, Step
+from smallsight.attempts.messages import Evaluating, SignOfLife, Step, Stopping
 from smallsight.commands.run_log import RunLog
 from smallsight.errors import visible
 from smallsight.evaluation.set_figures import in_short
@@ -102,7 +102,9 @@ class Terminal:
 
     def progress(self, message: SignOfLife) -> None:
         """Steps within an epoch."""
-        if isinstance(message, Evaluating):
+        if isinstance(message, Stopping):
+            self.note("Stopping after this step; the state is saved first, which may take up to 30 s.")
+        elif isinstance(message, Evaluating):
             said = f"epoch {message.epoch}: evaluating"
             self._progress.update(self._task, visible=True, description=said, total=None, place="", figures="")
         elif isinstance(message, Step):

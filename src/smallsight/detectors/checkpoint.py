@@ -26,7 +26,7 @@ from smallsight.attempts.spec import FORMAT
 from smallsight.detectors.base import Detector
 from smallsight.errors import CheckpointError
 from smallsight.files import UNREADABLE, says, unpacked_bytes, why, write_atomically
-from smallsight.run.folder import epoch_of_lightweight
+from smallsight.run.folder import RunFolder, epoch_of_lightweight
 
 MOST_RESOLUTION = 1 << 16
 REQUIRED = ("detector", "class_names", "resolution", "epoch", "model", "ema_model")
@@ -94,6 +94,10 @@ def refuse_missing(path: Path) -> None:
     """
     if path.is_file():
         return
+    if path.is_dir():
+        champion = RunFolder(path).champion
+        advice = f"Give {champion}." if champion.is_file() else "Give a file in it."
+        raise CheckpointError(f"{path}: is a folder, expected a checkpoint. {advice}")
     found = (epoch_of_lightweight(file) for file in path.parent.glob("*.pth"))
     epochs = sorted(epoch for epoch in found if epoch is not None)
     advice = "Give the path of a checkpoint, for example models/checkpoint.pth."
@@ -171,13 +175,28 @@ def load_weights(detector: Detector, weights: Mapping[str, Tensor], path: Path) 
     """Put saved weights into a detector.
 
     Raises:
-        CheckpointError: a name or a shape differs.
+        CheckpointError: a name or a shape differs, or a weight is not a number.
     """
+    refuse_not_a_number(weights, path)
     try:
         detector.load_state_dict(dict(weights), strict=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path}: the weights don't fit the configured detector: {reason}.") from error
+
+
+def refuse_not_a_number(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Make sure that all weights are numbers; nothing can be detected or trained with others.
+
+    Raises:
+        CheckpointError: some are NaN or infinite.
+    """
+    odd = [name for name, weight in weights.items() if weight.is_floating_point() and not weight.isfinite().all()]
+    if odd:
+        raise CheckpointError(
+            f"{path}: {len(odd)} of its {len(weights)} tensors hold values that are not numbers ({odd[0]} is the "
+            "first). The training that wrote it had failed. Give an earlier checkpoint."
+        )
 
 
 def check_classes(path: Path, found: Mapping[str, Any], wanted: tuple[str, ...]) -> None:

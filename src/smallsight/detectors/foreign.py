@@ -141,7 +141,7 @@ def outputs_asked_for(file: ForeignFile, names: Sequence[str], count: int, wante
     if not all(0 <= output < count for output in taken) or len(set(taken)) < len(taken):
         raise CheckpointError(
             f"{file.path}: its class head has the outputs 0 to {count - 1}; got {listed(taken)} in "
-            "model.class_outputs, expected a different one for each class."
+            "model.class_outputs (or --class-outputs), expected one of them for each class, and no one twice."
         )
     return ClassOutputs(taken, count, True, f"class head: output {listed(taken)} taken as model.class_outputs says")
 

@@ -42,7 +42,7 @@ def _sentence(name: str, change: Difference | None, metric: str, confidence: flo
         return f"on {name} {metric} is not defined"
     if change.fell(confidence):
         return (
-            f"on {name}, which guards, {metric} fell by {change.estimate:+.3f}, by {change.below(confidence):+.3f} or "
-            f"more at {confidence:.0%} confidence"
+            f"on {name}, which guards, {metric} fell: {change.estimate:+.3f}, {change.below(confidence):+.3f} or "
+            f"more at one-sided {confidence:.0%} confidence"
         )
     return f"on {name} {metric} changed by {change.estimate:+.3f}, no loss that is shown"

@@ -161,11 +161,11 @@ def _target_sentence(metric: str, difference: Difference, confidence: float, ove
     if math.isnan(difference.value):
         return f"{metric} is not defined {over}, since none holds such an object"
     change = f"{difference.estimate:+.3f} {over}"
-    sure = f"or more at {confidence:.0%} confidence"
+    sure = f"or more at one-sided {confidence:.0%} confidence"
     if difference.rose(confidence):
-        return f"{metric} rose by {change}, by {shown(difference.above(confidence), '+.3f')} {sure}"
+        return f"{metric} rose: {change}, {shown(difference.above(confidence), '+.3f')} {sure}"
     if difference.fell(confidence):
-        return f"{metric} fell by {change}, by {shown(difference.below(confidence), '+.3f')} {sure}"
+        return f"{metric} fell: {change}, {shown(difference.below(confidence), '+.3f')} {sure}"
     if not difference.could_show(confidence):
         return f"{metric} changed by {change}, but only {difference.n_units} hold such objects, too few to tell"
     return f"{metric} changed by {change}, which chance can explain"
@@ -175,7 +175,7 @@ def _guard_sentence(metric: str, difference: Difference, max_drop: float, failed
     if math.isnan(difference.value):
         return f"{metric} is not defined"
     if failed:
-        return f"{metric} fell by {difference.estimate:+.3f}, more than the {max_drop:.3f} allowed"
+        return f"{metric} fell: {difference.estimate:+.3f}, more than the {max_drop:.3f} allowed"
     if difference.value < -max_drop:
-        return f"{metric} fell by {difference.estimate:+.3f}, not shown to be more than chance"
+        return f"{metric} fell: {difference.estimate:+.3f}, not shown to be more than chance"
     return f"{metric} held ({shown(difference.value, '+.3f')})"

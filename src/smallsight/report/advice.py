@@ -19,7 +19,7 @@ _VISIBLE = 0.0005
 def recommendations(history: History, analysis: Analysis) -> tuple[str, ...]:
     """What to do, in order: the next step, then what else stands in the way, then what to prepare."""
     first = _run_step(history, analysis) or _recorded_step(analysis)
-    rest = list(history.start_doubts)
+    rest = []
     if analysis.guard.kept is False:
         rest.append(
             f"Look at {analysis.guard.metric} first: {analysis.guard.value:.3f} is below its floor of "
@@ -38,7 +38,7 @@ def recommendations(history: History, analysis: Analysis) -> tuple[str, ...]:
         rest.append("Lower the learning rate to a half, then to a tenth: the strategy expects +0.01 to +0.02 of it.")
     if analysis.level_reached != "none":
         rest.append(_CHECK_FOOTAGE)
-    return (first, *rest)
+    return (*history.start_doubts, first, *rest)
 
 
 def warnings(history: History, analysis: Analysis) -> tuple[str, ...]:
@@ -61,8 +61,8 @@ def warnings(history: History, analysis: Analysis) -> tuple[str, ...]:
     move = analysis.momentum
     if move.low <= 0 <= move.high:
         found.append(
-            f"The last {move.n} recorded epochs moved by {written(move, '+.3f')}: no more than two epochs differ by "
-            "chance."
+            f"The last {move.n} recorded epochs moved by {written(move, '+.3f')}: two epochs can differ by as "
+            "much through chance."
         )
     flat = analysis.plateau
     if flat.patience_fired_at is not None and not flat.by_slope:
@@ -144,6 +144,11 @@ def _recorded_step(analysis: Analysis) -> str:
         return f"Stop and go back to an earlier checkpoint: {analysis.overfitting.reason}."
     if flat.by_slope:
         return f"Change a setting, since training on brings little: {flat.reason}."
+    if rate.low > 0 >= analysis.momentum.value:
+        return (
+            f"Train on until the trend shows: {analysis.metric} rose by {rate:.4f} per epoch over all epochs, but "
+            f"moved by {written(analysis.momentum, '+.3f')} over the last {analysis.momentum.n}."
+        )
     if rate.low > 0:
         return (
             f"Train on with the current settings: {analysis.metric} rises by {rate:.4f} per epoch, and "

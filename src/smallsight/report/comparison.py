@@ -49,7 +49,10 @@ class Comparison:
         else:
             better = "No difference can be shown"
         by = written(difference, "+.3f")
-        return f"{better}: {self.metric} differs by {by} on the same images, n={difference.n}."
+        return (
+            f"{better}: {self.metric} differs by {by} on the same images, n={difference.n}, corrected for choosing the "
+            "best epoch of each; so it need not be the difference of the two figures."
+        )
 
 
 def standing(history: History) -> EpochRecord | None:

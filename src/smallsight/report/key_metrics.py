@@ -82,7 +82,7 @@ def guard_metric(guard: Guard) -> KeyMetric:
 def _absolute(guard: Guard) -> str:
     if guard.above_absolute:
         return "kept"
-    return "NOT kept" if guard.absolute_binds else "NOT kept, nor by the baseline, so it decides nothing"
+    return "NOT kept" if guard.absolute_binds else "below it, as the baseline was, so this floor decides nothing"
 
 
 def progress(history: History, analysis: Analysis) -> str:

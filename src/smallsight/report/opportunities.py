@@ -42,7 +42,11 @@ def _opportunities(history: History, issues: set[str]) -> Iterator[Opportunity]:
         yield Opportunity(
             phase.name,
             phase.title or phase.name,
-            "; ".join(_in_the_way(key, now.get(key), value, issues) for key, value in settings.items()),
+            "; ".join(
+                _in_the_way(key, now.get(key), value, issues)
+                for key, value in settings.items()
+                if now.get(key) != value
+            ),
             settings,
             phase.expected_gain,
             phase.risk,
@@ -70,5 +74,8 @@ def command(history: History, phase: Phase, settings: Mapping[str, Any]) -> str:
         return ""
     config = build_config(history.config or {}, history.source)
     done = max([(config.checkpoint.start_epoch or 1) - 1, *(r.epoch for r in latest_per_epoch(history.records))])
-    last = {} if config.training.epochs > done else {"training.epochs": done + phase.epochs}
-    return shlex.join(command_like(history.call, history.start_path, {**settings, **last}))
+    epochs = {} if config.training.epochs > done else {"training.epochs": done + phase.epochs}
+    if history.champion is not None and history.champion.epoch < done:
+        # New epochs count on after all that the folder has, whichever of them the champion is.
+        epochs = {"checkpoint.start_epoch": done + 1, "training.epochs": done + phase.epochs}
+    return shlex.join(command_like(history.call, history.start_path, {**settings, **epochs}))

@@ -15,6 +15,7 @@ from smallsight.report.by_hand import known_phase, latest_config, names_of, next
 from smallsight.report.history import History, Memory, PhaseOutcome, PhaseStory, Stopped
 from smallsight.report.under_strategy import target_of
 from smallsight.run.folder import RunFolder
+from smallsight.run.given import Call
 from smallsight.run.state import Attempt, PhaseRun, State
 from smallsight.strategy.outcomes import has_failed, out_of_budget, outcome_in_words
 from smallsight.strategy.plan import Plan, build_plan, flatten
@@ -54,9 +55,17 @@ def tell(folder: Path, state: State, *, running: bool = True) -> History:
         start_doubts=tuple(_doubts_about_start(state)),
         record_doubts=tuple(_doubts_about_records(state, before, plan.target.metric)),
         by_hand=state.kind == "train",
-        call=state.runs[-1].call if state.kind == "train" and state.runs else None,
+        call=_call(state),
         start_path=str(files.champion if state.champion else files.checkpoint),
     )
+
+
+def _call(state: State) -> Call | None:
+    """The command that commands to go on are like: the champion's, whose file they start from, or else the latest."""
+    if state.kind != "train" or not state.runs:
+        return None
+    champion = state.champion_run
+    return (champion.call if champion else None) or state.runs[-1].call
 
 
 def first_epoch(state: State) -> int:

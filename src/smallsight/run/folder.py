@@ -193,6 +193,10 @@ class RunFolder:
         """Checkpoints that the run writes again and again."""
         return self.checkpoint, self.previous_checkpoint, self.champion
 
+    def to_build_on(self) -> str:
+        """`, with --resume RUN/checkpoint_best.pth to build on what was reached`; empty where no champion is there."""
+        return f", with --resume {self.champion} to build on what was reached" if self.champion.is_file() else ""
+
     def overwrites(self, file: Path) -> bool:
         """Whether a file lies where the run writes one of `own_checkpoints`."""
         return file.resolve() in [path.resolve() for path in self.own_checkpoints]

@@ -83,7 +83,7 @@ def refuse_lost_journal(folder: Path) -> None:
     if files.phases.exists():
         raise RunFolderError(
             f"{folder}: holds phases of a run, but {files.journal.name} is gone or empty. Put it back, or use another "
-            f"--output-dir, with --resume {files.champion} to build on what was reached."
+            f"--output-dir{files.to_build_on()}."
         )
 
 

@@ -197,8 +197,11 @@ class ByHand(Run):
 def _as_configured(name: str, config: Config, settings: Mapping[str, Any], origin: Origin) -> Decision:
     first, last = first_epoch(config, origin.resumed_epoch), config.training.epochs
     if last < first:
+        said = config.checkpoint.start_epoch or 0
+        by_key = f" by checkpoint.start_epoch={said}" if said > origin.resumed_epoch + 1 else ""
+        remedy = "Raise training.epochs" + (", or lower checkpoint.start_epoch." if by_key else ".")
         raise ConfigError(
-            f"training.epochs: the last epoch is {last}, but {first - 1} are done already. Raise training.epochs."
+            f"training.epochs: the last epoch is {last}, but {first - 1} are done already{by_key}. {remedy}"
         )
     start = f"from {origin.resume}" if origin.resume else "from scratch"
     return Decision("run", f"{name}: epochs {first} to {last}, {start}.", name, settings, last - first + 1)

@@ -110,8 +110,8 @@ def refuse_other_annotations(folder: Path, state: State, now: Mapping[str, str],
             what = "these are not the images" if split.endswith("images") else "is not the file"
             raise RunFolderError(
                 f"{files[split]}: {what} that the run in {folder} began with, so old and new figures can't be "
-                "compared. Put them back, or use another --output-dir, with "
-                f"--resume {RunFolder(folder).champion} to build on what was reached."
+                "compared. Put back what has changed, or use another --output-dir"
+                f"{RunFolder(folder).to_build_on()}."
             )
 
 

@@ -282,7 +282,7 @@ def against_erosion(verdict: Verdict, candidate: EpochRecord, baseline: EpochRec
         why = f"below its floor of {guard.floor:g}, where the baseline was not ({before:.3f})"
     else:
         return verdict
-    reason = f"{verdict.reason} But {guard.metric} {value:.3f} is {why}, so the champion stays."
+    reason = f"{verdict.reason.removesuffix('.')}. But {guard.metric} {value:.3f} is {why}."
     return replace(verdict, outcome="no_evidence", reason=reason)
 
 

@@ -10,7 +10,13 @@ from smallsight.config.load import Config
 from smallsight.data.coco import Dataset
 from smallsight.detectors.base import Detector
 from smallsight.detectors.build import refuse_other_network
-from smallsight.detectors.checkpoint import check_classes, is_ours, load_checkpoint, refuse_missing
+from smallsight.detectors.checkpoint import (
+    check_classes,
+    is_ours,
+    load_checkpoint,
+    refuse_missing,
+    refuse_not_a_number,
+)
 from smallsight.detectors.foreign import ForeignFile, Start, read_foreign
 from smallsight.errors import CheckpointError
 from smallsight.run.folder import RunFolder
@@ -99,11 +105,14 @@ def epoch_of(path: Path, train: Dataset, config: Config) -> int:
     """The number of the last epoch that a file was trained for; 0 where it does not say.
 
     Raises:
-        CheckpointError: it can't be read, or knows other classes.
+        CheckpointError: it can't be read, knows other classes, or holds weights that are not numbers.
     """
     refuse_missing(path)
     if is_ours(path):
-        return int(_ours(path, train.class_names, config)["epoch"])
+        content = _ours(path, train.class_names, config)
+        refuse_not_a_number({**content["model"], **content["ema_model"]}, path)
+        return int(content["epoch"])
     file = read_foreign(path)
     refuse_other_network(file, config)
+    refuse_not_a_number({**file.model, **(file.average or {})}, path)
     return file.epoch or 0
