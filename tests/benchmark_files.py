@@ -9,7 +9,6 @@ from pathlib import Path
 from types import ModuleType
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-sys.path.append(str(FOLDER))  # as for a benchmark that is run: some import `simulated`
 
 
 @cache
@@ -19,5 +18,9 @@ def load(name: str) -> ModuleType:
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    sys.path.append(str(FOLDER))  # some import `simulated`; not for longer, since a benchmark may be named as tests are
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(FOLDER))
     return module

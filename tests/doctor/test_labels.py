@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from smallsight.doctor.domain import LARGE, Measured, effect_size
+from smallsight.doctor.domain import LARGE, DomainMeasures, effect_size
 from smallsight.doctor.pixel_facts import extent_px, noise_level
 
 
@@ -55,11 +55,11 @@ def test_the_noise_of_a_flat_field_is_measured(sigma: float) -> None:
     assert noise_level(np.clip(np.rint(image), 0, 255).astype(np.uint8)) == pytest.approx(sigma, rel=0.05)
 
 
-def measured(mean: float, groups: int, *, seed: int, between: float = 0.0) -> Measured:
+def measured(mean: float, groups: int, *, seed: int, between: float = 0.0) -> DomainMeasures:
     generator = np.random.default_rng(seed)
     group = np.repeat(np.arange(groups), 20)
     shift = generator.normal(0, between, groups)[group]
-    return Measured(generator.normal(mean, 1, len(group)) + shift, group)
+    return DomainMeasures(generator.normal(mean, 1, len(group)) + shift, group)
 
 
 def test_a_large_difference_is_seen_and_none_is_not() -> None:
@@ -78,5 +78,5 @@ def test_clips_that_differ_widen_the_interval() -> None:
 
 
 def test_constant_values_have_no_effect_size() -> None:
-    ones = Measured(np.ones(30), np.arange(30))
+    ones = DomainMeasures(np.ones(30), np.arange(30))
     assert not effect_size(ones, ones).known

@@ -10,7 +10,7 @@ import pytest
 
 from smallsight.records import Decision, EpochRecord, Estimate, Verdict
 from smallsight.report.analysis import analyse, expected_maximum
-from smallsight.report.history import History, PhaseStory, Target
+from smallsight.report.history import History, PhaseStory, TargetAndGuard
 from smallsight.report.issues import configuration_issues
 
 
@@ -126,7 +126,7 @@ def test_levels_are_measured_from_the_champion(current: Estimate, level: str, ce
     ("floor", "kept", "advised"), [(None, None, False), (0.68, True, False), (0.7, True, False), (0.72, False, True)]
 )
 def test_the_guard(floor: float | None, kept: bool | None, advised: bool) -> None:
-    found = analyse(replace(history_of([0.5, 0.51, 0.52]), target=Target(guard_floor=floor)))
+    found = analyse(replace(history_of([0.5, 0.51, 0.52]), target=TargetAndGuard(guard_floor=floor)))
     assert found.guard.kept is kept
     assert any("below its floor" in advice for advice in found.recommendations) is advised
 
@@ -198,7 +198,7 @@ STORY = PhaseStory("a", "A", 1, 3, "improved")
         ({"decisions": (Decision("stop", "done."),)}, "Change the data or the strategy"),
         ({"finished": True}, "Change the data or the strategy"),
         (
-            {"finished": True, "target": Target(minimum=0.4), "champion_path": "best.pth"},
+            {"finished": True, "target": TargetAndGuard(minimum=0.4), "champion_path": "best.pth"},
             "Use the champion (best.pth): map_small is 0.520, at the level of 0.40",
         ),
     ],

@@ -12,8 +12,8 @@ from smallsight.records import Estimate
 from smallsight.report.figures import (
     Band,
     Bar,
-    Level,
-    Mark,
+    ChartLevel,
+    ChartMark,
     Point,
     Series,
     bar_chart,
@@ -104,12 +104,12 @@ def test_words_are_escaped_and_markup_is_whole() -> None:
             bad,
             [Series(bad, 1, (Point(1, Estimate(1), bad, bad), Point(2, Estimate(2), bad, bad)))],
             bands=[Band(1, 2, 0, bad, bad)],
-            levels=[Level(1.5, bad)],
+            levels=[ChartLevel(1.5, bad)],
         ),
         forest_row((0.1, 0.2), Estimate(0.1, 0.0, 0.2), -1, 1, bad),
         bar_chart(bad, [Bar(bad, Estimate(0.1, 0.0, 0.2), bad, bad)], 0.3),
         reliability_chart(bad, [(0.2, Estimate(0.1, 0.0, 0.2), bad), (0.4, Estimate(0.1), bad)]),
-        target_chart(bad, [Mark(bad, Estimate(0.1, 0.0, 0.2), "now")], [Level(0.5, bad)]),
+        target_chart(bad, [ChartMark(bad, Estimate(0.1, 0.0, 0.2), "now")], [ChartLevel(0.5, bad)]),
     ]
     for figure in figures:
         tree = ElementTree.fromstring(str(figure))

@@ -16,7 +16,7 @@ import pytest
 
 from report.evidence import HOSTILE, crops, evidence
 from smallsight.records import Decision, EpochRecord, Estimate
-from smallsight.report.history import History, Memory, PhaseStory
+from smallsight.report.history import History, PhaseMemory, PhaseStory
 from smallsight.report.html import render
 from smallsight.report.recorded_files import read_history
 
@@ -168,8 +168,8 @@ def test_settings_of_phases_are_told_from_the_configured_ones(run: History) -> N
 def test_memory_is_drawn_against_its_limit(run: History) -> None:
     first, second = run.phases
     phases = (
-        dataclasses.replace(first, memory=Memory(900.0, 1000.0, 8000.0), notes=("in float32 on cpu",)),
-        dataclasses.replace(second, memory=Memory(limit_mb=math.inf)),
+        dataclasses.replace(first, memory=PhaseMemory(900.0, 1000.0, 8000.0), notes=("in float32 on cpu",)),
+        dataclasses.replace(second, memory=PhaseMemory(limit_mb=math.inf)),
     )
     records = tuple(dataclasses.replace(record, peak_memory_mb=1000.0) for record in run.records)
     page = render(dataclasses.replace(run, phases=phases, records=records))

@@ -10,7 +10,7 @@ import pytest
 from smallsight.records import EpochRecord, Estimate
 from smallsight.report.analysis import analyse
 from smallsight.report.criteria import criteria
-from smallsight.report.history import History, PhaseStory, Target
+from smallsight.report.history import History, PhaseStory, TargetAndGuard
 from smallsight.report.key_metrics import cells
 from smallsight.report.risks import cells as risk_cells
 from smallsight.strategy.plan import Plan
@@ -27,7 +27,7 @@ def of_values(values: list[float], guard: float = 0.7, **changes: Any) -> Histor
 
 def test_the_documents_four_figures(recorded: History) -> None:
     losses = tuple(replace(r, train_loss=5 - r.epoch / 10, val_loss=4.0) for r in recorded.records)
-    target = Target(guard_absolute_floor=0.68)
+    target = TargetAndGuard(guard_absolute_floor=0.68)
     found = analyse(replace(recorded, records=losses, target=target)).key_metrics
     assert cells(found) == (
         ("map_small", "0.598", "0.65 to 0.70", "0.052 to go"),
@@ -59,22 +59,22 @@ def test_the_rate_against_the_one_asked_for(values: list[float], state: str, sta
 @pytest.mark.parametrize(
     ("target", "baseline", "wanted", "state", "standing"),
     [
-        (Target(), None, "no floor is set", "not judged", "not known"),
-        (Target(guard_absolute_floor=0.68), None, "0.68 or more", "kept", "good"),
-        (Target(guard_absolute_floor=0.72), 0.73, "0.72 or more", "NOT kept", "bad"),
+        (TargetAndGuard(), None, "no floor is set", "not judged", "not known"),
+        (TargetAndGuard(guard_absolute_floor=0.68), None, "0.68 or more", "kept", "good"),
+        (TargetAndGuard(guard_absolute_floor=0.72), 0.73, "0.72 or more", "NOT kept", "bad"),
         (
-            *(Target(guard_absolute_floor=0.72), 0.71, "0.72 or more"),
+            *(TargetAndGuard(guard_absolute_floor=0.72), 0.71, "0.72 or more"),
             *("below it, as the baseline was, so this floor decides nothing", "bad"),
         ),
-        (Target(guard_floor=0.69), 0.692, "0.690 or more, by the baseline", "kept", "good"),
+        (TargetAndGuard(guard_floor=0.69), 0.692, "0.690 or more, by the baseline", "kept", "good"),
         (
-            *(Target(guard_floor=0.71, guard_absolute_floor=0.68), 0.712),
+            *(TargetAndGuard(guard_floor=0.71, guard_absolute_floor=0.68), 0.712),
             *("0.68 or more; 0.710 or more, by the baseline", "kept; NOT kept", "bad"),
         ),
     ],
 )
 def test_the_guard_and_its_floors(
-    target: Target, baseline: float | None, wanted: str, state: str, standing: str
+    target: TargetAndGuard, baseline: float | None, wanted: str, state: str, standing: str
 ) -> None:
     before = None if baseline is None else EpochRecord(0, "b", 1, {"map_50_95": Estimate(baseline)})
     found = analyse(of_values([0.5, 0.51, 0.52], target=target, baseline=before))
@@ -90,7 +90,7 @@ def test_a_guard_below_its_absolute_floor_is_looked_at_first_where_it_was_above(
         EpochRecord(e, "a", 1, {"map_small": Estimate(0.5), "map_50_95": Estimate(value)})
         for e, value in enumerate(before, 1)
     )
-    found = analyse(History("x", records, target=Target(guard_absolute_floor=0.72)))
+    found = analyse(History("x", records, target=TargetAndGuard(guard_absolute_floor=0.72)))
     sentence = "Look at map_50_95 first: 0.700 is below the 0.72 that the strategy wants of any champion."
     assert (sentence in found.recommendations) is advised
 

@@ -14,7 +14,7 @@ from smallsight.report.comparison import (
     to_comparison_document,
     to_comparison_markdown,
 )
-from smallsight.report.history import History, Memory
+from smallsight.report.history import History, PhaseMemory
 from smallsight.report.lessons import gap_warnings, lessons
 from smallsight.report.markdown import to_markdown
 from smallsight.report.summary import comparison_in_words
@@ -103,16 +103,16 @@ def test_the_phase_that_the_champion_comes_from_is_compared(run: History) -> Non
 
 
 def test_memory_is_told_in_a_line(run: History) -> None:
-    memory = Memory(probe_mb=1182.5, peak_mb=1204.0, limit_mb=24328.1)
-    small = dataclasses.replace(run.phases[0], memory=Memory(peak_mb=800.0))
+    memory = PhaseMemory(probe_mb=1182.5, peak_mb=1204.0, limit_mb=24328.1)
+    small = dataclasses.replace(run.phases[0], memory=PhaseMemory(peak_mb=800.0))
     large = dataclasses.replace(run.phases[1], memory=memory)
     assert (
         "Memory: at most 1.20 GB of the 24.33 GB that there may be, in phase multi_scale; 1.18 GB were expected before "
         "its first step."
     ) in to_markdown(dataclasses.replace(run, phases=(small, large)))
-    unlimited = dataclasses.replace(run, phases=(dataclasses.replace(large, memory=Memory(peak_mb=800.0)),))
+    unlimited = dataclasses.replace(run, phases=(dataclasses.replace(large, memory=PhaseMemory(peak_mb=800.0)),))
     assert "Memory: at most 0.80 GB, in phase multi_scale.\n" in to_markdown(unlimited)
-    begun = dataclasses.replace(run, phases=(dataclasses.replace(large, memory=Memory(probe_mb=900.0)),))
+    begun = dataclasses.replace(run, phases=(dataclasses.replace(large, memory=PhaseMemory(probe_mb=900.0)),))
     assert "Memory: phase multi_scale is expected to take 0.90 GB.\n" in to_markdown(begun)
     assert "Memory" not in to_markdown(run)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from smallsight.errors import HistoryError
 from smallsight.report.advice import warnings
 from smallsight.report.analysis import analyse
-from smallsight.report.history import Target
+from smallsight.report.history import TargetAndGuard
 from smallsight.report.other_tools import rows_of
 from smallsight.report.recorded_files import read_history
 
@@ -93,7 +93,7 @@ def test_a_metric_that_is_not_recorded_is_said_to_be_unknown(tmp_path: Path) -> 
     assert (history.target.metric, history.target.unknown_metric) == ("map_50_95", "map_small")
     said = " ".join(warnings(history, analyse(history)))
     assert "map_small is not in this file, so the trend is that of map_50_95." in said
-    assert read_history(path, Target(metric="map_50")).target == Target(metric="map_50")
+    assert read_history(path, TargetAndGuard(metric="map_50")).target == TargetAndGuard(metric="map_50")
 
 
 def test_an_impossible_figure_of_another_tool_is_refused(tmp_path: Path) -> None:

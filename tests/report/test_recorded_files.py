@@ -11,7 +11,7 @@ import pytest
 
 from smallsight.errors import EXIT_USAGE, HistoryError
 from smallsight.records import EpochRecord, Estimate
-from smallsight.report.history import History, Target, latest_per_epoch
+from smallsight.report.history import History, TargetAndGuard, latest_per_epoch
 from smallsight.report.recorded_files import read_history
 
 
@@ -34,7 +34,7 @@ def test_a_recorded_file_is_read_in_order(tmp_path: Path) -> None:
     assert (second.metrics["map_small"], second.train_loss, second.phase) == (Estimate(0.6), 3.0, "recorded")
     assert math.isnan(second.val_loss)
     assert history.source.endswith("epochs.json")
-    assert history.target == Target()
+    assert history.target == TargetAndGuard()
 
 
 def test_all_that_the_report_writes_of_an_epoch_is_read(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
 
 def test_the_target_decides_which_metric_must_be_there(tmp_path: Path) -> None:
     path = write(tmp_path, {"metrics": {"1": {"map_50": 0.5}}})
-    assert read_history(path, Target(metric="map_50")).target.metric == "map_50"
+    assert read_history(path, TargetAndGuard(metric="map_50")).target.metric == "map_50"
     with pytest.raises(HistoryError, match="got map_50, expected map_small"):
         read_history(path)
 

@@ -13,7 +13,7 @@ from smallsight.config.load import Config
 from smallsight.records import Decision, EpochRecord, Estimate, Outcome, Verdict
 from smallsight.report.analysis import analyse
 from smallsight.report.document import to_document
-from smallsight.report.history import Memory
+from smallsight.report.history import PhaseMemory
 from smallsight.report.story import tell
 from smallsight.run.state import Attempt, Champion, PhaseRun, Setback, State
 from smallsight.strategy.plan import BASELINE, Plan, flatten
@@ -161,7 +161,7 @@ def test_memory_and_notes_are_told() -> None:
     records = tuple(replace(record, peak_memory_mb=850.0 + record.epoch) for record in run.records)
     run = replace(run, attempts=(replace(run.attempts[0], records=records),))
     told = tell(Path("x"), state_of(run)).phases
-    assert told[1].memory == Memory(900.0, 854.0, 7000.0) and told[1].notes == ("in float32 on cpu",)
+    assert told[1].memory == PhaseMemory(900.0, 854.0, 7000.0) and told[1].notes == ("in float32 on cpu",)
     assert told[0].notes == () and math.isnan(told[0].memory.probe_mb)
 
 

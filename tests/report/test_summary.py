@@ -14,7 +14,7 @@ from rich.console import Console
 from report.evidence import evidence
 from smallsight.records import Decision, Estimate, Verdict
 from smallsight.report.analysis import analyse
-from smallsight.report.history import History, PhaseStory, Target
+from smallsight.report.history import History, PhaseStory, TargetAndGuard
 from smallsight.report.html import render
 from smallsight.report.markdown import to_markdown
 from smallsight.report.summary import print_summary
@@ -129,7 +129,7 @@ def test_markup_in_names_is_text(run: History, terminal: bool) -> None:
     text = summary(run, terminal=terminal)
     for words in ("[red]x[/]", "[link=x]still[/link] rising", "training.epochs=[b]6"):
         assert words in text
-    stopped = replace(run, target=Target(minimum=0.5))
+    stopped = replace(run, target=TargetAndGuard(minimum=0.5))
     assert "runs/[bold]one/checkpoint_best.pth" in summary(stopped, terminal=terminal)
 
 
@@ -151,7 +151,7 @@ def test_a_history_without_epochs() -> None:
 
 
 def test_a_level_that_is_reached_and_a_guard(run: History) -> None:
-    flat = one_line(summary(replace(run, target=Target(minimum=0.45, success=0.5, guard_floor=0.72))))
+    flat = one_line(summary(replace(run, target=TargetAndGuard(minimum=0.45, success=0.5, guard_floor=0.72))))
     assert "0.45 reached" in flat
     assert "0.50 reached, though chance may have lifted it" in flat
     assert "map_50_95 0.700 [0.600, 0.800], n=200 0.720 or more, by the baseline NOT kept" in flat

@@ -23,7 +23,7 @@ from smallsight.run.state import State
 from smallsight.strategy.by_hand import ByHand
 from smallsight.strategy.means import Means
 from smallsight.strategy.plan import Plan
-from smallsight.strategy.runner import Run
+from smallsight.strategy.runner import Runner
 
 Script = Mapping[str, Sequence[Sequence[float | str]]]
 """By phase, for each try: the target metric after each epoch, or a failure; the last try is repeated."""
@@ -220,7 +220,7 @@ class Lab:
             epoch = max(record["epoch"] for record in found["records"])
         return GivenFile(resume, sha256_of(path), epoch, trained_in=wrote)
 
-    def _with_run(self, act: Callable[[Any], State], kind: type[Run] = Run) -> State:
+    def _with_run(self, act: Callable[[Any], State], kind: type[Runner] = Runner) -> State:
         with hold(self.folder), FragileJournal(self.folder / "journal.sqlite") as journal:
             for pragma in ("synchronous=off", "journal_mode=memory"):  # speed; no test here cuts the power for real
                 journal._connection.execute(f"pragma {pragma}")

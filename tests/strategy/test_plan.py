@@ -17,7 +17,7 @@ from smallsight.strategy.plan import (
     BASELINE,
     Baseline,
     Plan,
-    Target,
+    TargetLevels,
     When,
     build_plan,
     check_plan,
@@ -218,27 +218,27 @@ def test_scaled_values_keep_their_kind() -> None:
     [(0.6499, None), (0.65, "minimum"), (0.7, "success"), (0.75, "optimal"), (1.0, "optimal"), (float("nan"), None)],
 )
 def test_levels(value: float, level: str | None) -> None:
-    assert Target().level_reached(value) == level
+    assert TargetLevels().level_reached(value) == level
 
 
 def test_conditions_in_words() -> None:
     when = When.model_validate(
         {"target_below": "minimum", "plateau": False, "any_of": [{"failed": "a"}, {"target_at_least": 0.5, "ran": "b"}]}
     )
-    assert when.sentence(Target()) == (
+    assert when.sentence(TargetLevels()) == (
         "map_small is below 0.65 (the minimum) and it is not flat and "
         "(a failed or map_small is at least 0.5 and b was tried)"
     )
-    assert When().sentence(Target()) == "" and when.phases() == ["a", "b"]
-    assert When(target_below="goal").sentence(Target(stop_at="success")) == "map_small is below 0.7 (the goal)"
-    assert When(target_below="goal", ran="a").sentence(Target(stop_at="never")) == "a was tried"
+    assert When().sentence(TargetLevels()) == "" and when.phases() == ["a", "b"]
+    assert When(target_below="goal").sentence(TargetLevels(stop_at="success")) == "map_small is below 0.7 (the goal)"
+    assert When(target_below="goal", ran="a").sentence(TargetLevels(stop_at="never")) == "a was tried"
 
 
 @pytest.mark.parametrize(
     ("stop_at", "goal"), [("minimum", 0.65), ("success", 0.70), ("optimal", 0.75), ("never", math.inf)]
 )
 def test_the_goal_is_the_level_that_ends_the_run(stop_at: Any, goal: float) -> None:
-    target = Target(stop_at=stop_at)
+    target = TargetLevels(stop_at=stop_at)
     assert target.goal == target.at("goal") == goal
 
 

@@ -20,8 +20,8 @@ from smallsight.synth import dataset as synthetic
 from smallsight.synth.dataset import RenderedFrame, SynthOptions, contact_sheet, render_frame, write_dataset
 from smallsight.synth.scene import frame as frame_module
 from smallsight.synth.scene.ball import BallTrace, draw_ball
-from smallsight.synth.scene.camera import Camera
 from smallsight.synth.scene.motion import ball_path, draw_crowd
+from smallsight.synth.scene.viewpoint import Camera
 
 SIZE = (640, 360)
 SMALL = SynthOptions(images=9, size_wh=(192, 108), seed=3, frames_per_clip=2, splits=(0.5, 0.25, 0.25))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from smallsight.attempts.messages import Averaging, Ramp
+from smallsight.attempts.messages import AveragingHorizon, Ramp
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.detectors.checkpoint import load_checkpoint
 from smallsight.records import EpochRecord, epoch_record_from_json
@@ -88,5 +88,5 @@ def test_what_was_decided_for_the_attempt_is_told(stuck: tuple[AttemptSpec, list
     spec, _ = stuck
     channel = Recorder()
     run_attempt(attempt_spec(Path(spec.run_folder).parent / "c", tiny_settings(data), last=2), channel)
-    assert channel.of(Averaging) == [Averaging(steps_per_epoch=6, horizon_steps=12.0, decay=0.916667)]
+    assert channel.of(AveragingHorizon) == [AveragingHorizon(steps_per_epoch=6, horizon_steps=12.0, decay=0.916667)]
     assert channel.of(Ramp) == [Ramp(2, "the optimizer starts without its moments")]

@@ -138,8 +138,10 @@ def _target(boxes: list[list[float]], weight: float) -> Target:
 
 def test_alone_nothing_is_exchanged() -> None:
     losses = Losses({"box": torch.tensor(2.0)}, torch.tensor(0.5))
-    assert ALONE.leads and ALONE.share([1, 2]) == [1, 2] and ALONE.told(3) == 3 and ALONE.merged({1: 2}) == {1: 2}
-    assert float(ALONE.mean(losses).total) == 2.0 and ALONE.any_of(True) and not ALONE.any_of(False)
+    assert (
+        ALONE.leads and ALONE.own_part([1, 2]) == [1, 2] and ALONE.broadcast(3) == 3 and ALONE.merged({1: 2}) == {1: 2}
+    )
+    assert float(ALONE.mean(losses).total) == 2.0 and ALONE.any(True) and not ALONE.any(False)
 
 
 # Real processes

@@ -108,7 +108,7 @@ class CheckpointSizes:
 
 
 @dataclass(frozen=True)
-class Averaging:
+class AveragingHorizon:
     """How the average of the weights looks back: optimizer steps of an epoch, those that it spans, its decay a step."""
 
     steps_per_epoch: int
@@ -173,7 +173,7 @@ class Stopping:
 
 SignOfLife: TypeAlias = Step | Evaluating | Alive | Stopping
 """Of use while it is new; nothing of it is kept."""
-Fact: TypeAlias = Note | Caution | Memory | CheckpointSizes | Averaging | Ramp | Pace
+Fact: TypeAlias = Note | Caution | Memory | CheckpointSizes | AveragingHorizon | Ramp | Pace
 """To be kept in the journal."""
 End: TypeAlias = Stopped | Done | Failed
 Message: TypeAlias = SignOfLife | EpochDone | AsksToGoOn | Fact | End
@@ -189,7 +189,7 @@ KINDS: Mapping[str, type[Any]] = {
     "warning": Caution,
     "memory": Memory,
     "disk": CheckpointSizes,
-    "averaging": Averaging,
+    "averaging": AveragingHorizon,
     "ramp": Ramp,
     "pace": Pace,
     "stopped": Stopped,

@@ -51,9 +51,9 @@ from smallsight.strategy.by_hand import ByHand
 from smallsight.strategy.lineage import START
 from smallsight.strategy.means import Compare, Means
 from smallsight.strategy.plan import Plan
-from smallsight.strategy.runner import Run
+from smallsight.strategy.runner import Runner
 
-AnyRun = TypeVar("AnyRun", bound=Run)
+AnyRun = TypeVar("AnyRun", bound=Runner)
 
 
 def optimize(
@@ -77,7 +77,7 @@ def optimize(
         SmallsightError: see `errors`.
     """
     inputs = strategy_inputs(config_path, strategy_path, overrides, output_dir, resume)
-    with _session(inputs, Run, quiet=quiet, background=background, words=words) as (run, terminal):
+    with _session(inputs, Runner, quiet=quiet, background=background, words=words) as (run, terminal):
         run.begin(inputs.config, inputs.plan, "optimize", inputs.origin)
         if run.state.finished:
             terminal.note("Nothing is left to do in this run.")
@@ -172,7 +172,7 @@ def _session(
             raise
 
 
-def _break_off(folder: Path, run: Run, terminal: Terminal, error: Interrupted | TrainingError) -> None:
+def _break_off(folder: Path, run: Runner, terminal: Terminal, error: Interrupted | TrainingError) -> None:
     """Leave the files of a run as they are to be while nobody works on it."""
     if isinstance(error, Interrupted):
         run.write("interrupted")

@@ -22,7 +22,7 @@ from smallsight.config.sections import (
     Augmentation,
     Checkpoint,
     DatasetPaths,
-    Evaluation,
+    EvaluationSettings,
     Logging,
     Model,
     Output,
@@ -45,7 +45,7 @@ class Config(Section):
     sampling: Sampling = Sampling()
     dataset: DatasetPaths = DatasetPaths()
     augmentation: Augmentation = Augmentation()
-    evaluation: Evaluation = Evaluation()
+    evaluation: EvaluationSettings = EvaluationSettings()
     checkpoint: Checkpoint = Checkpoint()
     logging: Logging = Logging()
     output: Output = Output()

@@ -306,7 +306,7 @@ class EvaluationSet(Section):
     guards: bool = False
 
 
-class Evaluation(Section):
+class EvaluationSettings(Section):
     """How figures are made. `max_dets: 100` gives figures that can be compared with others'.
 
     `sets` names folders by a word of the user's. A COCO folder is measured at the end of a run, with the champion; one

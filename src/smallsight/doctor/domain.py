@@ -34,7 +34,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class DomainMeasures:
     """One measure of a split: a value per image or object, and the group that each belongs to."""
 
     values: Floats
@@ -46,7 +46,7 @@ class Measured:
         return len(np.unique(self.groups))
 
 
-def measures(split: ExaminedSplit, pixels: Sequence[PixelFacts]) -> Mapping[str, Measured]:
+def measures(split: ExaminedSplit, pixels: Sequence[PixelFacts]) -> Mapping[str, DomainMeasures]:
     """The measures of a split by name."""
     names = split.groups or ("",) * len(split.images)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
@@ -55,16 +55,16 @@ def measures(split: ExaminedSplit, pixels: Sequence[PixelFacts]) -> Mapping[str,
     )
     images = np.array([facts.image for facts in pixels], dtype=np.int64)
     found = {
-        name: Measured(np.array([getattr(facts, name) for facts in pixels], dtype=np.float64), group[images])
+        name: DomainMeasures(np.array([getattr(facts, name) for facts in pixels], dtype=np.float64), group[images])
         for name in ("brightness", "contrast", "sharpness", "noise")
     }
     chosen = split.objects.images
-    found["log2 of the object side"] = Measured(np.log2(split.objects.sides_px()), group[chosen])
+    found["log2 of the object side"] = DomainMeasures(np.log2(split.objects.sides_px()), group[chosen])
     return found
 
 
 def domain_findings(
-    first: ExaminedSplit, a: Mapping[str, Measured], other: ExaminedSplit, b: Mapping[str, Measured]
+    first: ExaminedSplit, a: Mapping[str, DomainMeasures], other: ExaminedSplit, b: Mapping[str, DomainMeasures]
 ) -> Iterator[DataFinding]:
     """Measures that differ by a large effect between two splits."""
     for name in a:
@@ -84,7 +84,7 @@ def domain_findings(
         yield finding("domain_difference", Where(f"{other.name} + {first.name}"), message, severity)
 
 
-def effect_size(one: Measured, two: Measured) -> Estimate:
+def effect_size(one: DomainMeasures, two: DomainMeasures) -> Estimate:
     """Mean of `two` minus mean of `one` in pooled standard deviations, with a 95 % interval by groups."""
     draws = (_moments(one, "one"), _moments(two, "two"))
     effects = [_effect(draws[0][:, column], draws[1][:, column]) for column in (slice(0, 1), slice(1, None))]
@@ -93,7 +93,7 @@ def effect_size(one: Measured, two: Measured) -> Estimate:
     return Estimate(value, low, high, len(one.values) + len(two.values))
 
 
-def _moments(measured: Measured, key: str) -> Floats:
+def _moments(measured: DomainMeasures, key: str) -> Floats:
     """Count, sum and sum of squares, (3, 1 + replicates): of the values as they are, then of each replicate."""
     _, number = np.unique(measured.groups, return_inverse=True)
     number = number % MOST_GROUPS

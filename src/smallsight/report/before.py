@@ -9,7 +9,7 @@ from pathlib import Path
 from smallsight.errors import HistoryError
 from smallsight.files import copy_atomically
 from smallsight.records import EpochRecord
-from smallsight.report.history import Target
+from smallsight.report.history import TargetAndGuard
 from smallsight.report.recorded_files import read_history
 from smallsight.run.folder import RunFolder
 from smallsight.run.foreign_files import is_foreign, set_aside
@@ -47,6 +47,6 @@ def recorded_before(run_folder: Path, first_epoch: int, metric: str) -> tuple[Ep
 
 def _read(path: Path, first_epoch: int, metric: str) -> tuple[EpochRecord, ...]:
     with contextlib.suppress(HistoryError):
-        records = read_history(path, Target(metric)).records
+        records = read_history(path, TargetAndGuard(metric)).records
         return tuple(record for record in records if record.epoch < first_epoch)
     return ()

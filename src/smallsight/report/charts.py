@@ -14,8 +14,8 @@ from smallsight.records import EpochRecord, Estimate
 from smallsight.report.figures import (
     Band,
     Bar,
-    Level,
-    Mark,
+    ChartLevel,
+    ChartMark,
     Point,
     Series,
     bar_chart,
@@ -27,9 +27,9 @@ from smallsight.report.figures import (
     target_chart,
 )
 from smallsight.report.findings import Analysis
-from smallsight.report.history import History, Memory, latest_per_epoch
+from smallsight.report.history import History, PhaseMemory, latest_per_epoch
 from smallsight.report.lessons import KINDS, SIZES, sizes_apart
-from smallsight.report.memory import memory_in_words
+from smallsight.report.memory_words import memory_in_words
 from smallsight.report.sets import found_by_set, frames_note, metric_by_set
 from smallsight.report.words import written
 
@@ -68,7 +68,7 @@ def curves(history: History, analysis: Analysis) -> tuple[Figure, ...]:
     by_size = {f"ap_{key}" if key[0].isdigit() else key: name for key, name in _BY_SIZE.items()}
     recall = {f"recall_{key}": name for key, name in _BY_SIZE.items() if key not in medium}
     usual = {metric: metric, "map_50": "map_50", guard: guard}
-    levels = [Level(level.value, level.name) for level in analysis.levels if _near(level.value, records, metric)]
+    levels = [ChartLevel(level.value, level.name) for level in analysis.levels if _near(level.value, records, metric)]
     drawn = _Drawing(history, records)
     return tuple(
         figure
@@ -93,7 +93,7 @@ def curves(history: History, analysis: Analysis) -> tuple[Figure, ...]:
 def _memory(history: History, records: Sequence[EpochRecord]) -> dict[str, list[float]]:
     """GB by epoch: what it took, what was expected of the phase before its first step, and what there may be."""
     phases = {phase.name: phase.memory for phase in history.phases}
-    of_epoch = [phases.get(record.phase, Memory()) for record in records]
+    of_epoch = [phases.get(record.phase, PhaseMemory()) for record in records]
     return {
         "peak": [record.peak_memory_mb / 1000 for record in records],
         "expected before": [memory.probe_mb / 1000 for memory in of_epoch],
@@ -125,12 +125,12 @@ def target_figure(history: History, analysis: Analysis, evidence: Evidence | Non
     """Baseline, champion and second sets against the levels of the target."""
     metric, marks = analysis.metric, []
     if history.baseline is not None and history.baseline != history.champion:
-        marks.append(Mark("baseline", history.baseline.metrics.get(metric, Estimate(math.nan)), "before"))
+        marks.append(ChartMark("baseline", history.baseline.metrics.get(metric, Estimate(math.nan)), "before"))
     if analysis.current is not None:
-        marks.append(Mark("champion" if history.champion else "latest", analysis.current.value, "now"))
-    marks += [Mark(_cut(f"on {gap.name}"), gap.value, "elsewhere") for gap in (evidence.gaps if evidence else ())]
+        marks.append(ChartMark("champion" if history.champion else "latest", analysis.current.value, "now"))
+    marks += [ChartMark(_cut(f"on {gap.name}"), gap.value, "elsewhere") for gap in (evidence.gaps if evidence else ())]
     title = f"{metric} against its levels"
-    levels = [Level(level.value, level.name) for level in analysis.levels]
+    levels = [ChartLevel(level.value, level.name) for level in analysis.levels]
     note = "Levels: " + ", ".join(f"{level.name} {level.value:g}" for level in levels) + "."
     return Figure(title, note, target_chart(title, [mark for mark in marks if mark.value.known], levels))
 
@@ -200,7 +200,7 @@ class _Drawing:
             self._bands = []
 
     def metrics(
-        self, title: str, note: str, names: Mapping[str, str], shaded: set[str], levels: Sequence[Level] = ()
+        self, title: str, note: str, names: Mapping[str, str], shaded: set[str], levels: Sequence[ChartLevel] = ()
     ) -> Figure:
         """Metrics by name, each under its label; a line that lies on an earlier one is left out."""
         columns: dict[str, list[Estimate]] = {}
@@ -248,7 +248,7 @@ class _Drawing:
         note: str,
         series: Sequence[Series],
         spec: str,
-        levels: Sequence[Level] = (),
+        levels: Sequence[ChartLevel] = (),
         from_zero: bool = False,
         log: bool = False,
     ) -> Figure:

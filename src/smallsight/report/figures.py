@@ -58,7 +58,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Level:
+class ChartLevel:
     """A value to be reached."""
 
     value: float
@@ -66,7 +66,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Mark:
+class ChartMark:
     """A figure to be set against levels; `kind` is `before`, `now` or `set_figures`."""
 
     name: str
@@ -100,7 +100,7 @@ def line_chart(
     series: Sequence[Series],
     *,
     bands: Sequence[Band] = (),
-    levels: Sequence[Level] = (),
+    levels: Sequence[ChartLevel] = (),
     from_zero: bool = False,
     log: bool = False,
 ) -> Markup:
@@ -206,7 +206,7 @@ def reliability_chart(title: str, bins: Sequence[tuple[float, Estimate, str]]) -
     return _svg(title, size, size, *axis, diagonal, tag("path", d=path, class_="line tone-0"), *dots)
 
 
-def target_chart(title: str, marks: Sequence[Mark], levels: Sequence[Level]) -> Markup:
+def target_chart(title: str, marks: Sequence[ChartMark], levels: Sequence[ChartLevel]) -> Markup:
     """Figures with their intervals, one below the other, on one scale with the levels to be reached."""
     values = [value for mark in marks for value in (mark.value.value, mark.value.low, mark.value.high)]
     known = [value for value in (*values, *(level.value for level in levels)) if not math.isnan(value)]
@@ -268,7 +268,7 @@ def _logarithmic(low: float, high: float) -> Scale:
     return lambda value: inner(math.log10(value))
 
 
-def _extent(series: Sequence[Series], levels: Sequence[Level]) -> tuple[float, float]:
+def _extent(series: Sequence[Series], levels: Sequence[ChartLevel]) -> tuple[float, float]:
     values = [level.value for level in levels]
     for item in series:
         for point in item.points:
@@ -308,7 +308,7 @@ def _level_name(at: float, names: Sequence[str]) -> Markup:
     return tag("text", ", ".join(names), x=_LEFT + 4, y=at - 4, class_="halo")
 
 
-def _apart(levels: Sequence[Level], y: Scale) -> list[tuple[float, list[str]]]:
+def _apart(levels: Sequence[ChartLevel], y: Scale) -> list[tuple[float, list[str]]]:
     """Where names of levels stand, from the top; those too near to each other stand together."""
     places: list[tuple[float, list[str]]] = []
     for level in sorted(levels, key=lambda level: -level.value):

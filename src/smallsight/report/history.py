@@ -21,7 +21,7 @@ RECORDED_PHASE = "recorded"
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetAndGuard:
     """What the run is to reach.
 
     Attributes:
@@ -47,7 +47,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Memory:
+class PhaseMemory:
     """What training took, MB; NaN where not known.
 
     Attributes:
@@ -94,7 +94,7 @@ class PhaseStory:
     reason: str = ""
     seconds: float = math.nan
     settings: Mapping[str, Any] = field(default_factory=dict)
-    memory: Memory = field(default_factory=Memory)
+    memory: PhaseMemory = field(default_factory=PhaseMemory)
     notes: tuple[str, ...] = ()
     only_measures: bool = False
     plays: str = ""
@@ -106,7 +106,7 @@ class PhaseStory:
 
     @property
     def begun(self) -> bool:
-        """Whether it was."""
+        """Whether the phase was begun."""
         return self.outcome not in ("pending", "skipped")
 
     @property
@@ -157,7 +157,7 @@ class History:
     baseline: EpochRecord | None = None
     champion: EpochRecord | None = None
     config: Mapping[str, Any] | None = None
-    target: Target = field(default_factory=Target)
+    target: TargetAndGuard = field(default_factory=TargetAndGuard)
     plateau: PlateauRule = field(default_factory=PlateauRule)
     plan: Plan | None = None
     champion_path: str = ""

@@ -13,7 +13,7 @@ from smallsight.report.criteria import criteria
 from smallsight.report.findings import Analysis, Insight, Mark
 from smallsight.report.history import History
 from smallsight.report.lessons import SIZES, VISIBLE, costliest, gap_warnings, lessons, sizes_apart
-from smallsight.report.memory import memory_in_words
+from smallsight.report.memory_words import memory_in_words
 from smallsight.report.sets import sets_in_words
 from smallsight.report.words import Rows, filled, visible, written
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, NoReturn, cast
 
 from smallsight.errors import HistoryError
 from smallsight.records import EpochRecord, Estimate, Weights
-from smallsight.report.history import RECORDED_PHASE, History, Target
+from smallsight.report.history import RECORDED_PHASE, History, TargetAndGuard
 from smallsight.report.other_tools import rows_of
 
 _METRIC = re.compile(r"(map|ap|ar|recall|precision|centre)(_[a-z0-9]+)+")
@@ -30,7 +30,7 @@ _USUAL_METRICS = ("map_50_95", "map_50", "map_75", "map_small", "map_medium", "m
 _ABSURD_EPOCH = 1_000_000
 
 
-def read_history(path: Path, target: Target | None = None) -> History:
+def read_history(path: Path, target: TargetAndGuard | None = None) -> History:
     """Read a recorded file.
 
     Args:
@@ -41,7 +41,7 @@ def read_history(path: Path, target: Target | None = None) -> History:
     Raises:
         HistoryError: the file is missing or not such a file, or none of its epochs has the target metric.
     """
-    target = target or Target()
+    target = target or TargetAndGuard()
     text = _text_of(path)
     foreign = rows_of(text)
     is_foreign = foreign is not None
@@ -63,7 +63,7 @@ def read_history(path: Path, target: Target | None = None) -> History:
     return History(source=str(path), records=records, target=target)
 
 
-def _of_what_is_known(target: Target, rows: Mapping[str, Mapping[str, float]]) -> Target:
+def _of_what_is_known(target: TargetAndGuard, rows: Mapping[str, Mapping[str, float]]) -> TargetAndGuard:
     """The target, of the metric that a file of another tool has where it lacks the target's."""
     if any(target.metric in row for row in rows.values()):
         return target

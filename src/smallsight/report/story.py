@@ -12,7 +12,7 @@ from smallsight.config.load import Config, build_config, with_settings
 from smallsight.records import Decision, EpochRecord, Estimate
 from smallsight.report.before import recorded_before
 from smallsight.report.by_hand import known_phase, latest_config, names_of, next_commands, title_of
-from smallsight.report.history import History, Memory, PhaseOutcome, PhaseStory, Stopped
+from smallsight.report.history import History, PhaseMemory, PhaseOutcome, PhaseStory, Stopped
 from smallsight.report.under_strategy import target_of
 from smallsight.run.folder import RunFolder
 from smallsight.run.given import Call
@@ -154,13 +154,13 @@ def _facts(run: PhaseRun, kind: str) -> Iterator[Mapping[str, Any]]:
     return (content for attempt in run.attempts for told, content in attempt.facts if told == kind)
 
 
-def _memory(run: PhaseRun) -> Memory:
+def _memory(run: PhaseRun) -> PhaseMemory:
     """Of the latest probe, and of all epochs that it was followed by."""
     probes = [fact["probe"] for fact in _facts(run, "memory") if isinstance(fact.get("probe"), Mapping)]
     peaks = [record.peak_memory_mb for record in run.records if not math.isnan(record.peak_memory_mb)]
     last = {name: value for name, value in (probes[-1] if probes else {}).items() if isinstance(value, (int, float))}
     peak, limit = (float(last.get(name, math.nan)) for name in ("peak_mb", "limit_mb"))
-    return Memory(peak, max(peaks, default=math.nan), limit)
+    return PhaseMemory(peak, max(peaks, default=math.nan), limit)
 
 
 def _outcome(run: PhaseRun, state: State, *, running: bool) -> PhaseOutcome:

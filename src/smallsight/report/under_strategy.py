@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from smallsight.config.load import Config
-from smallsight.report.history import History, Target
+from smallsight.report.history import History, TargetAndGuard
 from smallsight.run.given import Call
 from smallsight.strategy.plan import Plan
 
 
-def target_of(plan: Plan, *, guard_floor: float | None = None) -> Target:
+def target_of(plan: Plan, *, guard_floor: float | None = None) -> TargetAndGuard:
     """What a plan wants to be reached; `guard_floor` is what a baseline leaves the guard metric to drop to."""
     target = plan.target
-    return Target(
+    return TargetAndGuard(
         metric=target.metric,
         minimum=target.minimum,
         success=target.success,

@@ -114,7 +114,7 @@ class PhaseRun:
 
     @property
     def awaits_verdict(self) -> bool:
-        """Whether its training is done, but not judged."""
+        """Whether the training of the phase is done, and its verdict is still to come."""
         ended = all(attempt.status != "running" for attempt in self.attempts)
         return not self.closed and ended and self.current is not None and self.current.status == "completed"
 

@@ -30,13 +30,13 @@ from smallsight.strategy.lineage import (
 )
 from smallsight.strategy.outcomes import outcome_in_words
 from smallsight.strategy.plan import Plan
-from smallsight.strategy.runner import Run, first_epoch
+from smallsight.strategy.runner import Runner, first_epoch
 from smallsight.strategy.same_run import phase_settings
 from smallsight.strategy.shipped import shipped_plan
 from smallsight.strategy.tree import best_epoch, without_burden
 
 
-class ByHand(Run):
+class ByHand(Runner):
     """A run folder of phases by hand, held by this process."""
 
     def train_as_configured(

@@ -26,7 +26,7 @@ BASELINE = "baseline"
 _NAME = "a name of small letters, digits and _, a letter first, 60 at most"
 
 
-class Target(Section):
+class TargetLevels(Section):
     """What shall be reached, and the level that ends the run: the goal."""
 
     metric: str = "map_small"
@@ -37,7 +37,7 @@ class Target(Section):
     rate_per_epoch: float = 0.003
 
     @model_validator(mode="after")
-    def _ordered(self) -> Target:
+    def _ordered(self) -> TargetLevels:
         if not self.minimum <= self.success <= self.optimal:
             raise ValueError("the levels must rise: minimum <= success <= optimal. Correct them")
         return self
@@ -57,7 +57,7 @@ class Target(Section):
         return next((name for name in names if value >= getattr(self, name)), None)
 
 
-class Guard(Section):
+class GuardRule(Section):
     """What must not be paid with: a demonstrable drop of this metric below the champion's by more than `max_drop`.
 
     `floor` is a lowest value for any champion, where the baseline is not below it itself; None for no such value.
@@ -114,7 +114,7 @@ class When(Section):
         own = [name for name in (self.completed, self.failed, self.ran, *self.rolled_back) if name]
         return own + [name for when in self.any_of for name in when.phases()]
 
-    def sentence(self, target: Target) -> str:
+    def sentence(self, target: TargetLevels) -> str:
         """The conditions in words, for a plan with this target; empty where there are none."""
         parts = []
         if self.target_below is not None and target.at(self.target_below) < math.inf:
@@ -132,7 +132,7 @@ class When(Section):
         return " and ".join(parts)
 
 
-def _limit_in_words(limit: float | Limit, target: Target) -> str:
+def _limit_in_words(limit: float | Limit, target: TargetLevels) -> str:
     return f"{target.at(limit):g} (the {limit})" if isinstance(limit, str) else f"{limit:g}"
 
 
@@ -182,8 +182,8 @@ class Plan(Section):
     """
 
     name: str = "small objects"
-    target: Target = Target()
-    guard: Guard = Guard()
+    target: TargetLevels = TargetLevels()
+    guard: GuardRule = GuardRule()
     plateau: PlateauRule = PlateauRule()
     verdict: VerdictRule = VerdictRule()
     baseline: Baseline = Baseline()

@@ -47,7 +47,7 @@ from smallsight.strategy.tree import (
 )
 
 
-class Run:
+class Runner:
     """One run folder, held by this process."""
 
     def __init__(self, folder: Path, journal: Journal, means: Means) -> None:

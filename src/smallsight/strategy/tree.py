@@ -15,7 +15,7 @@ from smallsight.strategy.plan import (
     Level,
     Phase,
     Plan,
-    Target,
+    TargetLevels,
     When,
     epochs_in_words,
     flatten,
@@ -79,7 +79,7 @@ def _baseline(state: State, plan: Plan, config: Config) -> Decision:
     return Decision("run", reason, BASELINE, {}, epochs)
 
 
-def _target_reached(state: State, target: Target) -> str | None:
+def _target_reached(state: State, target: TargetLevels) -> str | None:
     """How the champion stands at the level that ends a run, or None below it."""
     if target.stop_at == "never":
         return None
@@ -87,14 +87,14 @@ def _target_reached(state: State, target: Target) -> str | None:
     return f"{target.metric} {value:.3f} >= {wanted:g} ({target.stop_at} level)" if value >= wanted else None
 
 
-def _how_to_go_on(state: State, target: Target) -> str:
+def _how_to_go_on(state: State, target: TargetLevels) -> str:
     levels: tuple[Level, ...] = ("success", "optimal")
     value = state.target_value(target.metric)
     above = next((name for name in levels if value < target.at(name)), None)
     return f" To go on, add strategy.stop_at={above} to the same command." if above else ""
 
 
-def _distance(value: float, target: Target) -> str:
+def _distance(value: float, target: TargetLevels) -> str:
     name: Level = "optimal" if target.stop_at == "never" else target.stop_at
     level, wanted = target.level_reached(value), target.at(name)
     reached = f"{target.metric} {value:.3f}" + (f" reaches the {level} level" if level else "")

@@ -19,7 +19,7 @@ from smallsight.errors import ConfigError
 from smallsight.records import Estimate
 
 Series = Sequence[float] | npt.NDArray[np.float64]
-PlateauRule = Literal["slope", "patience"]
+PlateauRuleName = Literal["slope", "patience"]
 Course = Literal["improving", "falling", "flat", "undecided"]
 
 # Below five points even the steepest order of values is more likely than 5 %: a 95 % rank interval does not exist.
@@ -87,7 +87,7 @@ class Plateau:
     """
 
     detected: bool
-    rule: PlateauRule
+    rule: PlateauRuleName
     by_slope: bool
     by_patience: bool
     patience_fired_at: int | None
@@ -245,7 +245,7 @@ def plateau(
     epochs: Series,
     values: Series,
     *,
-    rule: PlateauRule = "slope",
+    rule: PlateauRuleName = "slope",
     window: int = 16,
     threshold: float = 0.001,
     confidence: float = 0.95,

@@ -83,7 +83,7 @@ def _conclude(state: TrainingState, epoch: int, began: float) -> None:
     record = None
     if state.processes.leads:
         record = replace(_record(state, epoch, judged, others, began, trained_s), sets=elsewhere)
-    record = state.processes.told(record)
+    record = state.processes.broadcast(record)
     assert record is not None
     _keep(state, record)
     if state.processes.leads:
@@ -164,7 +164,7 @@ def _look_for_hard_negatives(state: TrainingState, detector: Detector, epoch: in
         return
     generator = keyed_generator("hard", state.config.training.seed, epoch)
     chosen = [int(index) for index in generator.choice(len(state.train), size=count, replace=False)]
-    mine = state.processes.share(chosen)
+    mine = state.processes.own_part(chosen)
     found = hard_points(detector, state.train, mine, state.config.training.resolution)
     state.hard_xy.update(state.processes.merged(found))
 

@@ -13,7 +13,7 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
-from smallsight.attempts.messages import Averaging, CheckpointSizes, EpochDone, Memory, Note, Step
+from smallsight.attempts.messages import AveragingHorizon, CheckpointSizes, EpochDone, Memory, Note, Step
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.config.sections import Training
 from smallsight.detectors.checkpoint import save_checkpoint
@@ -40,7 +40,7 @@ def run_attempt(spec: AttemptSpec, channel: Channel) -> None:
     """
     state = TrainingState(spec, channel)
     _train(state)
-    state.processes.part()
+    state.processes.leave()
 
 
 def _train(state: TrainingState) -> None:
@@ -78,7 +78,7 @@ def _tell_settings(state: TrainingState) -> None:
     """What was decided for this attempt: the horizon of the average, and the ramp of the learning rate."""
     averaging = state.module.averaging
     horizon_steps, decay = round(averaging.horizon_steps, 1), round(averaging.decay, 6)
-    state.channel.tell(Averaging(averaging.steps_per_epoch, horizon_steps, decay))
+    state.channel.tell(AveragingHorizon(averaging.steps_per_epoch, horizon_steps, decay))
     if state.ramp is not None:
         state.channel.tell(state.ramp)
 
@@ -189,12 +189,12 @@ class _Conduct(pl.Callback):
         state = self.state
         done = state.module.meter.batches
         now = time.monotonic()
-        stops = state.processes.any_of(state.channel.stop_requested())
+        stops = state.processes.any(state.channel.stop_requested())
         if done % state.config.training.grad_accum_steps == 0 and (stops or self._is_time_to_save(now)):
             state.save(state.spec.checkpoint, batches_done=done, seconds=now - self.began)
             self.saved, self.saved_step = now, state.module.steps_done
             if stops:
-                state.processes.meet()  # nobody leaves before the leader has saved
+                state.processes.barrier()  # nobody leaves before the leader has saved
                 raise Interrupted(f"stopped in epoch {state.epoch}, after batch {done}")
         if now - self.told >= self.TELL_EVERY_S:
             self.told = now

@@ -58,7 +58,7 @@ def predict(
     found: dict[int, Detections] = {}
     losses: dict[int, float] = {}
     with torch.inference_mode():
-        for indices in processes.share(list(_batches(frames, batch_size))):
+        for indices in processes.own_part(list(_batches(frames, batch_size))):
             if stop_requested():
                 raise Interrupted("stopped during an evaluation")
             images, targets, sizes_wh = _load(detector, frames, indices, resolution)

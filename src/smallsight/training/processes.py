@@ -49,7 +49,7 @@ class Processes:
 
     @property
     def leads(self) -> bool:
-        """Whether it speaks, writes and decides for all."""
+        """Whether this process leads: it alone writes, speaks and decides."""
         return self.rank == 0
 
     def join(self, hang_timeout_s: float, while_waiting: Callable[[], None]) -> None:
@@ -75,23 +75,23 @@ class Processes:
         backend = BACKEND if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, timeout=timeout, store=store, rank=self.rank, world_size=self.count)
 
-    def part(self) -> None:
+    def leave(self) -> None:
         """The end of `join`."""
         if self.count > 1:
             dist.destroy_process_group()
 
-    def share(self, items: Sequence[T]) -> list[T]:
+    def own_part(self, items: Sequence[T]) -> list[T]:
         """The part of `items` that this process takes."""
         return list(items[self.rank :: self.count])
 
-    def told(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """The leader's value, in every process."""
         values: list[Any] = [value]
         if self.count > 1:
             dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
         return values[0]  # type: ignore[no-any-return]
 
-    def gathered(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Every process's value, by rank, in every process."""
         values: list[Any] = [value] * self.count
         if self.count > 1:
@@ -100,19 +100,19 @@ class Processes:
 
     def merged(self, values: Mapping[int, T]) -> dict[int, T]:
         """All processes' values by their keys, in every process."""
-        return {key: value for part in self.gathered(values) for key, value in part.items()}
+        return {key: value for part in self.all_gather(values) for key, value in part.items()}
 
-    def any_of(self, flag: bool) -> bool:
-        """Whether it is so in any process."""
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process."""
         if self.count == 1:
             return flag
         flags = torch.tensor(int(flag))
         dist.all_reduce(flags, dist.ReduceOp.MAX)
         return bool(flags)
 
-    def meet(self) -> None:
-        """Wait until all have come this far."""
-        self.gathered(None)
+    def barrier(self) -> None:
+        """Wait until every process has come to this call."""
+        self.all_gather(None)
 
     def mean(self, losses: Losses) -> Losses:
         """A batch's losses over all of its parts, detached; the tiny objects' share over those that have objects."""
@@ -157,7 +157,7 @@ class Channel(Protocol):
 class LeadersChannel:
     """The channel of several processes: the leader speaks for all of them, and all hear the answers.
 
-    A stop request is each one's own, because there is no agreeing while one of them evaluates; see `Processes.any_of`.
+    A stop request is each one's own, because there is no agreeing while one of them evaluates; see `Processes.any`.
     """
 
     def __init__(self, channel: Channel, processes: Processes) -> None:
@@ -172,4 +172,4 @@ class LeadersChannel:
 
     def ask_to_go_on(self) -> bool:
         """The answer that the leader got."""
-        return self._processes.told(self._processes.leads and self._channel.ask_to_go_on())
+        return self._processes.broadcast(self._processes.leads and self._channel.ask_to_go_on())

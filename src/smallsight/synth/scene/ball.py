@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from smallsight.synth.scene.camera import Array
 from smallsight.synth.scene.lens import spread_point
 from smallsight.synth.scene.sprite import Colour, Sprite
+from smallsight.synth.scene.viewpoint import Array
 
 _DETAIL = 4
 _FloatMap = npt.NDArray[np.float32]

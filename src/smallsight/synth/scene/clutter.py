@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from smallsight.records import Image
-from smallsight.synth.scene.camera import Array, Camera
 from smallsight.synth.scene.light import Light
 from smallsight.synth.scene.sprite import Sketch, Sprite, scaled
+from smallsight.synth.scene.viewpoint import Array, Camera
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,6 @@ from smallsight.synth.scene.ball import (
     in_frame,
     seen_share,
 )
-from smallsight.synth.scene.camera import Array, Camera, aimed_at
 from smallsight.synth.scene.clutter import Clutter, draw_clutter, score_sprite, scrap_sprites
 from smallsight.synth.scene.goals import draw_goals
 from smallsight.synth.scene.lens import Lens, draw_lens, expose, smear
@@ -29,6 +28,7 @@ from smallsight.synth.scene.pitch import Turf, draw_ground, draw_turf
 from smallsight.synth.scene.players import Kit, Looks, draw_kits, draw_looks, draw_players, skeletons
 from smallsight.synth.scene.sprite import Colour, Sprite, lay_over, scaled
 from smallsight.synth.scene.stands import Stands, draw_background, draw_boards, draw_stands
+from smallsight.synth.scene.viewpoint import Array, Camera, aimed_at
 
 LEAST_SEEN = 0.3
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from smallsight.synth.scene.camera import Array, Camera
 from smallsight.synth.scene.pitch import HALF_LENGTH_M, HALF_WIDTH_M
 from smallsight.synth.scene.sprite import Colour, Sketch, Sprite, scaled
+from smallsight.synth.scene.viewpoint import Array, Camera
 
 _HALF_M, _HEIGHT_M, _DEPTH_M, _POST_M = 3.66, 2.44, 2.0, 0.12
 _MESH_M = 0.3

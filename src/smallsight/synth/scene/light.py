@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from smallsight.records import Image
-from smallsight.synth.scene.camera import Array, Camera
 from smallsight.synth.scene.sprite import filled
+from smallsight.synth.scene.viewpoint import Array, Camera
 
 # Bones by joint (see players.py) that throw a shadow, with their widths, m.
 _CASTING = ((0, 1, 0.22), (1, 8, 0.34), (1, 9, 0.34), (8, 10, 0.17), (9, 11, 0.17), (10, 12, 0.12), (11, 13, 0.12),

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smallsight.rng import keyed_generator
-from smallsight.synth.scene.camera import Array
+from smallsight.synth.scene.viewpoint import Array
 
 BALL_RADIUS_M = 0.11
 FRAMES_PER_SECOND = 25.0

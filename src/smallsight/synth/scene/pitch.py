@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from smallsight.records import Image
 from smallsight.rng import keyed_generator
-from smallsight.synth.scene.camera import Array, Camera
 from smallsight.synth.scene.sprite import Colour, filled
+from smallsight.synth.scene.viewpoint import Array, Camera
 
 HALF_LENGTH_M, HALF_WIDTH_M = 52.5, 34.0
 GRASS_HALF_M = (58.0, 39.0)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from smallsight.synth.scene.camera import Array, Camera
 from smallsight.synth.scene.light import Light
 from smallsight.synth.scene.motion import BYSTANDER, REFEREE
 from smallsight.synth.scene.sprite import Colour, Sketch, Sprite, scaled
+from smallsight.synth.scene.viewpoint import Array, Camera
 
 (HEAD, NECK, SHOULDER_L, SHOULDER_R, ELBOW_L, ELBOW_R, HAND_L, HAND_R, HIP_L, HIP_R, KNEE_L, KNEE_R, ANKLE_L, ANKLE_R,
  TOE_L, TOE_R) = range(16)  # fmt: skip

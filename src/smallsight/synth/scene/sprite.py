@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smallsight.records import Image
-from smallsight.synth.scene.camera import Array
+from smallsight.synth.scene.viewpoint import Array
 
 Colour = tuple[float, float, float]
 _SHIFT = 3

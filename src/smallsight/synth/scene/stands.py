@@ -11,8 +11,8 @@ import numpy as np
 
 from smallsight.records import Image
 from smallsight.rng import keyed_generator
-from smallsight.synth.scene.camera import Array, Camera
 from smallsight.synth.scene.sprite import Colour, filled, scaled
+from smallsight.synth.scene.viewpoint import Array, Camera
 
 _CROWD_PX_PER_M = 20
 _CROWD_WH = (960, 400)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from smallsight.report.history import History, Memory, PhaseStory
+from smallsight.report.history import History, PhaseMemory, PhaseStory
 
 
 def memory_in_words(history: History) -> str:
@@ -21,7 +21,7 @@ def memory_in_words(history: History) -> str:
     return f"Memory: at most {_gb(memory.peak_mb)}{limit}, in phase {most.name}{expected}."
 
 
-def _taken(memory: Memory) -> float:
+def _taken(memory: PhaseMemory) -> float:
     """What was measured; where no epoch was, what is expected."""
     return next((value for value in (memory.peak_mb, memory.probe_mb) if not math.isnan(value)), 0.0)
 
