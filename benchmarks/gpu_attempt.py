@@ -8,19 +8,22 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
 from gpu_plan import Job
 
+from smallsight.attempts.messages import EpochDone, Evaluating, Memory, Message
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.config.load import build_config
-from smallsight.records import EpochRecord, epoch_record_from_json
+from smallsight.records import EpochRecord
 from smallsight.training import fit
 from smallsight.training.state import TrainingState
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -66,19 +69,19 @@ class Stopwatch(pl.Callback):
 
 
 class Listener:
-    """A channel that keeps all it is told, with the time, and lets the attempt go on."""
+    """A channel that keeps all messages, with the time, and lets the attempt go on."""
 
     def __init__(self) -> None:
-        self.events: list[tuple[float, Mapping[str, Any]]] = []
+        self.messages: list[tuple[float, Message]] = []
 
-    def tell(self, event: Mapping[str, Any]) -> None:
-        self.events.append((time.monotonic(), event))
-        if event["event"] == "memory" and torch.cuda.is_available():
+    def tell(self, message: Message) -> None:
+        self.messages.append((time.monotonic(), message))
+        if isinstance(message, Memory) and torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()  # else the peak of the training is at least that of the probe
 
-    def of(self, name: str) -> list[tuple[float, Mapping[str, Any]]]:
-        """The events of this name."""
-        return [(at, event) for at, event in self.events if event["event"] == name]
+    def of(self, kind: type[T]) -> list[tuple[float, T]]:
+        """The messages of this kind."""
+        return [(at, message) for at, message in self.messages if isinstance(message, kind)]
 
     def ask_to_go_on(self) -> bool:
         return True
@@ -233,15 +236,15 @@ def watch(job: Job, content: Mapping[str, Any], folder: Path) -> Watched:
     finally:
         fit._trainer = usual
         tidy()
-    judged = zip(channel.of("evaluating"), channel.of("epoch"), strict=True)
+    judged = zip(channel.of(Evaluating), channel.of(EpochDone), strict=True)
     return Watched(
         samples[0],
         began,
         ended,
         clock.epochs,
         [end - start for (start, _), (end, _) in judged],
-        [epoch_record_from_json(event["record"]) for _, event in channel.of("epoch")],
-        channel.of("memory")[0][1]["probe"],
+        [done.record for _, done in channel.of(EpochDone)],
+        asdict(channel.of(Memory)[0][1].probe),
         peak_mb,
         gauge.card_mb,
         gauge.busy_within(clock.epochs[1:] or clock.epochs),
@@ -256,7 +259,7 @@ def probed(content: Mapping[str, Any], folder: Path) -> float:
     fit._probe(state)
     del state
     tidy()
-    return float(channel.of("memory")[0][1]["probe"]["peak_mb"])
+    return channel.of(Memory)[0][1].probe.peak_mb
 
 
 def tidy() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from smallsight.attempts.child import ChildTrainer
+from smallsight.attempts.messages import Fact, Memory
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.config.load import build_config
 from smallsight.records import EpochRecord
@@ -50,24 +51,24 @@ def measure(
     own = {"resolution": 640, "epochs": epochs, "device": "cpu", **(RFDETR if model else {}), **training}
     paths = {"coco_train_path": str(data / "train"), "coco_val_path": str(data / "valid"), **dataset}
     config = build_config({"model": model, "training": own, "dataset": paths}, "benchmark")
-    facts: dict[str, float] = {}
+    expected: list[float] = []
     peaks: list[float] = []
 
     def keep(record: EpochRecord) -> bool:
         peaks.append(record.peak_memory_mb)
         return True
 
-    def fact(kind: str, content: Any) -> None:
-        if kind == "memory":
-            facts.update(content["probe"])
+    def fact(found: Fact) -> None:
+        if isinstance(found, Memory):
+            expected.append(found.probe.peak_mb)
 
     with tempfile.TemporaryDirectory() as folder:
         attempt = Path(folder) / "phases" / "01_memory" / "attempt_1"
         attempt.mkdir(parents=True)
         spec = AttemptSpec("memory", folder, str(attempt), "memory", 1, config.to_dict(), 1, epochs, "scratch")
-        result = ChildTrainer(lambda event: None)(spec, keep, fact)
+        result = ChildTrainer(lambda *_: None)(spec, keep, fact)
     assert not result.failure, result
-    return facts["peak_mb"], max(peaks)
+    return expected[0], max(peaks)
 
 
 def main() -> int:

@@ -35,10 +35,11 @@ import numpy.typing as npt
 import yaml
 from plain_loop import PlainLoop
 
-from smallsight.attempts.child import ChildTrainer
+from smallsight.attempts.child import ChildTrainer, OnFact, OnProgress
+from smallsight.attempts.messages import Alive, EpochDone, Evaluating, Memory, Message, SignOfLife, Step
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.commands import train as verbs
-from smallsight.records import EpochRecord, epoch_record_from_json
+from smallsight.records import EpochRecord
 from smallsight.synth.dataset import SynthOptions, write_dataset
 from smallsight.training import epoch_end, fit
 from smallsight.training.state import TrainingState
@@ -78,25 +79,23 @@ class InThisProcess:
 
     times: Times
 
-    def __init__(self, on_progress: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, on_progress: OnProgress) -> None:
         self._on_progress, self._go_on = on_progress, True
 
-    def __call__(
-        self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool], on_fact: Callable[..., None]
-    ) -> AttemptResult:
-        self._on_epoch, self._on_fact = on_epoch, on_fact
+    def __call__(self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool], on_fact: OnFact) -> AttemptResult:
+        self._spec, self._on_epoch, self._on_fact = spec, on_epoch, on_fact
         spec.save()
         fit.run_attempt(spec, self)
         return AttemptResult()
 
-    def tell(self, event: Mapping[str, Any]) -> None:
-        if event["event"] == "epoch":
+    def tell(self, message: Message) -> None:
+        if isinstance(message, EpochDone):
             with self.times.of("journal and report"):
-                self._go_on = self._on_epoch(epoch_record_from_json(event["record"]))
-        elif event["event"] == "memory":
-            self._on_fact("memory", {"probe": event["probe"]})
-        else:
-            self._on_progress(event)
+                self._go_on = self._on_epoch(message.record)
+        elif isinstance(message, Memory):
+            self._on_fact(message)
+        elif isinstance(message, Step | Evaluating | Alive):
+            self._on_progress(self._spec, message)
 
     def ask_to_go_on(self) -> bool:
         return self._go_on
@@ -160,12 +159,12 @@ class FirstStep(Exception):
 def supervised_start(spec: AttemptSpec) -> None:
     """Begin an attempt as the runner does, and end it after its first step."""
 
-    def on_progress(event: Mapping[str, Any]) -> None:
-        if event["event"] == "step":
+    def on_progress(_: AttemptSpec, message: SignOfLife) -> None:
+        if isinstance(message, Step):
             raise FirstStep
 
     try:
-        ChildTrainer(on_progress)(spec, lambda record: True, lambda kind, content: None)
+        ChildTrainer(on_progress)(spec, lambda record: True, lambda fact: None)
     except FirstStep:
         return
     raise RuntimeError(f"the attempt made no step; see {spec.log}")

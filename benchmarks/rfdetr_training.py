@@ -34,6 +34,7 @@ import pytorch_lightning as pl
 import torch
 from scipy import stats
 
+from smallsight.attempts.messages import Message
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.config.detectors import RFDETR_SIZES
 from smallsight.config.load import Config, build_config, training_scales
@@ -69,7 +70,7 @@ class Stopwatch(pl.Callback):
 class Silence:
     """A channel that nobody listens to."""
 
-    def tell(self, event: Mapping[str, Any]) -> None:
+    def tell(self, message: Message) -> None:
         return
 
     def ask_to_go_on(self) -> bool:

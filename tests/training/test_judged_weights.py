@@ -13,6 +13,7 @@ from smallsight.attempts.spec import AttemptSpec
 from smallsight.detectors.checkpoint import load_checkpoint
 from smallsight.records import EpochRecord, epoch_record_from_json
 from smallsight.run.checkpoints import contenders
+from smallsight.run.folder import AttemptFolder
 from smallsight.training.fit import run_attempt
 from training.frames import attempt_spec, tiny_settings, write_data
 from training.test_fit import Recorder
@@ -69,7 +70,7 @@ def test_files_say_whose_figures_they_hold(stuck: tuple[AttemptSpec, list[dict[s
 def test_a_verdict_counts_both_as_candidates(stuck: tuple[AttemptSpec, list[dict[str, Any]]]) -> None:
     spec, found = stuck
     records = of_events(found)
-    files = contenders(Path(spec.folder), records[-1], records)
+    files = contenders(AttemptFolder(Path(spec.folder)), records[-1], records)
     assert files[0] == spec.detections(records[-1].epoch)
     assert len(files) == len(set(files)) == 2 * len(records) and all(file.is_file() for file in files)
 

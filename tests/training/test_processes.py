@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from run.test_state import CREATED
 from smallsight.attempts.child import ChildTrainer
 from smallsight.attempts.messages import Failed
 from smallsight.attempts.rendezvous import Rendezvous, announced, open_door
@@ -27,7 +27,8 @@ from smallsight.detectors.base import Losses, Target
 from smallsight.detectors.nano import network as nano
 from smallsight.errors import ConfigError, Interrupted
 from smallsight.evaluation.detections_file import load_detections
-from smallsight.records import EpochRecord
+from smallsight.records import Decision, EpochRecord, to_json
+from smallsight.run.journal import Journal
 from smallsight.training.loader import BatchParts
 from smallsight.training.processes import ALONE, Processes
 from training.frames import attempt_spec, tiny_settings, write_discs
@@ -247,7 +248,9 @@ def test_another_machine_takes_part_and_says_why_it_failed(
         result, records, _ = train(run, settings)
         assert result == AttemptResult() and set(records) == {1, 2}
         assert announced(run) is None
-        (run / "status.json").write_text(json.dumps({"state": "finished"}))
+        with Journal(run / "journal.sqlite") as journal:
+            journal.append("created", **CREATED)
+            journal.append("decided", decision=to_json(Decision("stop", "all done")))
         said = machine.communicate(timeout=HANGS_S)[0]
     assert machine.returncode == 0
     assert said.count("machine 1 of 0 to 1 takes part") == 2 and "exit code -9" in said
@@ -280,7 +283,7 @@ def test_waiting_for_another_machine_is_no_hanging_and_can_be_stopped(data: Path
         assert [runner.stdout.readline() for _ in range(2)] == ["Alive\n"] * 2
         runner.terminate()
         *signs, last = runner.communicate(timeout=HANGS_S)[0].splitlines()
-    assert set(signs) <= {"Alive"}
+    assert set(signs) <= {"Alive", "Stopping"}
     assert last == "Interrupted: stopped before all processes had come together"
 
 
