@@ -48,12 +48,15 @@ def paths_in(text: str) -> list[str]:
     return [word for word in words if ("/" in word or re.search(r"\.(py|md|yaml|toml)$", word)) and word != ".venv"]
 
 
+def place(name: str) -> Path:
+    """A path as CONTRIBUTING has it: from the root, or from the package."""
+    return ROOT / name if (ROOT / name).exists() else ROOT / "src" / "smallsight" / name
+
+
 def test_each_file_that_contributing_names_is_there() -> None:
     named = paths_in((ROOT / "CONTRIBUTING.md").read_text())
     assert len(named) > 25 and "strategy/tree.py" in named
-    assert [
-        name for name in named if not (ROOT / name).exists() and not (ROOT / "src/smallsight" / name).exists()
-    ] == []
+    assert [name for name in named if not place(name).exists()] == []
 
 
 @pytest.mark.parametrize(
@@ -73,8 +76,7 @@ def test_each_file_that_contributing_names_is_there() -> None:
 )
 def test_each_name_that_contributing_sends_to_is_there(name: str, file: str) -> None:
     assert f"`{name}`" in (ROOT / "CONTRIBUTING.md").read_text()
-    path = ROOT / file if (ROOT / file).exists() else ROOT / "src/smallsight" / file
-    assert re.search(rf"^(def|class) {name}\b|^{name}\b.*=", path.read_text(), flags=re.MULTILINE)
+    assert re.search(rf"^(def|class) {name}\b|^{name}\b.*=", place(file).read_text(), flags=re.MULTILINE)
 
 
 def rule(target: str) -> list[str]:
