@@ -1,4 +1,5 @@
 # On a fresh machine: `make demo` sets everything up and runs the main job, `make test` sets everything up and tests it.
+# `make fast` tests within a minute, on 2 cores, what decides, evaluates, reads and remembers; nothing is trained.
 # `make soak MINUTES=20` sends runs through faults of every kind and prints what they survived.
 # `make mission` plays the strategy document's commands on a stand-in for its author's situation and checks what it says.
 # `make fuzz MINUTES=10` hands hostile files to each reader for as long and prints what became of them.
@@ -7,7 +8,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 MINUTES ?= 20
 
-.PHONY: demo rfdetr-smoke test mission soak fuzz lint clean
+.PHONY: demo rfdetr-smoke test fast mission soak fuzz lint clean
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +42,13 @@ lint: $(VENV)/.dev
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# Left out of these folders: tests marked slow, and power cuts at every place of a run, which take as long as all the rest.
+FAST = tests/config tests/data tests/evaluation tests/run tests/strategy tests/test_architecture.py tests/test_boxes.py \
+  tests/test_docs.py tests/test_files.py tests/test_records.py tests/test_rng.py
+
+fast: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(FAST) --ignore=tests/strategy/test_recovery.py
 
 soak: $(VENV)/.dev
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m faults.soak --minutes $(MINUTES)

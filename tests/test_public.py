@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,11 +25,11 @@ from smallsight.training.loaded import LoadedDetector
 from test_architecture import python
 from training.frames import write_data
 
-PAGE = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
+ROOT = Path(__file__).parents[1]
 
 
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"```{kind}\n(.*?)```", PAGE, flags=re.DOTALL)
+def blocks(kind: str, page: str = "docs/python.md") -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
 
 
 @contextmanager
@@ -91,6 +92,15 @@ def test_the_figures_are_those_of_the_command(page: SimpleNamespace) -> None:
     assert file.metrics == page.names["measured"].metrics
 
 
+def test_what_the_readme_shows_runs(page: SimpleNamespace) -> None:
+    shutil.copy(page.folder / "data" / "valid" / "000.png", page.folder / "frame.jpg")
+    (block,) = blocks("python", "README.md")
+    names: dict[str, Any] = {}
+    with inside(page.folder):
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["found"].boxes.shape[1] == 4
+
+
 def documented() -> list[tuple[str, Any]]:
     """Everything public that is a function, a class, or a method or property of one."""
     found = [(name, getattr(smallsight, name)) for name in smallsight.__all__ if name != "__version__"]
@@ -116,16 +126,16 @@ def test_each_public_docstring_has_an_example_that_runs(page: SimpleNamespace, n
 
 def test_reading_a_run_changes_nothing_in_its_folder(page: SimpleNamespace) -> None:
     def look() -> dict[Path, tuple[int, bytes]]:
-        files = (path for path in sorted((page.folder / "runs").rglob("*")) if path.is_file())
+        files = (path for path in sorted((page.folder / "runs" / "read").rglob("*")) if path.is_file())
         return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
     with inside(page.folder):
-        (page.folder / "runs" / "mine" / "checkpoint_best.pth").unlink()  # would be put back by a command
-        before, run = look(), smallsight.Run("runs/mine")
+        shutil.copytree("runs/mine", "runs/read")
+        Path("runs/read/checkpoint_best.pth").unlink()  # would be put back by a command
+        before, run = look(), smallsight.Run("runs/read")
         assert run.report()["champion"]["path"] == str(run.champion_path)
         assert run.records and run.verdicts and run.decisions and run.champion and not run.running
     assert look() == before
-    assert not (page.folder / "runs" / "mine" / "checkpoint_best.pth").exists()
 
 
 def test_torch_is_loaded_when_it_is_used() -> None:
