@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import reprlib
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any, NoReturn
 
 from pydantic import BaseModel, ValidationError
@@ -30,7 +29,7 @@ def raise_first(
         ConfigError: always.
     """
     item = error.errors()[0]
-    tree, loc = _schema_of(schema), [str(part) for part in item["loc"]]
+    tree, loc = schema.model_json_schema(), [str(part) for part in item["loc"]]
     unknown = item["type"] in ("extra_forbidden", "invalid_key")
     names, node = _place(tree, loc[:-1] if unknown else loc)
     dotted = ".".join([*([within] if within else []), *names, *(loc[-1:] if unknown else [])])
@@ -48,12 +47,6 @@ def raise_first(
         found = f"got {got}, expected {_expected(node, tree)}"
     hint = _nearest(str(item["input"]), _words(node)) or node.get("advice") or _example(node)
     raise ConfigError(f"{where}: {found}. {hint}".rstrip()) from error
-
-
-@cache
-def _schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
-    """Making it takes longer than all else of a message."""
-    return model.model_json_schema()
 
 
 def _as_given(dotted: str, overridden: Mapping[str, str]) -> str | None:
