@@ -43,12 +43,11 @@ lint: $(VENV)/.dev
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-# Left out of these folders: tests marked slow, and power cuts at every place of a run, which take as long as all the rest.
 FAST = tests/config tests/data tests/evaluation tests/run tests/strategy tests/test_architecture.py tests/test_boxes.py \
   tests/test_docs.py tests/test_files.py tests/test_records.py tests/test_rng.py
 
 fast: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(FAST) --ignore=tests/strategy/test_recovery.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(FAST)
 
 soak: $(VENV)/.dev
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m faults.soak --minutes $(MINUTES)

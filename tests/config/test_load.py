@@ -282,6 +282,7 @@ JARGON = re.compile(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", list(every_key(Config())))
 def test_every_key_says_in_plain_words_what_it_takes(key: str) -> None:
     refused = 0

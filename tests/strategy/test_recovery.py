@@ -99,6 +99,7 @@ def cuts_of(places: int) -> Iterator[tuple[int, ...]]:
     yield from itertools.product((7, 9, 14), repeat=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS)
 def test_the_outcome_does_not_depend_on_interruptions(
     run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
