@@ -16,6 +16,7 @@ from smallsight.detectors.checkpoint import (
     load_weights,
     newest_whole,
     previous_of,
+    refuse_not_a_number,
     save_checkpoint,
 )
 from smallsight.detectors.nano.network import NanoDetector
@@ -246,3 +247,7 @@ def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "checkpoint_best.pth").write_text("weights")
     with pytest.raises(CheckpointError, match=r"Give .*checkpoint_best\.pth"):
         load_checkpoint(tmp_path)
+
+
+def test_a_tensor_that_repeats_one_value_takes_no_memory(tmp_path: Path) -> None:
+    refuse_not_a_number({"stem.weight": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "a.pth")

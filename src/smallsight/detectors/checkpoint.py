@@ -177,12 +177,12 @@ def load_weights(detector: Detector, weights: Mapping[str, Tensor], path: Path) 
     Raises:
         CheckpointError: a name or a shape differs, or a weight is not a number.
     """
-    refuse_not_a_number(weights, path)
     try:
         detector.load_state_dict(dict(weights), strict=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path}: the weights don't fit the configured detector: {reason}.") from error
+    refuse_not_a_number(weights, path)
 
 
 def refuse_not_a_number(weights: Mapping[str, Tensor], path: Path) -> None:
@@ -191,12 +191,17 @@ def refuse_not_a_number(weights: Mapping[str, Tensor], path: Path) -> None:
     Raises:
         CheckpointError: some are NaN or infinite.
     """
-    odd = [name for name, weight in weights.items() if weight.is_floating_point() and not weight.isfinite().all()]
+    odd = [name for name, weight in weights.items() if _is_stored(weight) and not weight.isfinite().all()]
     if odd:
         raise CheckpointError(
             f"{path}: {len(odd)} of its {len(weights)} tensors hold values that are not numbers ({odd[0]} is the "
             "first). The training that wrote it had failed. Give an earlier checkpoint."
         )
+
+
+def _is_stored(weight: Tensor) -> bool:
+    """Whether each element of a floating-point tensor has memory of its own; a hostile file may repeat a few."""
+    return weight.is_floating_point() and weight.numel() * weight.element_size() <= weight.untyped_storage().nbytes()
 
 
 def check_classes(path: Path, found: Mapping[str, Any], wanted: tuple[str, ...]) -> None:
