@@ -124,8 +124,8 @@ def test_an_epoch_that_is_measured_otherwise_than_it_was_recorded(
     said = analyse(tell(run, state(value, value - 0.03, value + 0.03))).warnings
     sentence = (
         f"Epoch 39 was recorded with map_small 0.439 before this run, which finds {value:.3f} [{value - 0.03:.3f}, "
-        f"{value + 0.03:.3f}]. That differs by more than rounding: the images or the settings of the evaluation differ. "
-        "Don't compare the epochs before with its own."
+        f"{value + 0.03:.3f}]. That differs by more than rounding: the images or the settings of the evaluation "
+        "differ. Don't compare the epochs before with its own."
     )
     assert (sentence in said) is doubted
 

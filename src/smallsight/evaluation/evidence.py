@@ -104,9 +104,14 @@ class Calibration:
 
 @dataclass(frozen=True)
 class DomainGap:
-    """The champion on a second evaluation set: the target metric there, and how much lower it is (positive: lower).
+    """The champion on a second evaluation set.
 
-    `guards` says whether a phase that loses there is no champion.
+    Attributes:
+        value: the target metric there.
+        gap: how much lower it is than on the validation set (positive: lower), less `selection_bias`.
+        guards: whether a phase that loses there is no champion.
+        selection_bias: by how much the champion's figure on the validation set is too high, for being the best of its
+            epochs there; NaN where that is not known, and then not subtracted.
     """
 
     name: str
@@ -114,6 +119,7 @@ class DomainGap:
     value: Estimate
     gap: Estimate
     guards: bool = False
+    selection_bias: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -104,8 +104,8 @@ def _doubts_about_records(state: State, before: Sequence[EpochRecord], metric: s
         if abs(then.value(metric) - found.value) > _SAME_FIGURE:
             yield (
                 f"Epoch {then.epoch} was recorded with {metric} {then.value(metric):.3f} before this run, which finds "
-                f"{found:.3f}. That differs by more than rounding: the images or the settings of the evaluation differ. "
-                "Don't compare the epochs before with its own."
+                f"{found:.3f}. That differs by more than rounding: the images or the settings of the evaluation "
+                "differ. Don't compare the epochs before with its own."
             )
 
 

@@ -254,7 +254,9 @@ def standing(epochs: Series, values: Series, *, window: int = 8, threshold: floa
     if course == "undecided":
         # Gaps between the epochs looked at, or a bound just missed, may let consecutive epochs seem to suffice already.
         more = max(1.0, epochs_to_tell(line, threshold))
-        wanted = f"about {more:.0f} more epoch{'' if more == 1 else 's'} like these would tell in {_POWER:.0%} of the cases"
+        wanted = (
+            f"about {more:.0f} more epoch{'' if more == 1 else 's'} like these would tell in {_POWER:.0%} of the cases"
+        )
         return Standing("undecided", slope, more, f"{measured}: neither improving nor flat can be shown; {wanted}")
     words = {
         "improving": "it rises",
