@@ -51,6 +51,12 @@ def test_lessons_name_the_costliest_mistake() -> None:
     )
 
 
+def test_lessons_say_what_calibration_error_chance_gives() -> None:
+    found, unknown = lessons(evidence())[-1], dataclasses.replace(evidence().calibration, error_if_perfect=float("nan"))
+    assert found.endswith("(ECE), n=90; perfect scores would show 0.080 by chance.")
+    assert lessons(dataclasses.replace(evidence(), calibration=unknown))[-1].endswith("(ECE), n=90.")
+
+
 def test_a_set_that_is_lower_for_sure_is_warned_of_first() -> None:
     first, second = gap_warnings(evidence(), "map_small")
     assert first.startswith("map_small is lower on ") and "represent" not in first

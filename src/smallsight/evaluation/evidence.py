@@ -6,6 +6,7 @@ over clips where they are known.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -96,10 +97,18 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Whether a score of .7 means seven hits in ten; `error` is the mean distance from that (ECE)."""
+    """Whether a score of .7 means seven hits in ten.
+
+    Attributes:
+        error: the mean distance from that (ECE).
+        bins: those that hold a detection.
+        error_if_perfect: the error that a perfectly calibrated detector with these scores shows on average: that of
+            chance alone.
+    """
 
     error: Estimate
     bins: tuple[ReliabilityBin, ...]
+    error_if_perfect: float = math.nan
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,10 @@ def _lessons(evidence: Evidence) -> Iterator[str]:
                 f"precision {point.precision:.2f}, recall {point.recall:.2f}."
             )
     if evidence.calibration is not None:
-        fault = evidence.calibration.error
-        yield f"On average a score lies {fault:.3f} from the share of hits that it stands for (ECE), n={fault.n}."
+        fault, chance = evidence.calibration.error, evidence.calibration.error_if_perfect
+        perfect = "" if math.isnan(chance) else f"; perfect scores would show {chance:.3f} by chance"
+        off = f"On average a score lies {fault:.3f} from the share of hits that it stands for (ECE), n={fault.n}"
+        yield f"{off}{perfect}."
 
 
 def _gap(gap: DomainGap, metric: str) -> str:
