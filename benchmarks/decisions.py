@@ -275,22 +275,25 @@ def print_coverage(rho: float, runs: int) -> None:
 
 
 def print_standing(runs: int) -> None:
-    """After ten epochs: what was told, and how often it was told within the number of epochs that was named."""
-    print("slope per epoch, noise: told after 10 epochs; of the others told within the epochs named, mean of these")
+    """What is told after ten epochs, how often it is told within the number of epochs that is then named, and after 40."""
+    print("slope per epoch, noise: told after 10 epochs; of the others told within the epochs named, mean of these;")
+    print("called improving, falling, flat after 40")
     for slope in (0.0, 0.002, 0.004):
         for noise in (0.007, 0.013):
-            told, kept, named = 0, [], []
+            told, kept, named, later = 0, [], [], list[str]()
             for run in range(runs):
                 rng = np.random.default_rng((4, run))
                 values = slope * np.arange(80) + noise * rng.standard_normal(80)
                 found = standing(range(10), values[:10])
                 told += found.course != "undecided"
+                later.append(standing(range(40), values[:40]).course)
                 if found.course == "undecided" and found.more_epochs <= 70:
                     named.append(found.more_epochs)
                     ends = range(11, 11 + int(found.more_epochs))
                     kept.append(any(standing(range(end), values[:end]).course != "undecided" for end in ends))
             row = f"{told / runs:.0%}; {np.mean(kept):.0%}, {np.mean(named):.1f} (n={len(kept)})"
-            print(f"{slope:.3f}, {noise:.3f}: {row}", flush=True)
+            courses = ", ".join(f"{later.count(course) / runs:.0%}" for course in ("improving", "falling", "flat"))
+            print(f"{slope:.3f}, {noise:.3f}: {row}; {courses}", flush=True)
 
 
 def draw(series: Series, path: Path) -> None:
