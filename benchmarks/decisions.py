@@ -275,7 +275,7 @@ def print_coverage(rho: float, runs: int) -> None:
 
 
 def print_standing(runs: int) -> None:
-    """What is told after ten epochs, how often it is told within the number of epochs that is then named, and after 40."""
+    """What is told after ten epochs, how often within the number of further epochs that is then named, and after 40."""
     print("slope per epoch, noise: told after 10 epochs; of the others told within the epochs named, mean of these;")
     print("called improving, falling, flat after 40")
     for slope in (0.0, 0.002, 0.004):
