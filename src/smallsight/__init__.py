@@ -1,4 +1,4 @@
-"""smallsight: lift the small-object AP of a detector, unattended, and know whether the lift is real.
+"""smallsight: lift the small-object AP of a detector, unattended, and say whether other images would show it.
 
 The names in `__all__` are what other programs may build on; docs/python.md shows them at work. Each is loaded when it
 is first used, so that `import smallsight` costs nothing.

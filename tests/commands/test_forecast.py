@@ -155,13 +155,33 @@ def test_what_the_validation_set_can_show(inputs: Inputs) -> None:
     found = smallest_gain_of(inputs)
     assert found is not None and (found.n_objects, found.n_images, found.confidence) == (9, 9, 0.9)
     gain = smallest_gain(9, 9, 0.9)
-    assert gain_as_text(found, inputs.plan) == (
-        f"Smallest gain of map_small that the validation set shows in 80% of the cases at 90% confidence: about "
-        f"+{gain:.3f} (9 such objects in 9 images). Expected to bring less at the lower end: longer. To show +0.010, "
-        f"about {images_for(0.01, 0.9):,} images with such objects are needed."
+    plan = expecting(inputs, 0.02)
+    assert gain_as_text(found, plan) == (
+        "Smallest gain of map_small that the validation set shows in 80% of the cases at 90% confidence: about "
+        "+0.10 (+0.054 to +0.16); the set holds 9 such objects in 9 images. The range is that of the spreads that were "
+        "seen on match frames. Expected to gain less than can be shown: scales. To show +0.02, about 190 images with "
+        "such objects are needed (57 to 500)."
     )
-    row = gain_as_row(found, inputs.plan)
-    assert (row["gain"], row["phases_expecting_less"]) == (gain, ["longer"])
+    assert [images_for(0.02, 0.9, spread) for spread in (0.13, 0.07, 0.21)] == pytest.approx([190, 56, 500], rel=0.03)
+    row = gain_as_row(found, plan)
+    assert (row["gain"], row["phases_expecting_less"]) == (gain, ["scales"])
+    assert row["gain_range"] == pytest.approx((gain * 7 / 13, gain * 21 / 13))
+
+
+def expecting(inputs: Inputs, gain: float) -> Plan:
+    """The plan with an expected gain of the phase `scales`."""
+    content = inputs.plan.to_dict()
+    (phase,) = (each for each in content["phases"] if each["name"] == "scales")
+    phase["expected_gain"] = [gain, gain]
+    return Plan.model_validate(content)
+
+
+def test_a_phase_that_changes_nothing_needs_no_proof(inputs: Inputs) -> None:
+    """`longer` is expected to gain .01, which can't be shown, and is kept without being shown."""
+    found = smallest_gain_of(inputs)
+    assert found is not None and found.gain > 0.02
+    assert gain_as_row(found, inputs.plan)["phases_expecting_less"] == []
+    assert "Expected to gain less" not in gain_as_text(found, inputs.plan)
 
 
 def gain_of(gain: float, n_units: int = 4) -> SmallestGain:
@@ -180,13 +200,14 @@ def gain_of(gain: float, n_units: int = 4) -> SmallestGain:
         (
             gain_of(0.005, 8),
             "Smallest gain of map_small that the validation set shows in 80% of the cases at 95% confidence: about "
-            "+0.005, or +0.004 if the objects of one image are independent of each other (12 such objects in 8 images)",
+            "+0.0050 (+0.0027 to +0.0081), or +0.0040 (+0.0022 to +0.0065) if the objects "
+            "of one image are independent of each other; the set holds 12 such objects in 8 images.",
         ),
     ],
 )
 def test_what_a_set_can_show_in_words(inputs: Inputs, found: SmallestGain | None, start: str) -> None:
     text = gain_as_text(found, inputs.plan)
-    assert text.startswith(start) and "Expected to bring less" not in text
+    assert text.startswith(start) and "Expected to gain less" not in text
     assert found is None or (gain_as_row(found, inputs.plan)["gain"] is None) == (found.gain > 1)
 
 

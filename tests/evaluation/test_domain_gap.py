@@ -27,6 +27,13 @@ def test_no_interval_where_either_has_none() -> None:
     assert not gap_between(Estimate(0.6, 0.5, 0.7), Estimate(math.nan)).known
 
 
+def test_what_choosing_gave_is_taken_off() -> None:
+    here, there = Estimate(0.6, 0.5, 0.7), Estimate(0.4, 0.3, 0.5)
+    plain, chosen = gap_between(here, there), gap_between(here, there, selection_bias=0.02)
+    assert plain.value - chosen.value == plain.low - chosen.low == pytest.approx(0.02)
+    assert plain.high - chosen.high == pytest.approx(0.02)
+
+
 def test_it_holds_the_true_gap_as_often_as_it_says() -> None:
     """Means of 60 and of 30 draws, 2000 times; 95 % is 1900, with a standard deviation of 10."""
     rng = np.random.default_rng(0)

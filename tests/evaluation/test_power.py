@@ -76,3 +76,16 @@ def test_a_verdict_finds_that_gain_as_often_as_is_said(confidence: float) -> Non
     found = found_share(smallest_gain(60, 60, confidence), kept=0.6, **case)
     assert POWER - 0.155 <= found <= POWER + 0.155
     assert found_share(0.0, kept=0.6, **case) <= 1 - confidence + {0.95: 0.084, 0.8: 0.155}[confidence]
+
+
+def test_the_guards_floor_refuses_by_chance_as_often_as_a_normal_figure_is_below_it() -> None:
+    """Phi(-.002 / (.13 / sqrt(116))) = .434 for two epochs; three binomial standard deviations of 4,000 are .024."""
+    refused = load("choosing").refused
+    given = refused(116, 0.0, trained=False, kept=0.6, runs=4_000)
+    assert given == pytest.approx(0.434, abs=0.024)
+    assert refused(116, 0.9, trained=False, kept=0.6, runs=4_000) < given - 0.2
+
+
+def test_a_start_that_was_chosen_elsewhere_hides_a_gain() -> None:
+    found_from = load("choosing").found_from
+    assert found_from(40, 0.03, kept=0.6, runs=40) < found_from(1, 0.03, kept=0.6, runs=40) - 0.3

@@ -79,6 +79,25 @@ def test_calibration_by_hand() -> None:
     assert calibrate(scored([], [], 2), Draws.of(1, replicates=1)) is None
 
 
+def test_perfect_scores_show_the_error_that_chance_gives() -> None:
+    """120 detections whose scores are the chances of a hit: measured 300 times, against what is said beside one."""
+    rng, errors, said = np.random.default_rng(0), [], []
+    for _ in range(300):
+        scores = rng.beta(2, 1.2, 120)
+        hit = rng.random(120) < scores
+        found = calibrate(scored(list(scores[hit]), list(scores[~hit]), 120), Draws.of(1, replicates=1))
+        assert found is not None
+        errors.append(found.error.value)
+        said.append(found.error_if_perfect)
+    assert np.mean(said) == pytest.approx(np.mean(errors), rel=0.04)
+    assert np.std(said) < 0.15 * np.mean(said) < np.std(errors)
+
+
+def test_certain_scores_leave_nothing_to_chance() -> None:
+    found = calibrate(scored([1.0, 1.0], [0.0], 3), Draws.of(1, replicates=1))
+    assert found is not None and found.error_if_perfect == 0.0
+
+
 def test_calibration_is_hotcocos(make_plausible: Make) -> None:
     truths, detections = make_plausible(1)
     scene = survey(truths, detections, 1)

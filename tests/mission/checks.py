@@ -187,7 +187,9 @@ def start_measured(p: Play) -> str:
     verdict = phase(p, "evaluation_1", -1)
     assert verdict["verdict"] is not None and verdict["verdict"]["outcome"], verdict
     assert "start" in said
-    return f"the file is measured first and phase 1 is judged against it: {verdict['verdict']['outcome']}"
+    outcome, n = verdict["verdict"]["outcome"], verdict["verdict"]["difference"]["n"]
+    words = f"can't be told with {n} balls; kept, since it changes no setting" if outcome == "kept" else outcome
+    return f"the file is measured first and phase 1 is judged against it: {words}"
 
 
 @check("Evaluate a checkpoint before anything else", "smallsight evaluate models/checkpoint.pth data/valid")

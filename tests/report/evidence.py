@@ -49,7 +49,7 @@ def evidence() -> Evidence:
         false_alarms=mistakes(12, 1),
         operating_points=(OperatingPoint(HOSTILE, "highest F1", half(), half(), half(), half(40)),),
         calibration=Calibration(
-            half(90), (ReliabilityBin(0.1, 0.2, 0.15, half()), ReliabilityBin(0.8, 0.9, 0.85, half()))
+            half(90), (ReliabilityBin(0.1, 0.2, 0.15, half()), ReliabilityBin(0.8, 0.9, 0.85, half())), 0.08
         ),
         gaps=(
             DomainGap(HOSTILE, 30, Estimate(0.2, 0.1, 0.3, 30), Estimate(0.3, 0.2, 0.4, 30)),

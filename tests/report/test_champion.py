@@ -184,8 +184,37 @@ def test_a_second_set_is_measured_once(lab: Lab, monkeypatch: pytest.MonkeyPatch
     assert made_out(lab, state).gaps == made_out(lab, state, measures=False).gaps == (gap,)
     assert [spec.checkpoint for spec in calls] == [str(lab.folder / "checkpoint_best.pth")]
     change_annotations(lab)
-    module._gaps(lab.folder, state, state.champion, {"real": EvaluationSet(path=str(lab.valid))}, measures=True)
+    sets = {"real": EvaluationSet(path=str(lab.valid))}
+    module._gaps(lab.folder, state, state.champion, sets, unreadable, measures=True)
     assert len(calls) == 2
+
+
+def unreadable() -> Any:
+    raise RunFolderError("no such detections file")
+
+
+def test_a_gap_is_corrected_for_choosing_the_champion(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second epoch, which finds other balls, was a candidate too; without its file the gap stays as it is."""
+    monkeypatch.setattr(module, "_elsewhere", lambda *_, measures: (Estimate(0.2, 0.1, 0.3, 30), 33))
+    state = lab.with_sets(real=str(lab.valid))
+    (plain,) = made_out(lab, state).gaps
+    assert (plain.gap.value, plain.selection_bias) == (pytest.approx(0.55), 0.0)
+    run, valid = state.runs[1], read_coco(lab.valid)
+    other = dataclasses.replace(run.records[0], epoch=3)
+    second = dataclasses.replace(run.attempts[0], records=(run.records[0], other), last_epoch=3)
+    state = dataclasses.replace(state, runs=(state.runs[0], dataclasses.replace(run, attempts=(second,))))
+    found = [
+        Detections(t.boxes[: int(i >= 3)], np.full(int(i >= 3), 0.9, np.float32), np.zeros(int(i >= 3), np.int64))
+        for i, t in enumerate(valid.truths)
+    ]
+    path = lab.folder / "phases/02_longer/attempt_1/detections/valid_epoch_003.npz"
+    save_detections(path, found, [image.id for image in valid.images])
+    (gap,) = made_out(lab, state).gaps
+    assert gap.selection_bias > 0.01
+    assert gap.gap.value == pytest.approx(0.55 - gap.selection_bias)
+    save_detections(path, found, list(range(100, 112)))
+    (unknown,) = made_out(lab, state).gaps
+    assert np.isnan(unknown.selection_bias) and unknown.gap.value == pytest.approx(0.55)
 
 
 def test_the_figures_of_a_set_that_guards_are_in_the_record(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

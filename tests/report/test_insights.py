@@ -52,11 +52,11 @@ def test_every_line_of_the_documents_key_insights(recorded: History) -> None:
         "over the last 5 recorded epochs (32 to 39); two epochs differ by as much by chance."
     )
     assert found["biggest opportunity"] == (
-        "training.multi_scale is off. Phase 2: multi-scale training: expected +0.03 to +0.05; medium risk."
+        "training.multi_scale is off. Phase 2: multi-scale training: the strategy expects +0.03 to +0.05; medium risk."
     )
     assert found["second opportunity"] == (
-        "training.resolution is reduced to 1120 px, the phase has 1288 px. Phase 3A: higher resolution: expected +0.01 "
-        "to +0.02; high risk."
+        "training.resolution is reduced to 1120 px, the phase has 1288 px. Phase 3A: higher resolution: the strategy "
+        "expects +0.01 to +0.02; high risk."
     )
     assert found["conclusion"].startswith("Next by the strategy: Phase 1: continue with the same settings: 10 epochs")
     assert found["conclusion"].endswith("After it: Phase 2: multi-scale training, the biggest opportunity.")

@@ -44,6 +44,22 @@ def test_the_documents_four_figures(recorded: History) -> None:
 
 
 @pytest.mark.parametrize(
+    ("n", "val", "state", "standing", "answer"),
+    [
+        (2, -0.1, "too few epochs with both losses to tell (2 recorded, 3 needed)", "undecided", "can't be told"),
+        (4, -0.1, "no rise of the validation loss can be shown", "good", "no"),
+        (4, 0.1, "validation loss rises while training loss falls", "bad", "yes"),
+    ],
+)
+def test_too_few_losses_are_no_good_sign(n: int, val: float, state: str, standing: str, answer: str) -> None:
+    history = of_values([0.5] * n)
+    losses = tuple(replace(r, train_loss=5 - r.epoch / 10, val_loss=4 + val * r.epoch) for r in history.records)
+    found = analyse(replace(history, records=losses))
+    (metric,) = (metric for metric in found.key_metrics if metric.name == "losses")
+    assert (metric.state, metric.standing, found.overfits) == (state, standing, answer)
+
+
+@pytest.mark.parametrize(
     ("values", "state", "standing"),
     [
         ([0.50, 0.52, 0.54, 0.56], "above", "good"),

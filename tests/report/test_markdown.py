@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import pytest
+
 from report.evidence import HOSTILE, evidence
 from smallsight.records import Estimate
 from smallsight.report.comparison import (
@@ -49,10 +51,31 @@ def test_lessons_name_the_costliest_mistake() -> None:
     )
 
 
+def test_lessons_say_what_calibration_error_chance_gives() -> None:
+    found, unknown = lessons(evidence())[-1], dataclasses.replace(evidence().calibration, error_if_perfect=float("nan"))
+    assert found.endswith("(ECE), n=90; perfect scores would show 0.080 by chance.")
+    assert lessons(dataclasses.replace(evidence(), calibration=unknown))[-1].endswith("(ECE), n=90.")
+
+
 def test_a_set_that_is_lower_for_sure_is_warned_of_first() -> None:
     first, second = gap_warnings(evidence(), "map_small")
-    assert first.startswith("The validation set, by which all was decided, does not represent")
-    assert second.startswith("Whether the validation set represents like it can't be told")
+    assert first.startswith("map_small is lower on ") and "represent" not in first
+    assert "than on the validation set: 0.200 [0.100, 0.300] there (n=30), lower by 0.300 [0.200, 0.400]. What" in first
+    assert second.startswith("Whether map_small is lower on like it than on the validation set can't be told")
+
+
+@pytest.mark.parametrize(
+    ("bias", "words"),
+    [
+        (0.0, "lower by 0.300 [0.200, 0.400]. What"),
+        (0.012, "lower by 0.300 [0.200, 0.400], corrected for choosing the champion on the validation set (by 0.012)."),
+        (float("nan"), ", not corrected for choosing the champion on the validation set, which makes it look larger."),
+    ],
+)
+def test_a_gap_says_whether_it_is_corrected_for_choosing(bias: float, words: str) -> None:
+    found = evidence()
+    one = dataclasses.replace(found.gaps[0], selection_bias=bias)
+    assert words in gap_warnings(dataclasses.replace(found, gaps=(one,)), "map_small")[0]
 
 
 def paired(run: History, low: float, high: float) -> Comparison:

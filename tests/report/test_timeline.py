@@ -155,6 +155,9 @@ def test_phases_by_hand_keep_what_they_reached_and_may_be_begun_twice() -> None:
     first = result.rows[0]
     assert (first.epochs, first.reached, first.outcome) == ("40-41, 42", 0.630, "improved")
     assert first.total == pytest.approx(0.032) and "rolled back" not in result.note
+    assert result.note.endswith(
+        "those of the best epoch, not corrected for choosing it; the verdicts and the lift are."
+    )
     assert not any(r.epochs for r in result.rows[1:])
 
 
@@ -177,6 +180,7 @@ def test_without_phases_or_the_plans_metric_there_is_none(history: History) -> N
 
 
 def test_the_note_says_when_the_run_ends() -> None:
+    assert "not corrected for choosing" not in found(planned()).note, "nothing was measured yet"
     assert found(planned()).note.endswith("The run ends as soon as map_small reaches 0.65.")
     never = Plan.model_validate({"target": {"stop_at": "never"}, "phases": [{"name": "a"}]})
     assert found(planned(never)).note.endswith("is rolled back.")

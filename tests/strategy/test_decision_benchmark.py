@@ -80,3 +80,12 @@ def test_the_default_lies_on_the_best_curve() -> None:
     assert before.ap_lost > default.ap_lost and before.epochs_wasted > default.epochs_wasted
     mission = decisions.judge(series, decisions.by_patience(3)(series))
     assert mission.ap_lost > 10 * default.ap_lost
+
+
+def test_noise_correlates_with_the_next_epochs_as_it_is_told() -> None:
+    alone = decisions.simulate(500, seed=3)
+    assert np.array_equal(alone.values, decisions.simulate(500, seed=3, rho=0.0).values, equal_nan=True)
+    for rho in (0.0, 0.6):
+        noise = decisions.correlated(np.random.default_rng(0).standard_normal((500, 60)), rho)
+        assert np.mean(noise[:, 1:] * noise[:, :-1]) == pytest.approx(rho, abs=0.03)
+        assert noise[:, -1].std() == pytest.approx(1, abs=0.1)

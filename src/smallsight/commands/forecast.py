@@ -12,7 +12,7 @@ from smallsight.commands.inputs import Inputs
 from smallsight.config.load import Config, with_settings
 from smallsight.data.groups import groups_of
 from smallsight.evaluation.bootstrap import Units
-from smallsight.evaluation.power import SmallestGain, images_for, smallest_gain_on
+from smallsight.evaluation.power import SPREADS, SmallestGain, images_for, over_spreads, smallest_gain_on
 from smallsight.run.folder import is_running
 from smallsight.strategy.plan import BASELINE, Phase, Plan
 from smallsight.strategy.relief import in_words, next_rung
@@ -156,17 +156,21 @@ def _memory(mb: float | None) -> str:
 def gain_as_row(found: SmallestGain, plan: Plan) -> dict[str, Any]:
     """Plain values; gains are null where none can be shown."""
     row, less = asdict(found), [each.name for each in _expecting_less(found, plan)]
-    gains = {name: row[name] if math.isfinite(row[name]) else None for name in ("gain", "gain_at_best")}
+    gains: dict[str, Any] = {}
+    for name in ("gain", "gain_at_best"):
+        shown = math.isfinite(row[name])
+        gains |= {name: row[name] if shown else None, f"{name}_range": over_spreads(row[name]) if shown else None}
     return {**row, **gains, "phases_expecting_less": less}
 
 
 def _expecting_less(found: SmallestGain, plan: Plan) -> list[Phase]:
-    """The phases whose lower expected gain can't be shown reliably."""
-    return [each for each in plan.phases if each.expected_gain is not None and each.expected_gain[0] < found.gain]
+    """The phases whose lower expected gain can't be shown reliably; one that changes no setting needs no proof."""
+    changing = (each for each in plan.phases if each.set or each.scale)
+    return [each for each in changing if each.expected_gain is not None and each.expected_gain[0] < found.gain]
 
 
 def gain_as_text(found: SmallestGain | None, plan: Plan) -> str:
-    """What the validation set can show, and which phases are expected to bring less."""
+    """What the validation set can show, and which phases are expected to gain less."""
     metric = plan.target.metric
     if found is None:
         return f"Smallest gain that the validation set can show: not known for {metric}."
@@ -180,24 +184,43 @@ def gain_as_text(found: SmallestGain | None, plan: Plan) -> str:
         )
     text = (
         f"Smallest gain of {metric} that the validation set shows in {found.power:.0%} of the cases at "
-        f"{found.confidence:.0%} confidence: about {_gains(found)} ({size})."
+        f"{found.confidence:.0%} confidence: about {_gains(found)}; the set holds {size}. The range is that of "
+        "the spreads that were seen on match frames."
     )
     less = _expecting_less(found, plan)
     least = min((each.expected_gain[0] for each in less if each.expected_gain is not None), default=0.0)
     if least <= 0:
         return text
     names = ", ".join(each.name for each in less)
+    few, about, many = (
+        f"{_two_digits(images_for(least, found.confidence, *spread)):,.0f}"
+        for spread in ((SPREADS[0],), (), (SPREADS[1],))
+    )
     return (
-        f"{text} Expected to bring less at the lower end: {names}. To show +{least:.3f}, "
-        f"about {images_for(least, found.confidence):,} images with such objects are needed."
+        f"{text} Expected to gain less than can be shown: {names}. To show +{least:g}, about {about} images with such "
+        f"objects are needed ({few} to {many})."
     )
 
 
 def _gains(found: SmallestGain) -> str:
-    high = f"+{found.gain:.3f}"
+    high = _with_range(found.gain)
     if found.n_objects == found.n_images:
         return high
-    return f"{high}, or +{found.gain_at_best:.3f} if the objects of one image are independent of each other"
+    return f"{high}, or {_with_range(found.gain_at_best)} if the objects of one image are independent of each other"
+
+
+def _with_range(gain: float) -> str:
+    low, high = over_spreads(gain)
+    return f"{_signed(gain)} ({_signed(low)} to {_signed(high)})"
+
+
+def _signed(gain: float) -> str:
+    """`+0.030`: two digits, for no more are known; an AP gains 1 at most."""
+    return f"+{_two_digits(min(gain, 1.0)):#.2g}"
+
+
+def _two_digits(value: float) -> float:
+    return float(f"{value:.2g}")
 
 
 def risks_as_text(plan: Plan) -> list[str]:

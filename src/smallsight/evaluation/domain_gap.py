@@ -7,14 +7,18 @@ import math
 from smallsight.records import Estimate
 
 
-def gap_between(here: Estimate, there: Estimate) -> Estimate:
-    """`here - there`, for figures that were measured on different images.
+def gap_between(here: Estimate, there: Estimate, selection_bias: float = 0.0) -> Estimate:
+    """`here - selection_bias - there`, for figures that were measured on different images.
 
-    The interval is built from the two figures' own, which need not be symmetric; NaN where either has none.
+    Args:
+        selection_bias: by how much `here` is too high for being chosen on its images, see `verdict.selection_bias`; the
+            interval takes it as exact.
+    Returns:
+        The 95 % interval is built from the two figures' own, which need not be symmetric; NaN where either has none.
     Source: Zou and Donner, "Construction of confidence limits about effect measures", Statistics in Medicine 27 (2008),
         equation 3 (MOVER).
     """
-    gap = here.value - there.value
+    gap = here.value - selection_bias - there.value
     return Estimate(
         gap,
         gap - math.hypot(here.value - here.low, there.high - there.value),

@@ -6,6 +6,7 @@ over clips where they are known.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -96,17 +97,30 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Whether a score of .7 means seven hits in ten; `error` is the mean distance from that (ECE)."""
+    """Whether a score of .7 means seven hits in ten.
+
+    Attributes:
+        error: the mean distance from that (ECE).
+        bins: those that hold a detection.
+        error_if_perfect: the error that a perfectly calibrated detector with these scores shows on average: that of
+            chance alone.
+    """
 
     error: Estimate
     bins: tuple[ReliabilityBin, ...]
+    error_if_perfect: float = math.nan
 
 
 @dataclass(frozen=True)
 class DomainGap:
-    """The champion on a second evaluation set: the target metric there, and how much lower it is (positive: lower).
+    """The champion on a second evaluation set.
 
-    `guards` says whether a phase that loses there is no champion.
+    Attributes:
+        value: the target metric there.
+        gap: how much lower it is than on the validation set (positive: lower), less `selection_bias`.
+        guards: whether a phase that loses there is no champion.
+        selection_bias: by how much the champion's figure on the validation set is too high, for being the best of its
+            epochs there; NaN where that is not known, and then not subtracted.
     """
 
     name: str
@@ -114,6 +128,7 @@ class DomainGap:
     value: Estimate
     gap: Estimate
     guards: bool = False
+    selection_bias: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,14 @@ POWER = 0.8
 SPREAD = 0.13
 """Standard deviation of one object's part in a paired difference of AP[.50:.95]: about the median of those that the
 intervals of docs/real_frames.md and docs/ablation.md give on match frames with one small object each (.07 to .21)."""
+SPREADS = (0.07, 0.21)
+"""The lowest and the highest of those."""
 _MOST_IMAGES = 10_000_000
+
+
+def over_spreads(gain: float) -> tuple[float, float]:
+    """The smallest gain for the lowest and for the highest of `SPREADS`, from that for `SPREAD`."""
+    return gain * SPREADS[0] / SPREAD, gain * SPREADS[1] / SPREAD
 
 
 @dataclass(frozen=True)

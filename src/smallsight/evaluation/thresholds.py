@@ -18,9 +18,12 @@ from smallsight.evaluation.evidence import Calibration, OperatingPoint, Reliabil
 from smallsight.evaluation.matching import Bools, Doubles, Ints
 from smallsight.evaluation.outcomes import Outcomes
 from smallsight.records import Estimate
+from smallsight.rng import keyed_generator
 
 BEST_F1 = "highest F1"
 _MOST_CANDIDATES = 500
+_PERFECT_DETECTORS = 200
+"""Simulated, to see what error chance alone gives."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,9 @@ def operating_points(
 def calibrate(outcomes: Outcomes, draws: Draws, n_bins: int = 10) -> Calibration | None:
     """Compare scores with the share of hits, in bins of equal width; None where nothing was detected.
 
+    The error is above 0 by chance alone, the more the fewer detections there are; so is its interval. Beside it stands
+    what a perfectly calibrated detector would show.
+
     Source: the error is ECE, the mean over detections of a bin's |mean score - hit share| (Guo et al., "On Calibration
     of Modern Neural Networks", ICML 2017, section 2).
     """
@@ -85,7 +91,23 @@ def calibrate(outcomes: Outcomes, draws: Draws, n_bins: int = 10) -> Calibration
     for index in np.flatnonzero(full[:, 0]).tolist():
         hit_share = draws.estimate(share[index], int(count[index, 0]), _among(image[place == index], len(weights)))
         bins.append(ReliabilityBin(index / n_bins, (index + 1) / n_bins, float(mean[index, 0]), hit_share))
-    return Calibration(draws.estimate(error, len(rows), _among(image, len(weights))), tuple(bins))
+    error_of_all = draws.estimate(error, len(rows), _among(image, len(weights)))
+    return Calibration(error_of_all, tuple(bins), _error_if_perfect(scores, place, n_bins))
+
+
+def _error_if_perfect(scores: Doubles, place: Ints, n_bins: int) -> float:
+    """The mean ECE of detectors whose scores are the chances of a hit, each detection by itself.
+
+    Args:
+        scores: (D,) in [0, 1].
+        place: (D,) the bin of each.
+    """
+    rng = keyed_generator("calibration")
+    errors = (
+        np.abs(np.bincount(place, (rng.random(len(scores)) < scores) - scores, n_bins)).sum()
+        for _ in range(_PERFECT_DETECTORS)
+    )
+    return float(sum(errors)) / (_PERFECT_DETECTORS * len(scores))
 
 
 def _sweep(outcomes: Outcomes, label: int, draws: Draws) -> _Sweep | None:

@@ -54,9 +54,9 @@ def warnings(history: History, analysis: Analysis) -> tuple[str, ...]:
     # A run's verdicts and its lift are corrected for choosing; a recorded file has no such correction.
     if history.champion is None and best is not None and inflation >= _VISIBLE:
         found.append(
-            f"The best of {analysis.recorded} epochs ({best.value.value:.3f} at epoch {best.epoch}) is too high by up "
-            f"to {inflation:.3f}: that is what the best of so many gains from epoch noise (sd "
-            f"{analysis.residual_sd:.4f})."
+            f"The best of {analysis.recorded} epochs ({best.value.value:.3f} at epoch {best.epoch}) is too high, by "
+            f"about {inflation:.3f} if the series were flat: so much the best of so many gains on average from epoch "
+            f"noise (sd {analysis.residual_sd:.4f})."
         )
     move = analysis.momentum
     if move.low <= 0 <= move.high:

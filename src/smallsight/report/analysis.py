@@ -1,4 +1,4 @@
-"""From a history to what it says: how fast it improves, how sure that is, what holds it back and what to do next.
+"""From a history to what it says: how fast it improves, how sure that is, what stands in the way and what to do next.
 
 Pure: a history in, an analysis out.
 """

@@ -7,8 +7,10 @@ images or annotations are gone or have changed, is left out and said so; the rep
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from smallsight.evaluation.mistakes import mistakes_by_size, worst_false_alarms,
 from smallsight.evaluation.outcomes import judge_outcomes, survey
 from smallsight.evaluation.set_figures import has_labels
 from smallsight.evaluation.thresholds import BEST_F1, calibrate, operating_points
-from smallsight.evaluation.verdict import difference_of
+from smallsight.evaluation.verdict import difference_of, selection_bias
 from smallsight.files import sha256_of
 from smallsight.records import Detections, Estimate, estimate_from_json
 from smallsight.report.crops import crop_around
@@ -67,9 +69,16 @@ def examine(folder: Path, state: State, sets: Mapping[str, EvaluationSet] | None
         evidence = _mistakes(evidence, state, dataset, detections)
     except (BoxError, ConfigError, DatasetError, RunFolderError) as error:
         return replace(evidence, left_out=(f"Mistakes, thresholds and pictures: {error}",))
-    lift, why = _lift(folder, state, champion, dataset)
+
+    @cache
+    def drawn() -> _Side:
+        """Read only where something is compared with the champion."""
+        metric = state.plan["target"]["metric"]
+        return _Side.of(champion_contenders(folder, state, champion), [metric], metric, state, dataset)
+
+    lift, why = _lift(folder, state, champion, dataset, drawn)
     known = champion_config(state).evaluation.sets if sets is None else sets
-    gaps, missing = _gaps(folder, state, champion, known, measures=sets is not None)
+    gaps, missing = _gaps(folder, state, champion, known, drawn, measures=sets is not None)
     return replace(evidence, lift=lift, gaps=gaps, left_out=(*why, *missing))
 
 
@@ -179,8 +188,15 @@ class _Side:
         ours, theirs = (side.epochs[: None if metric == side.chosen_by else 1] for side in (self, other))
         return difference_of(ours, theirs, metric).estimate
 
+    @property
+    def selection_bias(self) -> float:
+        """By how much the chosen epoch's figure is too high for being the best of them."""
+        return selection_bias(self.epochs, self.chosen_by)
 
-def _lift(folder: Path, state: State, champion: Champion, dataset: Dataset) -> tuple[Estimate | None, tuple[str, ...]]:
+
+def _lift(
+    folder: Path, state: State, champion: Champion, dataset: Dataset, drawn: Callable[[], _Side]
+) -> tuple[Estimate | None, tuple[str, ...]]:
     """The champion's target metric minus the baseline's; None with the reason where that can't be told."""
     baseline = state.baseline
     if baseline is None or baseline == champion.record:
@@ -189,17 +205,20 @@ def _lift(folder: Path, state: State, champion: Champion, dataset: Dataset) -> t
     chosen, *others = contenders(attempt_folder(folder, run, attempt.number), baseline, attempt.records)
     metric = state.plan["target"]["metric"]
     try:
-        before, after = (
-            _Side.of(files, [metric], metric, state, dataset)
-            for files in ([chosen, *filter(Path.is_file, others)], champion_contenders(folder, state, champion))
-        )
+        before = _Side.of([chosen, *filter(Path.is_file, others)], [metric], metric, state, dataset)
+        return drawn().above(before, metric), ()
     except RunFolderError as error:
         return None, (f"The lift's interval: {error}",)
-    return after.above(before, metric), ()
 
 
 def _gaps(
-    folder: Path, state: State, champion: Champion, sets: Mapping[str, EvaluationSet], *, measures: bool
+    folder: Path,
+    state: State,
+    champion: Champion,
+    sets: Mapping[str, EvaluationSet],
+    drawn: Callable[[], _Side],
+    *,
+    measures: bool,
 ) -> tuple[tuple[DomainGap, ...], tuple[str, ...]]:
     """The champion on each of the second evaluation sets that have labels."""
     gaps, missing = [], []
@@ -209,26 +228,35 @@ def _gaps(
             continue  # in how many frames something was found stands in the record
         try:
             data = filled_path(f"evaluation.sets.{name}", given.path)
-            gaps.append(_gap(folder, state, champion, name, data, guards=given.guards, measures=measures))
+            there, images = _elsewhere(folder, state, champion, name, data, measures=measures)
+            here, bias = champion.record.metrics[state.plan["target"]["metric"]], _bias_of(drawn)
+            gap = gap_between(here, there, 0.0 if math.isnan(bias) else bias)
+            gaps.append(DomainGap(name, images, there, gap, given.guards, bias))
         except (ConfigError, DatasetError, RunFolderError, OSError) as error:
             missing.append(f"The evaluation set {name}: {error}")
     return tuple(gaps), tuple(missing)
 
 
-def _gap(
-    folder: Path, state: State, champion: Champion, name: str, data: Path, *, guards: bool, measures: bool
-) -> DomainGap:
+def _bias_of(drawn: Callable[[], _Side]) -> float:
+    """The champion's selection bias; NaN where the epochs that it was chosen from can't be read."""
+    try:
+        return drawn().selection_bias
+    except RunFolderError:
+        return math.nan
+
+
+def _elsewhere(
+    folder: Path, state: State, champion: Champion, name: str, data: Path, *, measures: bool
+) -> tuple[Estimate, int]:
+    """The champion's target metric on a second set, and how many images that has."""
     metric, record = state.plan["target"]["metric"], champion.record
     if name in record.sets:
-        there = record.sets[name][metric]
         _, ids = load_detections(detections_of_set(champion_detections(folder, champion), name))
-        images = len(ids)
-    elif not (data / ANNOTATION_FILE).is_file():
+        return record.sets[name][metric], len(ids)
+    if not (data / ANNOTATION_FILE).is_file():
         raise RunFolderError(f"{data}: frames without labels, on which this champion was not tried")
-    else:
-        measured = _measured(RunFolder(folder), state, champion, data, measures=measures)
-        there, images = estimate_from_json(measured["metrics"][metric]), measured["images"]
-    return DomainGap(name, images, there, gap_between(record.metrics[metric], there), guards)
+    measured = _measured(RunFolder(folder), state, champion, data, measures=measures)
+    return estimate_from_json(measured["metrics"][metric]), measured["images"]
 
 
 def _measured(folder: RunFolder, state: State, champion: Champion, data: Path, *, measures: bool) -> Mapping[str, Any]:

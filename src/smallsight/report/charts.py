@@ -176,9 +176,10 @@ def calibration_figure(evidence: Evidence) -> Figure | None:
         )
         for b in found.bins
     ]
-    note = (
-        f"Off by {found.error:.3f} on average (ECE), n={found.error.n}. Below the dashed line scores promise too much."
-    )
+    chance = found.error_if_perfect
+    perfect = "" if math.isnan(chance) else f" Perfect scores would show {chance:.3f} by chance."
+    off = f"Off by {found.error:.3f} on average (ECE), n={found.error.n}."
+    note = f"{off}{perfect} Below the dashed line scores promise too much."
     return Figure("Share of hits over score", note, reliability_chart("Share of hits over score", bins))
 
 

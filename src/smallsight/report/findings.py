@@ -212,7 +212,7 @@ class Analysis:
         residual_sd: epoch noise around that line.
         pace: whether the rate is above or below the rate that the target asks for, or neither can be shown.
         momentum: the last value minus the first among the last five recorded epochs.
-        best_inflation: how much the best of so many epochs gains from noise alone, at most.
+        best_inflation: how much the best of so many epochs lies too high on average, if the series is flat.
         standing: what the latest epochs of the last phase show, and how many more would tell.
         plateau, overfitting: over the last window of the last phase.
         guard: the guard metric, of the same epoch as `current`.
@@ -263,6 +263,13 @@ class Analysis:
     progress: str = ""
     timeline: Timeline | None = None
     risks: tuple[Risk, ...] = ()
+
+    @property
+    def overfits(self) -> Literal["yes", "no", "can't be told"]:
+        """Whether it overfits; too few epochs with both losses can't tell."""
+        if math.isnan(self.overfitting.val_slope.low):
+            return "can't be told"
+        return "yes" if self.overfitting.detected else "no"
 
     @property
     def open_issues(self) -> tuple[Issue, ...]:

@@ -1,4 +1,4 @@
-"""What a reader should know first: target, improvement, recent trend, what holds small objects back, what is next."""
+"""What a reader should know first: target, improvement, recent trend, what the strategy would change, what is next."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _changes(found: Sequence[Opportunity]) -> Iterator[Insight]:
     for number, opportunity in enumerate(found[:_SHOWN]):
         topic = ("biggest" if _is_biggest(opportunity, found) else "first") if number == 0 else "second"
         gain = _expected(opportunity)
-        expected = f": expected {gain}" if gain else ""
+        expected = f": the strategy expects {gain}" if gain else ""
         text = f"{opportunity.what}. {opportunity.title}{expected}; {opportunity.risk} risk."
         yield Insight(f"{topic} opportunity", text, opportunity.command)
     if rest := found[_SHOWN:]:

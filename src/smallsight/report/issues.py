@@ -51,8 +51,8 @@ def _scale_issues(model: Mapping[str, Any], training: Mapping[str, Any]) -> list
             Issue(
                 "high",
                 "training.multi_scale",
-                "multi-scale training is off; the strategy calls it the most impactful change "
-                "(expected +0.03 to +0.05 map_small)",
+                "multi-scale training is off; the strategy calls it the most impactful change and "
+                "expects +0.03 to +0.05 map_small of it",
                 "set it to true, after a check that the largest scale fits the memory",
             )
         )
@@ -72,7 +72,7 @@ def _scale_issues(model: Mapping[str, Any], training: Mapping[str, Any]) -> list
                 "medium",
                 "training.resolution",
                 f"{resolution:g} px leaves fewer pixels on small objects than the strategy's {wanted} "
-                "(expected +0.01 to +0.02 map_small)",
+                "(the strategy expects +0.01 to +0.02 map_small)",
                 f"set it to {wanted} where memory allows, with batch_size 1 if need be",
             )
         )

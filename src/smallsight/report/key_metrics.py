@@ -15,6 +15,7 @@ _PACE: dict[str, tuple[str, StandingWord]] = {
     "below": ("below", "bad"),
     "undecided": ("can't be told", "undecided"),
 }
+_OVERFITS: dict[str, StandingWord] = {"yes": "bad", "no": "good", "can't be told": "undecided"}
 
 
 def key_metrics(history: History, analysis: Analysis) -> tuple[KeyMetric, ...]:
@@ -52,7 +53,7 @@ def _key_metrics(history: History, analysis: Analysis) -> Iterator[KeyMetric]:
             f"{written(fitted.val_slope.value, '+.4f')} per epoch",
             "no overfitting: validation does not rise while training falls",
             fitted.reason,
-            "bad" if fitted.detected else "good",
+            _OVERFITS[analysis.overfits],
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from smallsight.evaluation.evidence import DomainGap, Evidence, MistakeKind, Part, SizeMistakes
@@ -26,6 +27,8 @@ KINDS: dict[MistakeKind, str] = {
 }
 VISIBLE = 0.005
 """Less of an AP is not worth a word."""
+_WORTH_NAMING = 0.0005
+"""What is less is written as .000."""
 
 
 def lessons(evidence: Evidence) -> tuple[str, ...]:
@@ -34,7 +37,7 @@ def lessons(evidence: Evidence) -> tuple[str, ...]:
 
 
 def gap_warnings(evidence: Evidence, metric: str) -> tuple[str, ...]:
-    """For each second evaluation set that the validation set does not stand for, or may not, a sentence."""
+    """A sentence for each second evaluation set on which the target metric is lower, or may be."""
     doubtful = [gap for gap in evidence.gaps if not gap.gap.low <= gap.gap.high < VISIBLE]
     return tuple(_gap(gap, metric) for gap in sorted(doubtful, key=lambda gap: not gap.gap.low > 0))
 
@@ -64,17 +67,28 @@ def _lessons(evidence: Evidence) -> Iterator[str]:
                 f"precision {point.precision:.2f}, recall {point.recall:.2f}."
             )
     if evidence.calibration is not None:
-        fault = evidence.calibration.error
-        yield f"On average a score lies {fault:.3f} from the share of hits that it stands for (ECE), n={fault.n}."
+        fault, chance = evidence.calibration.error, evidence.calibration.error_if_perfect
+        perfect = "" if math.isnan(chance) else f"; perfect scores would show {chance:.3f} by chance"
+        off = f"On average a score lies {fault:.3f} from the share of hits that it stands for (ECE), n={fault.n}"
+        yield f"{off}{perfect}."
 
 
 def _gap(gap: DomainGap, metric: str) -> str:
     if not gap.gap.known:
-        return f"Whether the validation set represents {gap.name} can't be told: {metric} is not defined there."
-    there = f"{metric} is {gap.value:.3f} there (n={gap.value.n}), lower by {written(gap.gap)}"
+        return f"Whether {metric} is lower on {gap.name} can't be told: it is not defined there."
+    by, there = f"lower by {written(gap.gap)}{_correction(gap)}", f"{gap.value:.3f} there (n={gap.value.n})"
     if gap.gap.low > 0:
         return (
-            f"The validation set, by which all was decided, does not represent {gap.name}: {there}. Put such images "
-            "into it."
+            f"{metric} is lower on {gap.name} than on the validation set: {there}, {by}. What helped here need not "
+            "help there. Put such images into the validation set."
         )
-    return f"Whether the validation set represents {gap.name} can't be told: {there}."
+    return f"Whether {metric} is lower on {gap.name} than on the validation set can't be told: {there}, {by}."
+
+
+def _correction(gap: DomainGap) -> str:
+    """What the best of several epochs on the validation set does to the gap, as the end of a sentence."""
+    if math.isnan(gap.selection_bias):
+        return ", not corrected for choosing the champion on the validation set, which makes it look larger"
+    if gap.selection_bias < _WORTH_NAMING:
+        return ""
+    return f", corrected for choosing the champion on the validation set (by {gap.selection_bias:.3f})"

@@ -23,6 +23,9 @@ from smallsight.strategy.relief import in_words
 from smallsight.strategy.shipped import shipped_plan
 from smallsight.strategy.tree import skipped, verdict_in_words
 
+_SAME_FIGURE = 0.01
+"""The same weights on the same images give figures that differ by no more, whatever tool computes them."""
+
 
 def tell(folder: Path, state: State, *, running: bool = True) -> History:
     """All that a report on this run is made from.
@@ -98,10 +101,11 @@ def _doubts_about_records(state: State, before: Sequence[EpochRecord], metric: s
     for then in before:
         now = next((r for run in state.runs if not run.trains for r in run.records if r.epoch == then.epoch), None)
         found = now.metrics.get(metric, Estimate(math.nan)) if now else Estimate(math.nan)
-        if found.known and (then.value(metric) < found.low or then.value(metric) > found.high):
+        if abs(then.value(metric) - found.value) > _SAME_FIGURE:
             yield (
                 f"Epoch {then.epoch} was recorded with {metric} {then.value(metric):.3f} before this run, which finds "
-                f"{found:.3f}: on other images, or with other settings. Don't compare the epochs before with its own."
+                f"{found:.3f}. That differs by more than rounding: the images or the settings of the evaluation "
+                "differ. Don't compare the epochs before with its own."
             )
 
 

@@ -191,7 +191,7 @@ def _phase_line(row: tuple[str, ...]) -> str:
 
 
 def _print_signs(console: Console, analysis: Analysis) -> None:
-    flat, fitted = analysis.plateau, analysis.overfitting
+    flat = analysis.plateau
     slope = "yes" if flat.by_slope else "no"
     patience = "yes" if flat.by_patience else "no"
     fired = "" if flat.patience_fired_at is None else f" (first fired at epoch {flat.patience_fired_at})"
@@ -200,7 +200,7 @@ def _print_signs(console: Console, analysis: Analysis) -> None:
         f"plateau by slope: {slope}",
         f"plateau by patience: {patience}{fired}",
         f"decided by {flat.rule}: {flat.reason}",
-        f"overfitting: {'yes' if fitted.detected else 'no'}, {fitted.reason}",
+        f"overfitting: {analysis.overfits}, {analysis.overfitting.reason}",
     ]
     _print_list(console, "Signs", lines)
 

@@ -38,11 +38,12 @@ def timeline(history: History, start: Mark | None) -> Timeline | None:
     level = (plan.target.minimum, plan.target.success)
     value = start.value.value if start is not None else math.nan
     known = not math.isnan(value)
+    rows = tuple(_rows(history, plan, value, _start_epoch(history, start)))
     return Timeline(
         plan.target.metric,
         start if known else None,
-        tuple(_rows(history, plan, value, _start_epoch(history, start))),
-        _note(plan, rolls_back=not history.by_hand),
+        rows,
+        _note(plan, rolls_back=not history.by_hand, measured=any(row.epochs for row in rows)),
         level,
         (level[0] - value, level[1] - value) if known else None,
     )
@@ -154,9 +155,14 @@ def cells(found: Timeline) -> tuple[tuple[str, ...], ...]:
     return tuple(rows)
 
 
-def _note(plan: Plan, *, rolls_back: bool) -> str:
+def _note(plan: Plan, *, rolls_back: bool, measured: bool) -> str:
     """How to read it."""
     added = "Expected gains added up, as if every phase brought what is expected of it, up to the success level."
+    if measured:
+        added += (
+            " The best values and the gains so far are those of the best epoch, not corrected for choosing it; the "
+            "verdicts and the lift are."
+        )
     if not rolls_back:
         return added
     stop = plan.target.stop_at

@@ -1,7 +1,8 @@
 """Where a series of epochs is going: its slope, whether it has flattened, whether it overfits.
 
 Slopes are per ELAPSED epoch: an epoch that was not recorded still took training. Every interval is a 95 % interval and
-takes the epochs' deviations from the line as independent of each other. NaN values count as not recorded.
+takes the epochs' deviations from the line as independent of each other: where they resemble those of the epoch before,
+it is too narrow (docs/decisions.md says by how much). NaN values count as not recorded.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ Course = Literal["improving", "falling", "flat", "undecided"]
 _FEWEST_FOR_RANKS = 5
 # Two points lie on their line: what is left over to tell the noise from starts at three.
 _FEWEST_FOR_INTERVAL = 3
+# In how many cases the epochs that `epochs_to_tell` asks for tell, if the slope and the noise are those that were seen.
+_POWER = 0.8
 # A gain of exactly the threshold must not count as less because of binary fractions.
 _ROUNDING = 1e-12
 
@@ -198,47 +201,77 @@ def _between_roots(square: float, half: float, rest: float, *, rises: bool) -> t
 def epochs_to_tell(trend: Trend, threshold: float) -> float:
     """How many more epochs it takes to show a rise, or that there is none worth `threshold`, or a fall.
 
-    Reckoned for consecutive epochs with this slope and this noise: the smallest number whose slope has a 95 % interval
-    that lies on one side of 0 or below the threshold.
+    Reckoned for consecutive epochs with this slope and this noise, all of them in one window: the smallest number whose
+    95 % interval lies on one side of 0 or below the threshold in 80 % of the cases.
 
     Returns:
         Epochs beyond those of `trend`, 0 where these suffice; NaN where the noise is not known.
+    Source: the power of a t test, with the quantile of a central t in place of the noncentral one.
     """
     slope, sd = trend.slope.value, trend.residual_sd
     if math.isnan(sd):
         return math.nan
     gap = max(abs(slope), threshold - slope)
     total = _FEWEST_FOR_INTERVAL
-    while float(stdtrit(total - 2, 0.975)) * sd > gap * math.sqrt(total * (total**2 - 1) / 12):
+    while _errors_wanted(total) * sd > gap * math.sqrt(total * (total**2 - 1) / 12):
         total += 1
     return max(0, total - trend.slope.n)
 
 
+def _errors_wanted(n: int) -> float:
+    """How many standard errors a slope of n epochs must lie off for its 95 % interval to show it, at `_POWER`."""
+    return float(stdtrit(n - 2, 0.975) + stdtrit(n - 2, _POWER))
+
+
 def standing(epochs: Series, values: Series, *, window: int = 8, threshold: float = 0.001) -> Standing:
-    """What the last `window` recorded epochs show: a rise, a fall, that it is flat, or that it can't be told.
+    """What the latest recorded epochs show: a rise, a fall, that it is flat, or that it can't be told.
+
+    Looked at are the last `window` epochs. Where these can't tell, those since it was last told are looked at together,
+    and the last `window` of then: this window grows until it tells, so `more_epochs` means epochs in one window.
 
     Args:
         epochs, values: one phase's history, as in `trend`.
         threshold: a slope below it is not worth training on for; metric units per elapsed epoch.
     """
     x, y = _recorded(epochs, values)
-    line = trend(x[-window:], y[-window:])
+
+    def look(first: int, end: int) -> Trend:
+        latest = trend(x[max(0, end - window) : end], y[max(0, end - window) : end])
+        decided = _course(latest.slope, threshold) != "undecided"
+        return latest if decided or end - first <= window else trend(x[first:end], y[first:end])
+
+    first = 0
+    for end in range(window, len(x)):
+        if _course(look(first, end).slope, threshold) != "undecided":
+            first = end + 1 - window
+    line = look(first, len(x))
     slope = line.slope
+    course = _course(slope, threshold)
     measured = f"slope over the last {slope.n} recorded epochs {slope:.4f} per epoch"
     if math.isnan(slope.low):
         reason = f"too few epochs to tell ({slope.n} recorded, {_FEWEST_FOR_INTERVAL} needed)"
         return Standing("undecided", slope, math.nan, reason)
+    if course == "undecided":
+        # Gaps between the epochs looked at, or a bound just missed, may let consecutive epochs seem to suffice already.
+        more = max(1.0, epochs_to_tell(line, threshold))
+        wanted = (
+            f"about {more:.0f} more epoch{'' if more == 1 else 's'} like these would tell in {_POWER:.0%} of the cases"
+        )
+        return Standing("undecided", slope, more, f"{measured}: neither improving nor flat can be shown; {wanted}")
+    words = {
+        "improving": "it rises",
+        "falling": "it falls",
+        "flat": f"a rise of {threshold:g} or more is ruled out",
+    }
+    return Standing(course, slope, 0.0, f"{measured}: {words[course]}")
+
+
+def _course(slope: Estimate, threshold: float) -> Course:
     if slope.low > 0:
-        return Standing("improving", slope, 0.0, f"{measured}: it rises")
+        return "improving"
     if slope.high < 0:
-        return Standing("falling", slope, 0.0, f"{measured}: it falls")
-    if slope.high < threshold:
-        return Standing("flat", slope, 0.0, f"{measured}: a rise of {threshold:g} or more is ruled out")
-    # Gaps between the epochs looked at, or a bound just missed, may let consecutive epochs seem to suffice already.
-    more = max(1.0, epochs_to_tell(line, threshold))
-    plural = "" if more == 1 else "s"
-    reason = f"{measured}: neither improving nor flat can be shown; about {more:.0f} more epoch{plural} would tell"
-    return Standing("undecided", slope, more, reason)
+        return "falling"
+    return "flat" if slope.high < threshold else "undecided"
 
 
 def plateau(
