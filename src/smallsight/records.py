@@ -165,7 +165,7 @@ Outcome = Literal["improved", "kept", "no_evidence", "regressed"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a phase brought, against the champion on the same images.
+    """The comparison of a phase with the champion, on the same images.
 
     Attributes:
         outcome: `improved` and `regressed` are demonstrated. Without evidence, a phase that changes no setting is

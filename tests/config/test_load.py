@@ -175,7 +175,7 @@ def test_the_number_of_classes_is_warned_of_where_it_contradicts_the_data(write:
         ("{training: {resolution: 96}}", ""),
     ],
 )
-def test_settings_that_are_in_vain(write: Any, text: str, words: str) -> None:
+def test_settings_without_effect_are_warned_of(write: Any, text: str, words: str) -> None:
     warnings = [warning.split(": ", 1)[1] for warning in keys_without_effect(load_config(write(text)))]
     assert len(warnings) == bool(words) and all(warning.startswith(words) for warning in warnings)
 

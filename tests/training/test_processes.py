@@ -95,9 +95,9 @@ def test_a_meeting_is_announced_and_found(tmp_path: Path) -> None:
     meeting = Rendezvous.of(tmp_path / "attempt.json", {"devices": 1, "num_nodes": 2})
     meeting.announce(tmp_path)
     assert announced(tmp_path) == meeting
-    assert meeting.word_of_others() is None
-    meeting.leave_word(1, 1, Failed("MemoryError"))
-    assert meeting.word_of_others() == (1, Failed("MemoryError"))
+    assert meeting.failure_of_others() is None
+    meeting.write_failure(1, 1, Failed("MemoryError"))
+    assert meeting.failure_of_others() == (1, Failed("MemoryError"))
 
 
 BALLS = [[20.0, 20.0, 26.0, 27.0], [50.0, 12.0, 55.0, 17.0], [8.0, 40.0, 16.0, 47.0]]

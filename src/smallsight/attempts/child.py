@@ -56,7 +56,7 @@ GRACE_S = 30
 """How long a child may take to save its state after it was asked to stop."""
 
 WORD_WITHIN_S = 5.0
-"""How long to wait after a lost connection for another machine's word of what happened there."""
+"""How long to wait, after a lost connection, for the failure that another machine writes."""
 
 OnEpoch = Callable[[EpochRecord], bool]
 OnFact = Callable[[Fact], None]
@@ -319,11 +319,11 @@ class Workers:
 
 
 def _outcome(workers: Workers, meeting: Rendezvous) -> tuple[int, Failed | None]:
-    """Exit code and told failure of what failed first; on another machine, it leaves word a little later."""
+    """Exit code and told failure of what failed first; another machine writes its failure a little later."""
     code, failed = workers.outcome()
     until = time.monotonic() + WORD_WITHIN_S
     while meeting.nodes > 1 and code not in (EXIT_DONE, EXIT_INTERRUPTED):
-        if word := meeting.word_of_others():
+        if word := meeting.failure_of_others():
             return word
         if time.monotonic() > until:
             break

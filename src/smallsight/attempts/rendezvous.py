@@ -73,25 +73,25 @@ class Rendezvous:
         ]
 
     def announce(self, folder: Path) -> Path:
-        """Leave word for other machines in the run folder; the file that holds it."""
+        """Announce the meeting to other machines, in a file of the run folder; its path."""
         path = RunFolder(folder).rendezvous
         write_text_atomically(path, json.dumps(asdict(self)))
         return path
 
-    def leave_word(self, node: int, code: int, failure: Failed | None) -> None:
+    def write_failure(self, node: int, code: int, failure: Failed | None) -> None:
         """Say on machine `node` why its processes failed; where the leader runs, there is only a lost connection."""
         word = {"code": code, "failure": asdict(failure) if failure else None}
-        write_text_atomically(self._word_of(node), json.dumps(word))
+        write_text_atomically(self._failure_file(node), json.dumps(word))
 
-    def word_of_others(self) -> tuple[int, Failed | None] | None:
-        """Exit code and told failure of another machine's processes, if it has left word of one."""
+    def failure_of_others(self) -> tuple[int, Failed | None] | None:
+        """Exit code and failure of another machine's processes, if it has written one."""
         for node in range(1, self.nodes):
             with contextlib.suppress(FileNotFoundError):
-                word = json.loads(self._word_of(node).read_text())
+                word = json.loads(self._failure_file(node).read_text())
                 return int(word["code"]), Failed(**word["failure"]) if word["failure"] else None
         return None
 
-    def _word_of(self, node: int) -> Path:
+    def _failure_file(self, node: int) -> Path:
         return AttemptFolder(Path(self.spec).parent).failure_on_node(node, self.key)
 
 

@@ -62,7 +62,7 @@ def _take_part(meeting: Rendezvous, node: int, say: Callable[[str], None]) -> No
     if workers.asked_to_stop:
         raise Interrupted("this machine takes no part any more; the run has stopped and saved")
     if code not in (EXIT_DONE, EXIT_INTERRUPTED):
-        meeting.leave_word(node, code, failure)
+        meeting.write_failure(node, code, failure)
     reason = (failure and failure.message) or f"exit code {code}"
     say("Done." if code == EXIT_DONE else f"Ended: {reason}; see {log}")
 

@@ -37,7 +37,7 @@ def keys_without_effect(loaded: LoadedConfig, classes: int | None = None) -> Ite
     frame_px = max(training_scales(config, size_of(config).step_px))
     if detector_of(config).trains_on_crops and frame_px < (_given(loaded, "sampling.crop_px") or 0):
         yield f"{source}: sampling.crop_px: more than a whole frame's {frame_px} px, so every crop has empty borders."
-    for warning in in_vain(config, config.training.epochs):
+    for warning in switched_on_without_effect(config, config.training.epochs):
         yield f"{source}: {warning}"
 
 
@@ -53,7 +53,7 @@ def without_effect(config: Config) -> dict[str, str]:
     return reasons
 
 
-def in_vain(config: Config, epochs: int) -> Iterator[str]:
+def switched_on_without_effect(config: Config, epochs: int) -> Iterator[str]:
     """What is switched on and yet does nothing in a phase of so many epochs."""
     mosaic = config.augmentation.mosaic
     if mosaic.chance and mosaic.off_last_epochs >= epochs:

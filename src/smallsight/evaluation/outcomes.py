@@ -1,4 +1,4 @@
-"""What became of each detection and of each object, at one overlap threshold and for one object size.
+"""The outcome of each detection and of each object, at one overlap threshold and for one object size.
 
 Source: the kinds of mistake are those of Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection
     Errors", ECCV 2020, section 2.2. TIDE knows no sizes and no ignored regions; here both follow COCO: an object of

@@ -1,1 +1,1 @@
-"""The journal told to people: analysis, JSON, CSV, terminal. No torch here."""
+"""Reports on a run, made from its journal: analysis, JSON, CSV, HTML, terminal. No torch here."""

@@ -75,7 +75,7 @@ def analyse(history: History) -> Analysis:
 
 
 def _told(history: History, figures: Analysis, start: Mark | None) -> Analysis:
-    """The figures with what follows from them, for people."""
+    """Add the sentences that follow from the figures."""
     analysis = dataclasses.replace(
         figures,
         warnings=warnings(history, figures),
@@ -103,7 +103,7 @@ def expected_maximum(n: int) -> float:
 
 
 def _untried(issues: tuple[Issue, ...], decisions: tuple[Decision, ...]) -> tuple[Issue, ...]:
-    """Without the settings that a phase has already changed: its verdict says what came of it."""
+    """The issues without those whose setting a phase has changed already; the verdict of that phase answers them."""
     tried = {key for decision in decisions if decision.action == "run" for key in decision.settings}
     return tuple(i for i in issues if not any(key == i.key or key.startswith(f"{i.key}.") for key in tried))
 

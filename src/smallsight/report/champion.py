@@ -1,4 +1,4 @@
-"""The champion of a run looked at again: its mistakes, thresholds and calibration, from the detections that were kept.
+"""Examine a run's champion: its mistakes, thresholds and calibration, from the detections that were kept.
 
 No detector runs here, except on the second evaluation sets, in a process of its own. What can't be made out, because
 images or annotations are gone or have changed, is left out and said so; the report itself needs the journal alone.
@@ -184,7 +184,7 @@ class _Side:
         return cls((resampled(chosen, metrics), *(resampled(path, [chosen_by]) for path in others)), chosen_by)
 
     def above(self, other: _Side, metric: str) -> Estimate:
-        """How much the metric is above the other's, less what choosing by it gave to either."""
+        """How much the metric is above the other's, corrected for choosing both by it."""
         ours, theirs = (side.epochs[: None if metric == side.chosen_by else 1] for side in (self, other))
         return difference_of(ours, theirs, metric).estimate
 
@@ -298,7 +298,7 @@ def _measured(folder: RunFolder, state: State, champion: Champion, data: Path, *
 def champions_apart(one: tuple[Path, State], other: tuple[Path, State], metrics: Sequence[str]) -> dict[str, Estimate]:
     """How much the champion of the other run is above that of the first, on the same images, as the first evaluates.
 
-    Where a metric decides which epoch is the champion, what choosing gave is taken off.
+    The metric by which a champion was chosen is corrected for that choice.
 
     Args:
         one, other: run folder and state.

@@ -62,7 +62,7 @@ def phase_numbers(history: History) -> dict[str, int]:
 
 
 def curves(history: History, analysis: Analysis) -> tuple[Figure, ...]:
-    """Target and guard, AP and recall by size, further sets, losses, rate, memory; what nothing is recorded of goes."""
+    """Target and guard, AP and recall by size, further sets, losses, rate, memory; empty ones are left out."""
     records = latest_per_epoch(history.records)
     metric, guard, medium = analysis.metric, history.target.guard_metric, ("map_medium", "map_large")
     by_size = {f"ap_{key}" if key[0].isdigit() else key: name for key, name in _BY_SIZE.items()}

@@ -73,7 +73,7 @@ class Guard:
 
 @dataclass(frozen=True)
 class PhaseReview:
-    """What a phase was expected to bring and what it brought.
+    """The gain that was expected of a phase, and the gain that was measured.
 
     Attributes:
         expected: lowest and highest gain expected, None where the strategy names none.

@@ -1,4 +1,4 @@
-"""What the champion's mistakes teach, in sentences."""
+"""What the champion's mistakes suggest, in sentences."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ KINDS: dict[MistakeKind, str] = {
     "both": "the box fits badly and the class is wrong",
 }
 VISIBLE = 0.005
-"""Less of an AP is not worth a word."""
+"""A smaller loss of AP is not mentioned."""
 _WORTH_NAMING = 0.0005
 """What is less is written as .000."""
 
 
 def lessons(evidence: Evidence) -> tuple[str, ...]:
-    """What costs most, which threshold to use, whether scores can be taken at their word."""
+    """The costliest mistakes, the threshold to use, and whether scores are calibrated."""
     return tuple(_lessons(evidence))
 
 

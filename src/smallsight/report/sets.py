@@ -1,4 +1,4 @@
-"""The further evaluation sets that every epoch is measured on: what the champion does there, and how it came there."""
+"""Figures on the evaluation sets that every epoch is measured on: the champion's, and those of each epoch."""
 
 from __future__ import annotations
 

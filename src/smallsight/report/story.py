@@ -28,7 +28,7 @@ _SAME_FIGURE = 0.01
 
 
 def tell(folder: Path, state: State, *, running: bool = True) -> History:
-    """All that a report on this run is made from.
+    """The history of a run, for its report.
 
     Args:
         running: whether a process works on it, which the journal can't know.
@@ -90,7 +90,7 @@ def _baseline(state: State, before: Sequence[EpochRecord]) -> EpochRecord | None
 
 
 def _doubts_about_start(state: State) -> Iterator[str]:
-    """What was seen when the checkpoint was measured that the run, or its latest phase by hand, started from."""
+    """Warnings from measuring the checkpoint that the run, or its latest phase by hand, started from."""
     for run in state.runs:
         if not run.trains and (state.kind == "optimize" or run.given == state.runs[-1].given):
             yield from (str(fact["text"]) for fact in _facts(run, "warning"))
@@ -190,7 +190,7 @@ def _reason(run: PhaseRun, state: State, *, running: bool) -> str:
 
 
 def _setbacks(attempt: Attempt) -> Iterator[str]:
-    """What went wrong on the way, and how the attempt went on."""
+    """The failures of an attempt, and how it went on after each."""
     settings = [*(setback.settings for setback in attempt.setbacks), attempt.settings]
     for setback, after in zip(attempt.setbacks, settings[1:], strict=True):
         yield f" It had failed ({setback.failure}: {setback.message}) and went on {in_words(setback.settings, after)}."

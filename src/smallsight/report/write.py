@@ -25,7 +25,7 @@ from smallsight.run.state import State
 
 
 def make_way(folder: Path, state: State) -> list[str]:
-    """Give files that are not ours other names, where a run writes its report; epochs in them are taken over.
+    """Rename files that are not ours where a run writes its report; epochs in them are taken over.
 
     Returns:
         A line for each.

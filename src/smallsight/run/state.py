@@ -55,7 +55,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class PhaseRun:
-    """A phase that was begun: its attempts, and what came of it.
+    """A phase that was begun: its attempts, its verdicts and its outcome.
 
     Attributes:
         name, number: in the strategy, and the place among the phases that were begun.

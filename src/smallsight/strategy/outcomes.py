@@ -1,4 +1,4 @@
-"""What came of a phase by hand, in words, and why a run goes on no further."""
+"""The outcome of a phase by hand in words, and why a run does not go on."""
 
 from __future__ import annotations
 

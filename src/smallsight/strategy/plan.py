@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from smallsight.config.load import Config, size_of, with_settings
 from smallsight.config.messages import raise_first
 from smallsight.config.section import Section
-from smallsight.config.unused_keys import in_vain, without_effect
+from smallsight.config.unused_keys import switched_on_without_effect, without_effect
 from smallsight.config.yaml_files import read_yaml
 from smallsight.errors import ConfigError
 
@@ -246,7 +246,7 @@ def check_plan(plan: Plan, config: Config, source: str) -> list[str]:
     """Try every phase's settings on the configuration, so that a typo shows before hours of training.
 
     Returns:
-        Warnings of what a phase sets in vain.
+        Warnings of settings of a phase that have no effect.
     Raises:
         ConfigError: a phase sets a key that is not there, or to a value that does not fit.
     """
@@ -265,7 +265,7 @@ def check_plan(plan: Plan, config: Config, source: str) -> list[str]:
         useless = settings_without_effect(phase, config)
         warnings += (f"{where}: {key} has no effect: {why}." for key, why in useless.items())
         if changed.augmentation != config.augmentation:
-            warnings += (f"{where}: {warning}" for warning in in_vain(changed, phase.epochs))
+            warnings += (f"{where}: {warning}" for warning in switched_on_without_effect(changed, phase.epochs))
     return warnings
 
 

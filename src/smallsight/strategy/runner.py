@@ -326,7 +326,7 @@ class Runner:
         return continues(run, self.state)
 
     def _tell_outcome(self, run: PhaseRun) -> None:
-        """Say what a closed phase brought."""
+        """Say the verdict of a closed phase."""
         if run.verdict is not None:
             self.means.watcher.note(f"Phase {run.name}: {verdict_in_words(run.verdict)}")
 
