@@ -313,3 +313,10 @@ def test_an_end_before_the_start_names_the_key(project: Path) -> None:
         ConfigError, match=r"49 are done already by checkpoint.start_epoch=50\. Raise training\.epochs, or"
     ):
         train("one", "checkpoint.start_epoch=50", "training.epochs=45")
+
+
+def test_temporary_files_of_a_stopped_process_are_removed(project: Path) -> None:
+    left = project / "models" / ".live.json.kg3x_r8t.tmp"
+    left.write_text("{")
+    train()
+    assert not left.exists()

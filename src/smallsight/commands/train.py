@@ -32,7 +32,7 @@ from smallsight.data.groups import groups_of
 from smallsight.errors import Interrupted, SmallsightError, TrainingError, visible
 from smallsight.evaluation.bootstrap import Resampled, Units, resample
 from smallsight.evaluation.verdict import judge
-from smallsight.files import write_text_atomically
+from smallsight.files import remove_leftovers, write_text_atomically
 from smallsight.records import Verdict
 from smallsight.report.analysis import analyse
 from smallsight.report.by_hand import next_commands
@@ -141,6 +141,7 @@ def _session(
         Journal(RunFolder(inputs.folder).journal) as journal,
         Terminal(console, inputs.plan.target.metric, log) as terminal,
     ):
+        remove_leftovers(inputs.folder, ".*.*.tmp")  # of a process that was stopped while it wrote
         for line in keep_foreign(inputs.folder):
             terminal.note(line)
         keep_output()
