@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from smallsight.attempts.jobs import Job, OneAfterAnother
 from smallsight.attempts.messages import CheckpointSizes, Fact, Note
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.commands.disk import Disk, taken
@@ -39,7 +40,10 @@ class Bench:
 
     def attempt(self, epochs: int = 10) -> AttemptResult:
         spec = attempt_spec(self.folder, Config(), first=1, last=epochs)
-        return self.disk.watched(self._train)(spec, lambda record: True, self.facts.append)
+        ended: list[AttemptResult] = []
+        train = self.disk.watched(OneAfterAnother(self._train))
+        train([Job(spec, lambda record: True, self.facts.append, ended.append)])
+        return ended[0]
 
     def _train(self, spec: AttemptSpec, on_epoch: object, on_fact: Callable[[Fact], None]) -> AttemptResult:
         on_fact(Note("hello"))

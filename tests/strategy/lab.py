@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from smallsight.attempts.jobs import OneAfterAnother
 from smallsight.attempts.messages import Ramp
 from smallsight.attempts.spec import FORMAT, AttemptResult, AttemptSpec
 from smallsight.commands.disk import Disk
@@ -225,7 +226,11 @@ class Lab:
             for pragma in ("synchronous=off", "journal_mode=memory"):  # speed; no test here cuts the power for real
                 journal._connection.execute(f"pragma {pragma}")
             journal.fuse = self.fuse
-            return act(kind(self.folder, journal, Means(self.trainer, self.compare, self.watcher, self.publish)))
+            return act(
+                kind(
+                    self.folder, journal, Means(OneAfterAnother(self.trainer), self.compare, self.watcher, self.publish)
+                )
+            )
 
     def compare(self, candidates: Sequence[Path], champions: Sequence[Path]) -> Verdict:
         """By the figures themselves."""

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from smallsight.attempts.child import OnEpoch, OnFact
+from smallsight.attempts.jobs import Job, Trainer
 from smallsight.attempts.messages import CheckpointSizes, Fact
-from smallsight.attempts.spec import FORMAT, AttemptResult, AttemptSpec
+from smallsight.attempts.spec import FORMAT, AttemptSpec
 from smallsight.config.load import Config
 from smallsight.errors import TrainingError
 from smallsight.files import says
 from smallsight.run.folder import RunFolder
 from smallsight.run.state import State
 from smallsight.strategy.keeping import keep_of, superfluous
-from smallsight.strategy.means import Trainer
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.room import Need, Sizes, in_bytes, need_of_phase, need_of_run
 
@@ -82,15 +81,15 @@ class Disk:
     def watched(self, train: Trainer) -> Trainer:
         """A trainer that looks at the disk as soon as an attempt knows how large its checkpoints are."""
 
-        def watching(spec: AttemptSpec, on_epoch: OnEpoch, on_fact: OnFact) -> AttemptResult:
+        def watching(job: Job) -> Job:
             def look(fact: Fact) -> None:
-                on_fact(fact)
+                job.on_fact(fact)
                 if isinstance(fact, CheckpointSizes):
-                    self.look(spec, fact.lightweight_bytes, fact.full_bytes)
+                    self.look(job.spec, fact.lightweight_bytes, fact.full_bytes)
 
-            return train(spec, on_epoch, look)
+            return replace(job, on_fact=look)
 
-        return watching
+        return lambda jobs: train([watching(job) for job in jobs])
 
     def look(self, spec: AttemptSpec, lightweight: int, full: int) -> None:
         """Say what the run will take, and whether the disk has room for the attempt.

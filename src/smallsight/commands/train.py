@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from smallsight.attempts.child import ChildTrainer
+from smallsight.attempts.jobs import OneAfterAnother
 from smallsight.attempts.messages import SignOfLife
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.commands.background import Background
@@ -160,7 +161,7 @@ def _session(
             disk.prune(state)
 
         means = Means(
-            train=disk.watched(ChildTrainer(live_writer(inputs.folder, progress))),
+            train=disk.watched(OneAfterAnother(ChildTrainer(live_writer(inputs.folder, progress)))),
             compare=comparison(inputs),
             watcher=terminal,
             publish=published,

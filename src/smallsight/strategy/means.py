@@ -7,27 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from smallsight.attempts.messages import Fact
-from smallsight.attempts.spec import AttemptResult, AttemptSpec
+from smallsight.attempts.jobs import Trainer
 from smallsight.records import Decision, EpochRecord, Verdict
 from smallsight.run.state import State
-
-
-class Trainer(Protocol):
-    """Carries out an attempt in a child process."""
-
-    def __call__(
-        self,
-        spec: AttemptSpec,
-        on_epoch: Callable[[EpochRecord], bool],
-        on_fact: Callable[[Fact], None],
-    ) -> AttemptResult:
-        """Train; `on_epoch` gets each finished epoch and answers whether to go on, `on_fact` what else is to be kept.
-
-        Raises:
-            Interrupted: the user or the system asked to stop; the state is saved.
-            InputError: the data or a checkpoint can't be used.
-        """
 
 
 class Watcher(Protocol):

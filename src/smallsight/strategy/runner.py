@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from smallsight.attempts.jobs import Job
 from smallsight.attempts.messages import Caution, Fact, Note, kind_and_content
-from smallsight.attempts.spec import AttemptSpec
+from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.config.load import Config, with_settings
 from smallsight.config.yaml_files import to_yaml
 from smallsight.errors import TrainingError
@@ -233,11 +234,16 @@ class Runner:
             setbacks=len(attempt.setbacks),
         )
         deadline = self._deadline(at, plan)
-        result = self.means.train(
+        job = Job(
             spec,
             lambda record: self._on_epoch(self.state.at(at.address), record, plan, deadline),
             lambda fact: self._on_fact(self.state.at(at.address), fact),
+            lambda result: self._on_end(at, result),
         )
+        self.means.train([job])
+
+    def _on_end(self, at: PhaseAttempt, result: AttemptResult) -> None:
+        """Write down how an attempt ended."""
         self.write_of(
             at,
             "attempt_ended",
