@@ -84,8 +84,16 @@ def test_an_empty_history() -> None:
         ([0.5, 0.51, 0.52, 0.53], {}, "Train on with the current settings"),
         ([0.6, 0.58, 0.56, 0.54], {}, "Go back to an earlier checkpoint: map_small falls by 0.0200 [0.0200, 0.0200]"),
         ([0.5] * 8, {}, "Change a setting, since further training gains little"),
-        ([0.6, 0.64, 0.66], {}, "Use the checkpoint of epoch 3: map_small is 0.660, at the level of 0.65, but possibly"),
-        ([0.6, 0.64, 0.71], {}, "Use the checkpoint of epoch 3: map_small is 0.710, at the level of 0.70, but possibly"),
+        (
+            [0.6, 0.64, 0.66],
+            {},
+            "Use the checkpoint of epoch 3: map_small is 0.660, at the level of 0.65, but possibly",
+        ),
+        (
+            [0.6, 0.64, 0.71],
+            {},
+            "Use the checkpoint of epoch 3: map_small is 0.710, at the level of 0.70, but possibly",
+        ),
         (
             [0.5, 0.51, 0.52, 0.53, 0.54],
             {"train_loss": [5.0, 4.0, 3.0, 2.0, 1.0], "val_loss": [1.0, 2.0, 3.0, 4.0, 5.0]},

@@ -91,9 +91,9 @@ def _before_any_run(loaded: LoadedConfig) -> None:
     console, plan = Console(highlight=False), shipped_plan()
     recorded = read_history(HERE, target_of(plan)) if HERE.is_file() else History(loaded.source, ())
     history = configured(recorded, loaded, plan)
-    epochs = f"the epochs in {HERE}" if history.records else f"no recorded epochs ({HERE} is not here)"
+    epochs = f"and the epochs in {HERE}" if history.records else f"alone, since there is no {HERE} here"
     console.print(
-        visible(f"No run in {run_folder(loaded)} yet: this report is made from {loaded.source} and {epochs}."),
+        visible(f"No run in {run_folder(loaded)} yet: this report is made from {loaded.source} {epochs}."),
         markup=False,
         soft_wrap=not console.is_terminal,
     )

@@ -27,7 +27,7 @@ class TargetAndGuard:
     Attributes:
         metric: the target metric, by which champions are chosen.
         minimum, success, optimal: its three levels.
-        guard_metric: the metric that must not drop.
+        guard_metric: the metric that must not drop by more than the strategy allows.
         guard_floor: the baseline's guard metric minus the allowed drop; None where no baseline is known.
         guard_absolute_floor: its lowest allowed value whatever the baseline was; None for no such value.
         rate_per_epoch: the improvement per elapsed epoch that the strategy asks for.
