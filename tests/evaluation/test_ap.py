@@ -232,5 +232,5 @@ def test_evaluation_is_frozen(make_odd):
 
 def test_a_metric_at_an_overlap_that_is_not_matched_is_refused():
     assert Metric("precision", "all", 0.75).thresholds == slice(5, 6)
-    with pytest.raises(ValueError, match="IoU 0.3; detections are matched at"):
+    with pytest.raises(ValueError, match=r"IoU 0\.3; detections are matched at"):
         _ = Metric("precision", "all", 0.3).thresholds

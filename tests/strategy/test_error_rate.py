@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from smallsight.records import Decision, Estimate, Outcome, Verdict
 from smallsight.run.state import PhaseRun, State
-from smallsight.strategy.error_rate import false_gain_bound, rise_confidence, spent, remaining_tests
+from smallsight.strategy.error_rate import false_gain_bound, remaining_tests, rise_confidence, spent
 from smallsight.strategy.plan import Plan
 
 
