@@ -21,8 +21,8 @@ class Job:
             again with the epochs that are already done.
         on_fact: called with other facts for the journal.
         on_end: called with the result of the attempt.
-        may_begin: asked just before the attempt begins. If it returns False, the attempt is left out and `on_end` is not
-            called.
+        may_begin: asked just before the attempt begins. If it returns False, the attempt is left out and `on_end` is
+            not called.
     """
 
     spec: AttemptSpec
