@@ -32,11 +32,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta
 from simulated import Scene
-from verdicts import METRIC, Skills, best_first
+from verdicts import METRIC, Skills
 
-from smallsight.evaluation.ap import Evaluation
+from smallsight.evaluation.ap import Evaluation, Metric
 from smallsight.evaluation.arms import holm, judge_arms
-from smallsight.evaluation.bootstrap import Resampled, Units, draw_images, independent_units, replicate_values
+from smallsight.evaluation.bootstrap import Draws, Resampled, Units, replicate_values
+from smallsight.evaluation.matching import Curve
 from smallsight.evaluation.verdict import difference_of
 from smallsight.records import Decision, Estimate, Verdict
 from smallsight.run.state import PhaseRun, Round, State
@@ -45,8 +46,7 @@ from smallsight.strategy.plan import Plan
 
 Doubles = npt.NDArray[np.float64]
 PHASES, ROUNDS, TREATMENTS = 8, 3, 4
-TRUTHS = np.zeros((1, 1), np.int64)
-"""All epochs of a run have the same objects; only that is asked of it."""
+EXAMS = 10
 GAINS = (0.02, 0.04, 0.06)
 RUN_ALPHA = 0.1
 SHARES: Mapping[str, Sequence[float]] = {
@@ -86,7 +86,7 @@ class Simulated:
         self.world, self.skills, self.run = world, skills, run
         clips = [str(image // world.frames) for image in range(world.images)]
         self.units = Units.of(world.images, clips)
-        self.draws = draw_images(world.images, groups=self.units.groups, replicates=world.replicates, seed=run)
+        self.weights = Draws.of(world.images, self.units, replicates=world.replicates, seed=run).weights
         self.epochs = cache(self._epochs)
 
     def start(self) -> Crowned:
@@ -98,26 +98,36 @@ class Simulated:
         lift = self.skills.lift(self.skills.ap(champion.lift) + gain) if gain else champion.lift
         return Crowned(lift, self.epochs(number, lift, self.world.epochs))
 
-    def exam(self, champion: Crowned) -> float:
-        """The champion's AP50 minus the start's on the exam, minus what it truly is."""
-        scene = Scene(np.random.default_rng((self.run, 1000)), self.world.images, frames=self.world.frames)
-        first, last = (scene.phase([lift])[0].metrics[METRIC].value for lift in (0.0, champion.lift))
-        return last - first - (self.skills.ap(champion.lift) - self.skills.ap(0.0))
+    def exam(self, lift: float, look: int) -> float:
+        """The AP50 on images that no decision has seen, as many as the validation set has; mean over `EXAMS` sets.
+
+        Each look has its own noise.
+        """
+        found = []
+        for number in range(EXAMS):
+            scene = Scene(np.random.default_rng((self.run, 1000, number)), self.world.images, frames=self.world.frames)
+            scene.rng = np.random.default_rng((self.run, 2000, number, look))
+            found.append(figures(scene.phase_at_50([lift])[0], np.ones((self.world.images, 1)))[0])
+        return float(np.mean(found))
 
     def _epochs(self, number: int, lift: float, count: int) -> Sequence[Resampled]:
         scene = Scene(np.random.default_rng((self.run, 0)), self.world.images, frames=self.world.frames)
         scene.rng = np.random.default_rng((self.run, 1 + number))
-        return [self._resampled(epoch) for epoch in best_first(scene.phase([lift] * count))]
+        found = [self._resampled(curve) for curve in scene.phase_at_50([lift] * count)]
+        return sorted(found, key=lambda each: -each.points[METRIC].value)
 
-    def _resampled(self, epoch: Evaluation) -> Resampled:
-        """As `bootstrap.resample` has it; the images are drawn once for all epochs of the run."""
-        return Resampled(
-            {METRIC: epoch.metrics[METRIC]},
-            replicate_values(epoch, [METRIC], self.draws),
-            {METRIC: independent_units(epoch, METRIC, self.units.groups)},
-            TRUTHS,
-            self.units.over,
-        )
+    def _resampled(self, curve: Curve) -> Resampled:
+        """As `bootstrap.resample` has it, over images that were drawn once for all epochs of the run."""
+        values = figures(curve, self.weights)
+        point = Estimate(float(values[0]), n=int(curve.truths.sum()))
+        n_units = len(set(self.units.groups or range(self.world.images)))
+        return Resampled({METRIC: point}, {METRIC: values[1:]}, {METRIC: n_units}, curve.truths[None], self.units.over)
+
+
+def figures(curve: Curve, weights: Doubles) -> Doubles:
+    """The AP50 for each column of the weights of images."""
+    evaluation = Evaluation({}, {METRIC: Metric("precision", "all")}, {"all": (curve,)}, len(weights))
+    return replicate_values(evaluation, [METRIC], weights)[METRIC]
 
 
 def decided(number: int, name: str, settings: Mapping[str, Any], beside: int = 0) -> PhaseRun:
@@ -190,15 +200,18 @@ def judged_round(trained: Mapping[int, Crowned], champion: Crowned, level: float
 
 
 def ended(simulated: Simulated, start: Crowned, champion: Crowned, crowned: int) -> list[float]:
-    """Whether something was crowned without cause, how much too high the champion's figure, its lift and the exam are.
+    """Whether something was crowned without cause, and three figures minus what they should be.
 
-    The lift is what a report gives: corrected for choosing, but not for crowning.
+    - the champion's on the validation set, minus the one on the exam: the optimism;
+    - the lift of a report on the validation set, which is corrected for choosing epochs, minus the true one;
+    - the lift on the exam, minus the true one. The champion is measured there with other noise than the start.
     """
     skills = simulated.skills
-    truth = skills.ap(champion.lift)
+    gained = skills.ap(champion.lift) - skills.ap(start.lift)
     lift = difference_of(champion.epochs, start.epochs, METRIC).value if champion is not start else 0.0
-    figure = champion.epochs[0].points[METRIC].value
-    return [float(crowned > 0), figure - truth, lift - (truth - skills.ap(0.0)), simulated.exam(champion)]
+    figure, first = champion.epochs[0].points[METRIC].value, simulated.exam(start.lift, 0)
+    last = simulated.exam(champion.lift, 1)
+    return [float(crowned > 0), figure - last, lift - gained, last - first - gained]
 
 
 def power_of(world: World, skills: Skills, run: int) -> list[float]:
@@ -240,9 +253,13 @@ def mean(values: Doubles) -> str:
 def print_end(rows: Doubles) -> None:
     """What `ended` says, over runs."""
     print(f"something crowned: {share(rows[:, 0])} %")
-    names = ("champion's figure", "lift on the validation set", "lift on the exam")
+    names = (
+        "champion's figure minus the exam's",
+        "lift on validation minus the true one",
+        "lift on the exam minus the true one",
+    )
     for name, values in zip(names, rows.T[1:], strict=True):
-        print(f"{name} minus the truth: {mean(values)}")
+        print(f"{name}: {mean(values)}")
 
 
 def print_phases(rows: Doubles) -> None:
@@ -250,22 +267,21 @@ def print_phases(rows: Doubles) -> None:
     p_values = rows[:, :PHASES]
     print(f"a single phase at .05: {100 * np.mean(p_values <= 0.05):.2f} %")
     for name, levels in SHARES.items():
-        print(f"{name}: {share((p_values <= np.array(levels)).any(axis=1))} %")
+        print(f"{name}: {share(np.asarray((p_values <= np.array(levels)).any(axis=1)))} %")
     print_end(rows[:, PHASES:])
 
 
 def print_power(rows: Doubles) -> None:
-    """How often a true gain is crowned, by the way of sharing and the place of the phase."""
+    """How often a true gain is crowned: by the way of sharing, mean over the places of the phase; in a round."""
     columns = 1 + TREATMENTS
     for number, gain in enumerate(GAINS):
         p_values = rows[:, columns * number : columns * (number + 1)]
         for name, levels in SHARES.items():
-            places = {level: place + 1 for place, level in reversed(list(enumerate(levels)))}
-            found = (f"phase {place}: {share(p_values[:, 0] <= level)}" for level, place in sorted(places.items()))
-            print(f"{gain}, {name}: {'; '.join(found)}")
-        for alpha in (RUN_ALPHA / ROUNDS, 0.05):
+            at = [100 * float(np.mean(p_values[:, 0] <= level)) for level in levels]
+            print(f"{gain}, {name}: first {at[0]:.1f}, last {at[-1]:.1f}, mean over places {np.mean(at):.1f} %")
+        for alpha in (RUN_ALPHA / ROUNDS, RUN_ALPHA / 2):
             crowned = np.array([1 in holm(dict(enumerate(row, 1)), alpha)[1] for row in p_values[:, 1:]])
-            print(f"{gain}, round at {alpha:.3f}: {share(crowned)}")
+            print(f"{gain}, round at {alpha:.3f}: {share(crowned)} %")
 
 
 def main() -> None:
