@@ -155,6 +155,7 @@ def test_the_p_value_tells_at_which_confidence_it_rose(values: list[float], n: i
     [
         ([0.1, 0.2, 0.3], 4, 1 / 16),  # four that agree do so by chance
         ([0.1, 0.2, math.nan], 4, 1 / 16),
+        ([-0.001] + [1.0] * 99, 3, 1 / 8),
         ([-0.1, -0.2, 0.0], 40, 1.0),
         ([math.nan, math.nan], 40, 1.0),
         ([0.1, 0.2], 1, 1.0),
