@@ -121,16 +121,18 @@ def test_phases_that_can_no_longer_run_get_nothing(when: dict[str, Any], first: 
     assert later_tests(plan, State(runs=(first,))) == (2 if possible else 0), "the third one waits for the second"
 
 
-@pytest.mark.parametrize(
-    ("rounds", "end_after", "begun_without_gain", "after"),
-    [(3, 2, 0, 2), (3, 3, 0, 3), (1, 2, 0, 1), (3, 2, 1, 1), (3, 2, 2, 0), (2, 5, 2, 0)],
-)
-def test_so_many_rounds_without_a_gain_end_a_run(
-    rounds: int, end_after: int, begun_without_gain: int, after: int
-) -> None:
-    plan = plan_of(0, rounds).model_copy(update={"end_after_rounds_without_gain": end_after})
-    done = tuple(Round(f"round_{n}", n, Decision("round", ""), ()) for n in range(1, begun_without_gain + 1))
-    assert later_tests(plan, State(rounds=done)) == after
+def test_every_round_that_is_left_gets_a_part() -> None:
+    """Also where rounds without a gain would end the run: a control that gains goes on."""
+    plan = plan_of(0, 3).model_copy(update={"end_after_rounds_without_gain": 2})
+    runs: tuple[PhaseRun, ...] = ()
+    rounds: tuple[Round, ...] = ()
+    for number in (1, 2, 3):
+        now = replace(begun(number, "t"), round=number)
+        rounds = (*rounds, Round(f"round_{number}", number, Decision("round", ""), (number,)))
+        level = rise_confidence(plan, State(runs=(*runs, now), rounds=rounds), now)
+        assert level == pytest.approx(1 - 0.1 / 3)
+        runs = (*runs, replace(run_of(number, "t", level), round=number))
+    assert spent(State(runs=runs)) == pytest.approx(0.1) and later_tests(plan, State(rounds=rounds)) == 0
 
 
 def test_the_level_of_a_round_is_that_of_all_its_treatments() -> None:

@@ -3,8 +3,8 @@
 Each phase that changes a setting is one test, and each round is one, over all its treatments. The chance that a run
 without any effect takes one of them for a gain is at most the sum of their error probabilities, however they depend on
 each other. That sum stays within `1 - verdict.run_confidence`: what is left of it is shared evenly among the tests that
-may still come if none shows a gain. A test that shows a gain gives its part back, as in the fallback procedure: it was
-no error, or the error is made and counted. What a phase that was not run, or failed, would have got goes to the others.
+may still come. A test that shows a gain gives its part back, as in the fallback procedure: it was no error, or the
+error is made and counted. What a phase that was not run, or failed, would have got goes to the others.
 
 Source: Wiens, "A Fixed Sequence Bonferroni Procedure for Testing Multiple Endpoints", Pharmaceutical Statistics 2
 (2003). docs/decisions.md compares other ways.
@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from smallsight.records import Verdict
 from smallsight.run.state import PhaseRun, State
 from smallsight.strategy.plan import Plan, When, name_of_round
-from smallsight.strategy.rounds import rounds_without_gain
 
 
 def rise_confidence(plan: Plan, state: State, run: PhaseRun) -> float:
@@ -74,7 +73,10 @@ def bound_in_words(plan: Plan, state: State) -> str:
 
 
 def later_tests(plan: Plan, state: State) -> int:
-    """How many tests may still come if none shows a gain, beside those that were begun."""
+    """How many tests may still come, beside those that were begun.
+
+    All rounds count: one whose control gains lets the next one begin, and has spent its part.
+    """
     phases = [each for each in plan.phases if (each.set or each.scale) and state.run(each.name) is None]
     begun = [each.name for each in state.rounds]
     rounds = sum(
@@ -82,8 +84,7 @@ def later_tests(plan: Plan, state: State) -> int:
         for index, each in enumerate(plan.rounds)
         if _may_hold(each.when, plan, state)
     )
-    before_the_end = plan.end_after_rounds_without_gain - rounds_without_gain(state)
-    return sum(_may_hold(each.when, plan, state) for each in phases) + min(rounds, max(0, before_the_end))
+    return sum(_may_hold(each.when, plan, state) for each in phases) + rounds
 
 
 def _may_hold(when: When, plan: Plan, state: State) -> bool:

@@ -41,7 +41,7 @@ def next_round(state: State, plan: Plan, config: Config) -> Decision | None:
         plan: the strategy.
         config: as the champion was trained.
     """
-    if rounds_without_gain(state) >= plan.end_after_rounds_without_gain:
+    if _without_gain(state) >= plan.end_after_rounds_without_gain:
         return None
     for index, each in enumerate(plan.rounds):
         name = name_of_round(index)
@@ -64,13 +64,13 @@ def next_round(state: State, plan: Plan, config: Config) -> Decision | None:
 
 def rounds_ended(state: State, plan: Plan) -> str | None:
     """Why no further round is begun, as half a sentence, where it is for want of gains."""
-    count = rounds_without_gain(state)
+    count = _without_gain(state)
     if not plan.rounds or count < plan.end_after_rounds_without_gain:
         return None
     return f"The last {count} rounds gave no champion with a gain" if count > 1 else "The last round gave no gain"
 
 
-def rounds_without_gain(state: State) -> int:
+def _without_gain(state: State) -> int:
     """How many rounds in a row, up to the latest, showed no gain."""
     count = 0
     for begun in reversed(state.rounds):
