@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from smallsight.boxes import Boxes, area
 from smallsight.evaluation.ap import Evaluation, evaluate
+from smallsight.evaluation.matching import Curve
 from smallsight.records import Detections, Truth
 
 Doubles = npt.NDArray[np.float64]
@@ -62,15 +63,18 @@ def epoch_noise(rng: np.random.Generator, shape: tuple[int, ...], epochs: int, k
 class Scene:
     """Images with objects and with places that look like one; all epochs of all phases are judged on them.
 
+    With `frames` above 1, so many images in a row are a clip. A part of what makes an object hard is then common to
+    the clip, and so is a part of each epoch's own noise: `ALIKE` of the variance of both.
+
     Attributes:
         rng: where each epoch's noise comes from.
     """
 
-    ALARMS, SIDE = 4, 24.0
+    ALARMS, SIDE, ALIKE = 4, 24.0, 0.2
 
-    def __init__(self, rng: np.random.Generator, n_images: int, objects: int = 3) -> None:
-        self.rng, self.n_images, self.objects = rng, n_images, objects
-        hard = 0.6 * rng.standard_normal((n_images, 1))
+    def __init__(self, rng: np.random.Generator, n_images: int, objects: int = 3, frames: int = 1) -> None:
+        self.rng, self.n_images, self.objects, self.frames = rng, n_images, objects, frames
+        hard = 0.6 * self._in_clips(rng.standard_normal((n_images, 1)), rng)
         ease = 0.4 + hard + 0.8 * rng.standard_normal((n_images, objects))
         lure = -1.2 - hard / 2 + 0.8 * rng.standard_normal((n_images, self.ALARMS))
         self._common = np.concatenate([ease, lure], axis=1)
@@ -80,12 +84,46 @@ class Scene:
 
     def phase(self, gains: Sequence[float], kept: float = 0.6) -> list[Evaluation]:
         """Epochs whose skill lies so much (log odds) above the common one; `kept` is the correlation of their noise."""
-        epochs = []
-        for gain, own in zip(gains, epoch_noise(self.rng, self._common.shape, len(gains), kept), strict=True):
-            lift = np.concatenate([np.full(self.objects, gain), np.full(self.ALARMS, -gain)])
-            found = [self._found(row) for row in self._common + lift + own]
-            epochs.append(evaluate(self._truths, found, 1))
-        return epochs
+        epochs = self._log_odds(gains, kept)
+        return [evaluate(self._truths, [self._found(row) for row in epoch], 1) for epoch in epochs]
+
+    def phase_at_50(self, gains: Sequence[float], kept: float = 0.6) -> list[Curve]:
+        """As `phase`, with the same noise: what AP50 rests on, without matching, since it is known what was found."""
+        curves: list[Curve] = []
+        truths = np.full(self.n_images, self.objects)
+        for epoch in self._log_odds(gains, kept):
+            image, kind = np.nonzero(epoch > -1)
+            best = np.argsort(-squashed(epoch[image, kind]).astype(np.float32), kind="stable")
+            hit = (kind < self.objects)[best][None]
+            curves.append(Curve(image[best], hit, np.ones_like(hit), truths))
+        return curves
+
+    def _log_odds(self, gains: Sequence[float], kept: float) -> Iterator[Doubles]:
+        """(images, objects and alarms) for each epoch; what lies above -1 is detected."""
+        sign = np.concatenate([np.ones(self.objects), -np.ones(self.ALARMS)])
+        for gain, own in zip(gains, self._noise(len(gains), kept, sign), strict=True):
+            yield self._common + gain * sign + own
+
+    def _noise(self, epochs: int, kept: float, sign: Doubles) -> Iterator[Doubles]:
+        """(images, objects and alarms) for each epoch; what is common to a clip helps objects against alarms."""
+        each = epoch_noise(self.rng, self._common.shape, epochs, kept)
+        if self.frames == 1:
+            yield from each
+            return
+        shared = epoch_noise(self.rng, (math.ceil(self.n_images / self.frames), 1), epochs, kept)
+        for own, clip in zip(each, shared, strict=True):
+            yield math.sqrt(1 - self.ALIKE) * own + math.sqrt(self.ALIKE) * sign * self._spread(clip)
+
+    def _in_clips(self, own: Doubles, rng: np.random.Generator) -> Doubles:
+        """Standard normals of which a part is common to the images of a clip."""
+        if self.frames == 1:
+            return own
+        clip = rng.standard_normal((math.ceil(self.n_images / self.frames), 1))
+        return math.sqrt(1 - self.ALIKE) * own + math.sqrt(self.ALIKE) * self._spread(clip)
+
+    def _spread(self, clip: Doubles) -> Doubles:
+        """What each clip has, as (images, 1)."""
+        return np.repeat(clip, self.frames, axis=0)[: self.n_images]
 
     def _found(self, log_odds: Doubles) -> Detections:
         seen = log_odds > -1

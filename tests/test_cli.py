@@ -361,7 +361,7 @@ def test_a_dry_run_says_what_the_run_takes_what_it_risks_and_what_it_can_show(pr
     assert ["all", "3", "5", "min", "1.23"] in lines
     assert " ".join(lines[-1]) == (
         "Smallest gain that the validation set can show: none, at 95% confidence (3 such objects in 3 images). "
-        "Add labelled images, or lower verdict.confidence of the strategy."
+        "Add labelled images, or lower verdict.confidence and verdict.run_confidence of the strategy."
     )
 
 

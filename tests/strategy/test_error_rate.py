@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallsight.records import Decision, Estimate, Outcome, Verdict
-from smallsight.run.state import PhaseRun, State
-from smallsight.strategy.error_rate import false_gain_bound, remaining_tests, rise_confidence, spent
+from smallsight.run.state import Attempt, PhaseRun, Round, State, Status
+from smallsight.strategy.error_rate import (
+    bound_in_words,
+    false_gain_bound,
+    first_rise_confidence,
+    later_tests,
+    rise_confidence,
+    spent,
+)
 from smallsight.strategy.plan import Plan
 
 
@@ -40,7 +48,8 @@ def begun(number: int, name: str, settings: dict[str, Any] | None = None) -> Pha
 def test_the_share_is_split_evenly_over_the_plan() -> None:
     plan = plan_of(8)
     first = begun(1, "p0")
-    assert remaining_tests(plan, State(runs=(first,)), first) == 8
+    assert later_tests(plan, State()) == 8 and later_tests(plan, State(runs=(first,))) == 7
+    assert first_rise_confidence(plan, State()) == pytest.approx(1 - 0.1 / 8)
     assert rise_confidence(plan, State(runs=(first,)), first) == pytest.approx(1 - 0.1 / 8)
 
 
@@ -79,6 +88,67 @@ def test_without_a_limit_each_test_has_its_own_confidence() -> None:
     plan, now = plan_of(8, confidence=0.8, run_confidence=None), begun(1, "p0")
     assert rise_confidence(plan, State(runs=(now,)), now) == 0.8
     assert false_gain_bound(plan, State(runs=(run_of(1, "p0", 0.8), run_of(2, "p1", 0.8)))) == pytest.approx(0.4)
+
+
+def conditional(*when: dict[str, Any]) -> Plan:
+    phases = [{"name": f"p{i}", "set": {"training.seed": i}, "when": each} for i, each in enumerate(when)]
+    return Plan.model_validate({"phases": phases})
+
+
+def ended(number: int, status: Status, outcome: Outcome = "no_evidence") -> PhaseRun:
+    run = run_of(number, f"p{number - 1}", outcome=outcome)
+    return replace(run, attempts=(Attempt(1, {}, 1, 2, status=status),))
+
+
+@pytest.mark.parametrize(
+    ("when", "first", "possible"),
+    [
+        ({}, ended(1, "failed"), True),
+        ({"target_below": 0.0}, ended(1, "failed"), True),  # a kept phase may lie lower
+        ({"completed": "p0"}, ended(1, "completed"), True),
+        ({"completed": "p0"}, ended(1, "failed"), False),
+        ({"failed": "p0"}, ended(1, "completed"), False),
+        ({"failed": "p0"}, begun(1, "p0"), True),
+        ({"ran": "p0"}, ended(1, "failed"), True),
+        ({"rolled_back": ["p0"]}, ended(1, "completed"), True),
+        ({"rolled_back": ["p0"]}, ended(1, "completed", "improved"), False),
+        ({"any_of": [{"failed": "p0"}, {"plateau": True}]}, ended(1, "completed"), True),
+        ({"any_of": [{"failed": "p0"}, {"rolled_back": ["p0"]}]}, ended(1, "completed", "improved"), False),
+    ],
+)
+def test_phases_that_can_no_longer_run_get_nothing(when: dict[str, Any], first: PhaseRun, possible: bool) -> None:
+    plan = conditional({}, when, {"ran": "p1"})
+    assert later_tests(plan, State(runs=(first,))) == (2 if possible else 0), "the third one waits for the second"
+
+
+def test_every_round_that_is_left_gets_a_part() -> None:
+    """Also where rounds without a gain would end the run: a control that gains goes on."""
+    plan = plan_of(0, 3).model_copy(update={"end_after_rounds_without_gain": 2})
+    runs: tuple[PhaseRun, ...] = ()
+    rounds: tuple[Round, ...] = ()
+    for number in (1, 2, 3):
+        now = replace(begun(number, "t"), round=number)
+        rounds = (*rounds, Round(f"round_{number}", number, Decision("round", ""), (number,)))
+        level = rise_confidence(plan, State(runs=(*runs, now), rounds=rounds), now)
+        assert level == pytest.approx(1 - 0.1 / 3)
+        runs = (*runs, replace(run_of(number, "t", level), round=number))
+    assert spent(State(runs=runs)) == pytest.approx(0.1) and later_tests(plan, State(rounds=rounds)) == 0
+
+
+def test_the_level_of_a_round_is_that_of_all_its_treatments() -> None:
+    """Holm ended at the first treatment, so all have its level."""
+    runs = tuple(replace(run_of(n, f"t{n}", 1 - 0.01), round=1) for n in (1, 2, 3, 4))
+    assert spent(State(runs=runs)) == pytest.approx(0.04)
+
+
+def test_the_bound_in_words() -> None:
+    plan, one = plan_of(8), run_of(1, "p0", 1 - 0.0125)
+    assert bound_in_words(plan, State()) == ""
+    said = bound_in_words(plan, State(runs=(one,)))
+    assert "Had the only change that was tested here no effect" in said and "at most 1.2 %" in said
+    said = bound_in_words(plan, State(runs=(one, run_of(2, "p1", 0.98, "improved"))))
+    assert "Had all 2 changes" in said and "at most 3.2 %" in said and "the limit is 10 %" in said
+    assert "no limit is set" in bound_in_words(plan_of(8, run_confidence=None), State(runs=(one,)))
 
 
 @given(outcomes=st.lists(st.sampled_from(["no_evidence", "regressed", None]), max_size=12), rounds=st.integers(0, 2))

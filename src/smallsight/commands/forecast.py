@@ -13,7 +13,10 @@ from smallsight.config.load import Config, with_settings
 from smallsight.data.groups import groups_of
 from smallsight.evaluation.bootstrap import Units
 from smallsight.evaluation.power import SPREADS, SmallestGain, images_for, over_spreads, smallest_gain_on
+from smallsight.evaluation.verdict import percent
 from smallsight.run.folder import is_running
+from smallsight.run.state import State
+from smallsight.strategy.error_rate import first_rise_confidence
 from smallsight.strategy.plan import BASELINE, Phase, Plan
 from smallsight.strategy.relief import in_words, next_rung
 from smallsight.strategy.repeats import changes_nothing
@@ -105,11 +108,11 @@ def _stages(inputs: Inputs) -> Iterator[tuple[str, int, Callable[[Config], dict[
 def smallest_gain_of(inputs: Inputs) -> SmallestGain | None:
     """The smallest gain of the target metric that the validation set can show, resampled as for a verdict.
 
-    None where it is not known for that metric.
+    At the confidence of the first phase that is tested for a gain. None where it is not known for that metric.
     """
     valid, plan = inputs.valid, inputs.plan
     units = Units.of(len(valid), groups_of(valid), inputs.config.evaluation.resample)
-    return smallest_gain_on(valid.truths, units, plan.target.metric, plan.verdict.confidence)
+    return smallest_gain_on(valid.truths, units, plan.target.metric, first_rise_confidence(plan, State()))
 
 
 def total_of(costs: Sequence[PhaseCost]) -> dict[str, Any]:
@@ -191,14 +194,15 @@ def gain_as_text(found: SmallestGain | None, plan: Plan) -> str:
     size = f"{found.n_objects} such objects in {found.n_images} images"
     if found.n_units != found.n_images:
         size += f" of {found.n_units} clips; images of one clip resemble each other, which makes this gain larger"
+    sure = f"{percent(found.confidence)} confidence"
     if found.gain > 1:
         return (
-            f"Smallest gain that the validation set can show: none, at {found.confidence:.0%} confidence ({size}). "
-            "Add labelled images, or lower verdict.confidence of the strategy."
+            f"Smallest gain that the validation set can show: none, at {sure} ({size}). "
+            "Add labelled images, or lower verdict.confidence and verdict.run_confidence of the strategy."
         )
     text = (
         f"Smallest gain of {metric} that the validation set shows in {found.power:.0%} of the cases at "
-        f"{found.confidence:.0%} confidence: about {_gains(found)}; the set holds {size}. The range covers the lowest "
+        f"{sure}: about {_gains(found)}; the set holds {size}. The range covers the lowest "
         "and the highest spread per object that was measured on match frames."
     )
     less = _expecting_less(found, plan)

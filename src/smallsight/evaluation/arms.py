@@ -11,8 +11,9 @@ Berger, "Multiparameter Hypothesis Testing and Acceptance Sampling", Technometri
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from smallsight.evaluation.verdict import (
     fails,
     guard_sentence,
     over_words,
-    selection_bias,
+    percent,
     target_sentence,
 )
 from smallsight.records import Outcome, Verdict, shown
@@ -93,7 +94,7 @@ def _verdict(
     outcome: Outcome = "regressed" if bad else "improved" if passed else "no_evidence"
     sentences = [
         target_sentence(target, each.to_champion, confidence, level, each.over),
-        _control_sentence(target, each.to_control, level, confidence),
+        _control_sentence(target, each, level, confidence),
         guard_sentence(guard, each.guard, max_guard_drop, guard_failed),
     ]
     return Verdict(
@@ -109,34 +110,43 @@ def _verdict(
 def holm(p_values: Mapping[int, float], alpha: float) -> tuple[dict[int, float], set[int]]:
     """Holm's step-down: the level that each hypothesis has to reach, and those that are rejected.
 
-    The chance that any true one is rejected is at most `alpha`, however they depend on each other.
+    The chance that any true one is rejected is at most `alpha`, however they depend on each other. The first hypothesis
+    that misses its level ends the procedure, and that level is the one of all that follow.
     """
     order = sorted(p_values, key=lambda number: (p_values[number], number))
-    levels = {number: alpha / (len(order) - place) for place, number in enumerate(order)}
+    levels: dict[int, float] = {}
     rejected: set[int] = set()
     for number in order:
-        if p_values[number] > levels[number]:
-            break
-        rejected.add(number)
+        level = alpha / (len(order) - len(rejected))
+        levels[number] = level
+        if len(rejected) == len(levels) - 1 and p_values[number] <= level:
+            rejected.add(number)
     return levels, rejected
 
 
-def _control_sentence(metric: str, difference: Difference | None, level: float, confidence: float) -> str:
+def _control_sentence(metric: str, each: _Compared, level: float, confidence: float) -> str:
+    """How a treatment differs from the control, and what that says of its gain over the champion."""
+    difference = each.to_control
     if difference is None:
         return "no control was trained, so how much of this is more training is not known"
+    if math.isnan(difference.value):
+        return f"against the control {metric} is not defined"
     against = f"against the control it is {difference.estimate:+.3f}"
     if difference.rose(level):
         return f"{against}, {shown(difference.above(level), '+.3f')} or more"
     if difference.fell(confidence):
-        return f"{against}: the control gained more"
-    return f"{against}, which chance can explain: training on without the change may have done the same"
+        return f"{against}: training on without the change is better"
+    if each.to_champion.rose(level):
+        return f"{against}, which chance can explain: what it gained over the champion, the control may have gained too"
+    return f"{against}, which chance can explain"
 
 
 def behind_leader(arms: Mapping[int, Sequence[Resampled]], *, target: str, confidence: float) -> dict[int, str]:
     """The arms that are demonstrably behind the leading one, each with the reason.
 
-    The leader is the arm with the best figure. It was chosen on the images that it is compared on, so its selection
-    bias is taken off, and the level is shared among the comparisons.
+    The leader is the arm with the best figure, so it was chosen on the images that it is compared on. An arm is behind
+    where the lower bound of the leader's difference to it is above 0, a bound that holds for all other arms at once.
+    The level is shared among the comparisons.
 
     Args:
         arms: by number, the epochs of each, the chosen one first.
@@ -144,27 +154,22 @@ def behind_leader(arms: Mapping[int, Sequence[Resampled]], *, target: str, confi
         confidence: one-sided, that no arm is stopped by chance.
     Raises:
         SmallsightError: they were evaluated on different objects.
+    Source: Hsu, "Constrained Simultaneous Confidence Intervals for Multiple Comparisons with the Best", Annals of
+        Statistics 12 (1984), with the bootstrap's bound instead of that of normal samples of equal variance.
     """
     known = {n: each for n, each in arms.items() if not np.isnan(each[0].points[target].value)}
     if len(known) < 2:
         return {}
-    leader = max(known, key=lambda n: known[n][0].points[target].value)
-    others = {n: epochs for n, epochs in known.items() if n != leader}
-    bias = selection_bias([known[leader][0], *(epochs[0] for epochs in others.values())], target)
+    first, *others = sorted(known, key=lambda n: (-known[n][0].points[target].value, n))
     level = 1 - (1 - confidence) / len(others)
     found = {}
-    for number, epochs in others.items():
-        measured = difference_of(epochs, known[leader], target)
-        difference = replace(
-            measured,
-            value=measured.value + bias,
-            at_worst=measured.at_worst + bias,
-            at_best=measured.at_best + bias,
-        )
-        if difference.fell(level):
-            bound = shown(difference.below(level), "+.3f")
+    for number in sorted(others):
+        rivals = [epoch for n in (first, *others) if n != number for epoch in known[n]]
+        lead = difference_of(rivals, known[number], target)
+        if lead.rose(level):
+            least = shown(lead.above(level), "+.3f")
             found[number] = (
-                f"{target} is {difference.estimate:+.3f} against the leading arm, {bound} or less at one-sided "
-                f"{100 * level:.3g}% confidence"
+                f"the leading arm's {target} is {lead.estimate:+.3f} above it, {least} or more at one-sided "
+                f"{percent(level)} confidence"
             )
     return found

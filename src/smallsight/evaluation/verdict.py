@@ -196,14 +196,14 @@ def target_sentence(metric: str, difference: Difference, confidence: float, rise
         ("fell", difference.fell, difference.below, confidence),
     ):
         if shows(level):
-            sure = f"or more at one-sided {_percent(level)} confidence"
+            sure = f"or more at one-sided {percent(level)} confidence"
             return f"{metric} {word}: {change}, {shown(bound(level), '+.3f')} {sure}"
     if not difference.could_show(rise):
         return f"{metric} changed by {change}, but only {difference.n_units} hold such objects, too few to tell"
     return f"{metric} changed by {change}, which chance can explain"
 
 
-def _percent(confidence: float) -> str:
+def percent(confidence: float) -> str:
     """`95%`, `98.7%`."""
     return f"{100 * confidence:.3g}%"
 
