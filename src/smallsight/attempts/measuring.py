@@ -6,15 +6,16 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from smallsight.attempts.child import Workers, result_of
+from smallsight.attempts.conversation import result_of
+from smallsight.attempts.local import heard
 from smallsight.attempts.rendezvous import Rendezvous
 from smallsight.attempts.spec import AttemptResult, MeasureSpec
+from smallsight.attempts.workers import Workers
 from smallsight.errors import Interrupted
 from smallsight.files import write_text_atomically
 
 SILENCE_S = 1e9
 """A detector on a large set may say nothing for long."""
-_ONE_PROCESS = {"device": "auto", "devices": 1, "num_nodes": 1}
 
 
 def measure_in_child(spec: MeasureSpec, job: Path, log: Path) -> AttemptResult:
@@ -30,9 +31,9 @@ def measure_in_child(spec: MeasureSpec, job: Path, log: Path) -> AttemptResult:
         OSError: the disk is full.
     """
     write_text_atomically(job, json.dumps(asdict(spec)))
-    with Workers(Rendezvous.of(job, _ONE_PROCESS), 0, log, SILENCE_S) as workers:
-        messages = list(workers.messages())
+    with Workers(Rendezvous(str(job)), log, SILENCE_S) as workers:
+        messages, asked_to_stop = heard(workers)
         code, failed = workers.outcome()
-    if workers.asked_to_stop:
+    if asked_to_stop:
         raise Interrupted("stopped while a checkpoint was measured")
     return result_of(code, messages[-1] if messages else None, failed, log)
