@@ -126,8 +126,10 @@ class _Together:
             with stops_passed_on(self._processes, self._say_stopping) as self._stops:
                 while self._open or (self._waiting and not self._ends):
                     while self._waiting and self._free and not self._ends:
+                        job = self._waiting.popleft()
                         with self._keeping_its_error():
-                            self._start(self._waiting.popleft())
+                            if job.may_begin():
+                                self._start(job)
                     if self._open:
                         self._hear()
         finally:

@@ -37,7 +37,7 @@ from smallsight.report.history import History, latest_per_epoch
 from smallsight.report.lessons import KINDS, gap_warnings, lessons
 from smallsight.report.sets import sets_in_words
 from smallsight.report.words import counted, ends, filled, setting, visible, written
-from smallsight.strategy.plan import flatten
+from smallsight.strategy.treatment import flatten
 
 _TEMPLATES = files("smallsight.report") / "templates"
 
