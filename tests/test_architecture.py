@@ -66,6 +66,7 @@ VENDORS = {
     "rfdetr": ("detectors/rfdetr/network.py", "detectors/rfdetr/criterion.py", "detectors/rfdetr/download.py"),
     "pytorch_lightning": ("training/*.py",),
     "torch": ("training/*.py", "detectors/*.py", "detectors/*/*.py"),
+    "ray": ("attempts/ray.py",),
     "mlflow": ("training/loggers.py",),
     "typer": ("cli/*.py",),
     "rich": ("cli/*.py", "commands/*.py", "report/summary.py", "doctor/text.py"),

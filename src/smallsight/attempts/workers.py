@@ -195,6 +195,7 @@ class Workers:
 
     def answer(self, text: str) -> None:
         """Answer the leader's question; one that is already gone needs no answer."""
+        self._heard = time.monotonic()  # whoever waits for an answer is silent
         answers = self._workers[0].answers
         with contextlib.suppress(BrokenPipeError):
             answers.write(text + "\n")

@@ -22,5 +22,15 @@ def read_workers(text: str | None) -> int | str | None:
 
 
 def trainer_of(workers: int | str | None, on_progress: OnProgress) -> Trainer:
-    """What carries attempts out, for a value that `read_workers` gave."""
-    return LocalTrainer(on_progress, workers if isinstance(workers, int) else None)
+    """What carries attempts out, for a value that `read_workers` gave.
+
+    Raises:
+        ConfigError: Ray is asked for and is not installed.
+    """
+    if not isinstance(workers, str):
+        return LocalTrainer(on_progress, workers)
+    try:
+        from smallsight.attempts.ray import RayTrainer
+    except ModuleNotFoundError as error:
+        raise ConfigError(f'--workers {workers}: needs Ray. Run pip install "smallsight[ray]".') from error
+    return RayTrainer(workers, on_progress)
