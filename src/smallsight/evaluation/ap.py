@@ -50,8 +50,10 @@ class Metric:
         """The rows of a (T, ...) table that the metric averages over."""
         if self.iou is None:
             return slice(None)
-        index = int(np.argmin(np.abs(IOU_THRESHOLDS - self.iou)))
-        return slice(index, index + 1)
+        found = np.flatnonzero(np.isclose(IOU_THRESHOLDS, self.iou))
+        if not len(found):
+            raise ValueError(f"a metric at IoU {self.iou:g}; detections are matched at {IOU_THRESHOLDS}")
+        return slice(int(found[0]), int(found[0]) + 1)
 
 
 @dataclass(frozen=True, eq=False)
