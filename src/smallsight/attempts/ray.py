@@ -106,12 +106,19 @@ def _connect(address: str) -> None:
     version = tuple(int(part) for part in ray.__version__.split(".")[:2])
     if version < OLDEST:
         raise ConfigError(f"--workers: needs Ray 2.59 or newer, got {ray.__version__}. pip install -U 'ray[client]'.")
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        _connect_to(address)
+    finally:
+        signal.signal(signal.SIGTERM, handler)  # Ray's own would end this process without a word
+
+
+def _connect_to(address: str) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": NAMESPACE}
     if address == "auto":
         with contextlib.suppress(ConnectionError):
             ray.init(address="auto", **quiet)
             return
-        os.environ.setdefault(AUTH_MODE, "token")
         ray.init(include_dashboard=False, **quiet)
         return
     if (urlsplit(address).hostname or "") not in LOOPBACKS:
@@ -119,7 +126,7 @@ def _connect(address: str) -> None:
     try:
         ray.init(address, **quiet)
     except (ConnectionError, RayError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"--workers: no Ray cluster answers at {address} ({error}).") from error
+        raise ConfigError(f"--workers: no Ray cluster answers at {address} with this token ({error}).") from error
 
 
 def _refuse_without_token(address: str) -> None:
@@ -224,10 +231,9 @@ class _Race:
             if len(self._open) >= max(1, room):
                 return
             job = self._waiting.popleft()
-            with self._keeping_its_error():
+            each = _Remote(Conversation(job, self._on_progress), spec, time.monotonic())
+            with self._keeping_its_error(each):
                 if job.may_begin():
-                    spec.save()
-                    each = _Remote(Conversation(job, self._on_progress), spec, time.monotonic())
                     self._open.append(each)
                     self._start(each)
 

@@ -136,6 +136,7 @@ def optimize(
     output_dir: AnyPath | None = None,
     resume: AnyPath | None = None,
     budget: str | float | None = None,
+    workers: int | str | None = None,
 ) -> Run:
     """Run the whole strategy, up to a champion and a report, as `smallsight optimize` does; return when it has ended.
 
@@ -153,6 +154,7 @@ def optimize(
         output_dir: the run folder; that of the configuration where None.
         resume: a checkpoint to start from.
         budget: wall clock for the run: `"90s"`, `"20m"`, `"8h"`, or a number of seconds.
+        workers: how many attempts train at the same time, or the Ray cluster that they train on, as for `--workers`.
     Raises:
         InputError: the configuration, the data, the checkpoint or the run folder can't be used.
         TrainingError: an attempt failed, and nothing is left to try.
@@ -171,10 +173,11 @@ def optimize(
     seconds, texts = None if budget is None else seconds_of(budget), _as_texts(overrides)
     options = {"--config": config, "--strategy": strategy, "--output-dir": output_dir, "--resume": resume}
     options["--budget"] = None if seconds is None else f"{seconds:g}s"
+    places = options["--workers"] = None if workers is None else str(workers)
     words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
     given = (Path(config), _path(strategy), texts, _path(output_dir), _path(resume))
     with _system_errors_as_ours(), stops_interrupt():
-        document = run(*given, seconds, quiet=True, words=["smallsight", "optimize", *words, *texts])
+        document = run(*given, seconds, workers=places, quiet=True, words=["smallsight", "optimize", *words, *texts])
     return Run(document["source"])
 
 
