@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from smallsight.detectors.checkpoint import load_checkpoint
-from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED, CheckpointError
+from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED, CheckpointError, RunFolderError
 from smallsight.rng import keyed_generator
 from smallsight.run.fold import read_state
 from smallsight.run.journal import Journal

@@ -76,7 +76,7 @@ class Conversation:
         if isinstance(self.last, Stopped):
             return self.last.message
         done = isinstance(self.last, Done)
-        return "stopped as the attempt had come to its end" if done else "stopped before the state could be saved"
+        return "stopped when the attempt had just ended" if done else "stopped before the state could be saved"
 
     def result(self, code: int, failed: Failed | None, killed_because: str) -> AttemptResult:
         """How the attempt ended; see `result_of`.
@@ -103,7 +103,7 @@ def result_of(code: int, last: Message | None, failed: Failed | None, log: Path)
         InputError: the data or a checkpoint can't be used.
         OSError: the disk is full.
     """
-    if code == EXIT_DONE or isinstance(last, Done):  # done is done, even if the process then hung or crashed
+    if code == EXIT_DONE or isinstance(last, Done):  # it was done, even if the process then hung or crashed
         return AttemptResult()
     failed = failed or Failed()
     message = failed.message or f"the process ended with code {code}; see {log}"

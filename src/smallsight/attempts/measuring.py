@@ -15,7 +15,7 @@ from smallsight.errors import Interrupted
 from smallsight.files import write_text_atomically
 
 SILENCE_S = 1e9
-"""A detector on a large set may say nothing for long."""
+"""No limit in practice: the evaluation of a large set may send no message for a long time."""
 
 
 def measure_in_child(spec: MeasureSpec, job: Path, log: Path) -> AttemptResult:

@@ -1,4 +1,4 @@
-"""Where the processes of an attempt meet, and what each is told of its place. No torch.
+"""Rendezvous of an attempt's processes: address and rank of each. No torch.
 
 They listen on one network interface only: the one that the configuration names, else the machine's own loopback.
 """
@@ -19,16 +19,16 @@ from smallsight.errors import ConfigError
 LOOPBACK = "127.0.0.1"
 LOOPBACK_INTERFACE = "lo0" if sys.platform == "darwin" else "lo"
 DOOR = "SMALLSIGHT_DOOR"
-"""Names the descriptor at which the leader listens, in its environment."""
+"""Environment variable of the leader with the file descriptor of its listening socket."""
 _TAKEN_OVER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", DOOR)
-"""Variables of torch's: inherited ones are somebody else's."""
+"""Variables that torch reads; inherited ones belong to another program and are not passed on."""
 _INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 _SIOCGIFADDR = 0x8915
 
 
 @dataclass(frozen=True)
 class Rendezvous:
-    """The meeting of one attempt's processes.
+    """The rendezvous of one attempt's processes.
 
     Attributes:
         spec: path of the attempt's specification.
@@ -47,7 +47,7 @@ class Rendezvous:
 
     @staticmethod
     def of(spec: Path, training: Mapping[str, Any], door: socket.socket | None = None) -> Rendezvous:
-        """A meeting at `door`, which `open_door` gives where several processes meet."""
+        """A rendezvous at `door`, the socket from `open_door`, where there are several processes."""
         address, port = (LOOPBACK, 0) if door is None else door.getsockname()[:2]
         return Rendezvous(str(spec), *_count(training), interface_of(training), str(address), int(port))
 
@@ -76,7 +76,7 @@ def interface_of(training: Mapping[str, Any]) -> str:
 
 
 def open_door(training: Mapping[str, Any]) -> socket.socket | None:
-    """Where the leader will listen, at a port that the system gives; None where a process trains alone.
+    """Open the socket that the leader will listen on, at a port that the system gives; None for one process.
 
     Raises:
         ConfigError: see `address_of`.

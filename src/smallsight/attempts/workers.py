@@ -22,7 +22,7 @@ from smallsight.attempts.rendezvous import DOOR, Rendezvous
 from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED
 
 GRACE_S = 30
-"""How long a child may take to save its state after it was asked to stop."""
+"""Time that a child may take to save its state after it was asked to stop."""
 
 
 class _Worker:
@@ -49,10 +49,10 @@ class _Worker:
         self._unread = b""
 
     def said(self, received: bytes) -> list[Message]:
-        """The messages that are whole with what was `received`; one that tells of a failure is kept.
+        """The messages that are complete with the bytes `received`; a reported failure is stored.
 
         Raises:
-            NotAMessage: something else was written into the pipe. What a library prints goes to the log.
+            NotAMessage: something else was written into the pipe. (Output of libraries goes to the log.)
         """
         *lines, self._unread = (self._unread + received).split(b"\n")
         messages = [decode(line) for line in lines]
@@ -60,12 +60,12 @@ class _Worker:
         return messages
 
     def kill(self) -> None:
-        """End the process and those it has started: they hold the pipe too, and may be what hangs."""
+        """End the process and its children: they hold the pipe too, and one of them may be what hangs."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def exit_code(self) -> int:
-        """A process that has closed its pipe and does not end is killed."""
+        """Wait for the exit code; a process that has closed its pipe and does not end is killed."""
         try:
             return self.process.wait(timeout=GRACE_S)
         except subprocess.TimeoutExpired:
@@ -73,7 +73,7 @@ class _Worker:
             return self.process.wait()
 
     def clear_away(self) -> None:
-        """Whatever happened, the process is gone afterwards."""
+        """Make sure that the process is gone."""
         if self.process.poll() is None:
             self.kill()
             self.process.wait()
@@ -86,11 +86,12 @@ class Workers:
     """An attempt's processes on this machine; the first one leads. Where one fails, all end.
 
     Args:
-        meeting: where they meet.
+        meeting: their rendezvous.
         log: file for what they print.
-        silence_s: a leader that says nothing for so long hangs; so it does when another one hangs, for which it waits.
-        limit_s: after so long all are killed.
-        door: where the leader will listen; it is closed here.
+        silence_s: a leader that sends no message for this long counts as hanging. It also waits, and so sends nothing,
+            where another process hangs.
+        limit_s: after this time all processes are killed.
+        door: the socket that the leader will listen on; this process closes its copy.
         variables: of their environment, beside this process's own.
         node: which of the meeting's machines this is.
 
@@ -135,7 +136,7 @@ class Workers:
         self.clear_away()
 
     def clear_away(self) -> None:
-        """Whatever happened, all processes are gone afterwards."""
+        """Make sure that all processes are gone."""
         for worker in self._workers:
             worker.clear_away()
 
@@ -152,7 +153,7 @@ class Workers:
     def hear(self, ready: Collection[int]) -> Iterator[Message]:
         """The leader's messages in what has come in the pipes that are `ready`."""
         received = [(worker, os.read(pipe, 1 << 16)) for pipe, worker in list(self._talking.items()) if pipe in ready]
-        # The silent end of one comes before what others say: they lost their connection to it.
+        # An end without a message comes first: the others then report only that they lost the connection.
         for worker, words in sorted(received, key=lambda item: bool(item[1])):
             messages = self._heard_from(worker, words)
             if messages is None:
@@ -162,10 +163,10 @@ class Workers:
                 self._heard = time.monotonic()
 
     def _heard_from(self, worker: _Worker, received: bytes) -> list[Message] | None:
-        """The messages in what a worker has written since; None once it has closed its pipe.
+        """The messages in the bytes that a worker has written since; None once it has closed its pipe.
 
-        The first to fail is the culprit; the others fail because of it, or would wait for it. One that stops leaves
-        them time to save.
+        The first process to fail is taken as the cause; the others fail because of it, or would wait for it. After one
+        that stops, they get time to save.
         """
         messages = worker.said(received) if received else None
         failed = worker.failure is not None
@@ -194,7 +195,7 @@ class Workers:
         _kill(self._workers)
 
     def answer(self, text: str) -> None:
-        """Answer the leader's question; one that is already gone needs no answer."""
+        """Answer the leader's question; nothing happens where it has already ended."""
         self._heard = time.monotonic()  # whoever waits for an answer is silent
         answers = self._workers[0].answers
         with contextlib.suppress(BrokenPipeError):
@@ -202,7 +203,7 @@ class Workers:
             answers.flush()
 
     def outcome(self) -> tuple[int, Failed | None]:
-        """Exit code and told failure of the first that failed, else of the leader."""
+        """Exit code and reported failure of the first process that failed, else of the leader."""
         worker = self._culprit or self._workers[0]
         return worker.exit_code(), worker.failure
 
