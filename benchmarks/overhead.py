@@ -35,10 +35,13 @@ import numpy.typing as npt
 import yaml
 from plain_loop import PlainLoop
 
-from smallsight.attempts.child import ChildTrainer, OnFact, OnProgress
+from smallsight.attempts.child import ChildTrainer
+from smallsight.attempts.conversation import OnProgress
+from smallsight.attempts.jobs import OneAfterAnother, OnFact
 from smallsight.attempts.messages import Alive, EpochDone, Evaluating, Memory, Message, SignOfLife, Step
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.commands import train as verbs
+from smallsight.commands import workers
 from smallsight.records import EpochRecord
 from smallsight.synth.dataset import SynthOptions, write_dataset
 from smallsight.training import epoch_end, fit
@@ -146,7 +149,7 @@ def train(folder: Path, images: int, rounds: int) -> AttemptSpec:
     paths = {"coco_train_path": str(folder / "data" / "train"), "coco_val_path": str(folder / "data" / "valid")}
     training = {**SETTINGS["training"], "epochs": rounds + 1}
     (folder / "run.yaml").write_text(yaml.safe_dump({**SETTINGS, "training": training, "dataset": paths}))
-    verbs.ChildTrainer = InThisProcess  # type: ignore[assignment, misc]
+    workers.LocalTrainer = lambda on_progress, _: OneAfterAnother(InThisProcess(on_progress))  # type: ignore[assignment, misc]
     verbs.train_one_phase(folder / "run.yaml", [], folder / "run", None, quiet=True)
     (attempt,) = (folder / "run").glob("phases/*/attempt_1/attempt.json")
     return AttemptSpec.load(attempt)

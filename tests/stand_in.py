@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from smallsight.attempts import child, messages
+from smallsight.attempts import messages, workers
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.data.coco import read_coco
 from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
         return popen([sys.executable, "-m", "stand_in", WORKER, *command[3:]], **options)
 
     names = {"DEVNULL": subprocess.DEVNULL, "TimeoutExpired": subprocess.TimeoutExpired}
-    child.subprocess = SimpleNamespace(Popen=instead, **names)  # type: ignore[assignment]
+    workers.subprocess = SimpleNamespace(Popen=instead, **names)  # type: ignore[assignment]
     sys.argv = ["smallsight", *arguments]
     cli.main()
 

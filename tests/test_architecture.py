@@ -66,6 +66,7 @@ VENDORS = {
     "rfdetr": ("detectors/rfdetr/network.py", "detectors/rfdetr/criterion.py", "detectors/rfdetr/download.py"),
     "pytorch_lightning": ("training/*.py",),
     "torch": ("training/*.py", "detectors/*.py", "detectors/*/*.py"),
+    "ray": ("attempts/ray.py",),
     "mlflow": ("training/loggers.py",),
     "typer": ("cli/*.py",),
     "rich": ("cli/*.py", "commands/*.py", "report/summary.py", "doctor/text.py"),
@@ -194,3 +195,11 @@ def test_files_and_functions_stay_short(file: Path) -> None:
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_files_begin_with_what_they_are_for(file: Path) -> None:
     assert ast.get_docstring(ast.parse(file.read_text()))
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_no_process_unpickles_what_another_one_sends(file: Path) -> None:
+    """Tensors and JSON travel; these functions of torch's send pickled objects."""
+    names = {node.attr for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)}
+    pickled = ("broadcast_object_list", "all_gather_object", "gather_object", "scatter_object_list")
+    assert names.isdisjoint((*pickled, "send_object_list", "recv_object_list"))

@@ -16,6 +16,7 @@ import pytest
 import typer
 
 from builders import write_annotations, write_coco_folder
+from in_turn import one_at_a_time
 from smallsight.attempts.messages import Fact, Memory, Pace, Probe
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.cli import app, main
@@ -87,7 +88,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "file").write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NOT_SET", raising=False)
-    monkeypatch.setattr("smallsight.commands.train.ChildTrainer", FakeChild)
+    monkeypatch.setattr("smallsight.commands.workers.LocalTrainer", one_at_a_time(FakeChild))
     monkeypatch.setattr("smallsight.training.rehearsal.ChildTrainer", FakeChild)
     FakeChild.calls = 0
     return tmp_path
@@ -236,7 +237,6 @@ COMMANDS = (
     "doctor",
     "train",
     "optimize",
-    "join",
     "evaluate",
     "report",
     "compare",
@@ -390,7 +390,8 @@ def test_a_whole_run_as_json(project: Path, cli: Cli) -> None:
     assert json.loads(cli("report", "out", "--json").out) == document
     status = json.loads(cli("status", "out", "--json").out)
     assert (status["state"], status["epoch"], status["champion"]) == ("finished", 3, 0.5)
-    assert {**json.loads((project / "out" / "status.json").read_text()), "running": False, "live": None} == status
+    quiet = {"live": None, "live_beside_others": []}
+    assert {**json.loads((project / "out" / "status.json").read_text()), "running": False, **quiet} == status
 
 
 def test_the_end_says_what_the_run_has_taken(project: Path, cli: Cli) -> None:

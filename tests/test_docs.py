@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 
 from smallsight.config.load import Config
 from smallsight.config.section import Section
+from waiting import HANGS_S
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -117,3 +119,28 @@ def test_a_commit_is_checked_as_make_lint_does_and_fetches_nothing() -> None:
     called = [hook["entry"].removesuffix(" --force-exclude").split() for hook in hooks]
     linted = [word for word in rule("lint") if word not in (".", "--check")]
     assert [word for call in called for word in call] == linted
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "docs" / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_scripts_for_several_machines_are_shell() -> None:
+    scripts = blocks("several_machines.md", "bash")
+    assert len(scripts) > 3 and any("#SBATCH" in script and "ray symmetric-run" in script for script in scripts)
+    for script in scripts:
+        done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, timeout=HANGS_S)
+        assert (done.returncode, done.stderr) == (0, ""), script
+
+
+def test_the_manifest_for_kubernetes_asks_for_a_token_and_shares_a_volume() -> None:
+    loaded = [yaml.safe_load(block) for block in blocks("several_machines.md", "yaml")]
+    (job,) = (content for content in loaded if content.get("kind") == "RayJob")
+    cluster = job["spec"]["rayClusterSpec"]
+    assert cluster["authOptions"] == {"mode": "token"} and "--workers auto" in job["spec"]["entrypoint"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        (container,) = group["template"]["spec"]["containers"]
+        mounted = {mount["name"] for mount in container["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in group["template"]["spec"]["volumes"]} == {"shared"}
+        assert container["image"].endswith(cluster["rayVersion"])
+    assert shlex.split(shlex.split(job["spec"]["entrypoint"])[2])[:2] == ["cd", "/shared"]

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from smallsight.attempts import child
+from smallsight.attempts import child, local, workers
 from smallsight.attempts.messages import Alive, Done, EpochDone, Memory, NotAMessage, Note, Probe, content_of
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.errors import ConfigError, InputError, Interrupted
@@ -53,19 +53,19 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Att
         hang_timeout_s: float = HANGS_S,
         devices: int = 1,
     ) -> AttemptResult:
-        config = {"training": {"hang_timeout_s": hang_timeout_s, "devices": devices}}
+        config = {"training": {"hang_timeout_s": hang_timeout_s, "device": "cpu", "devices": devices}}
         spec = AttemptSpec("r", str(tmp_path), str(tmp_path / "attempt_1"), "demo", 1, config, 1, 1, "scratch")
-        popen = child.subprocess.Popen
+        popen = workers.subprocess.Popen
 
         def instead(command: list[str], **options: Any) -> Any:
             return popen([sys.executable, "-c", WORKER, json.dumps([events, end]), *command[3:]], **options)
 
-        monkeypatch.setattr(child.subprocess, "Popen", instead)
+        monkeypatch.setattr(workers.subprocess, "Popen", instead)
         try:
             keep = [] if facts is None else facts
             return child.ChildTrainer(lambda *_: None)(spec, on_epoch or (lambda record: True), keep.append)
         finally:
-            monkeypatch.setattr(child.subprocess, "Popen", popen)
+            monkeypatch.setattr(workers.subprocess, "Popen", popen)
 
     return run
 
@@ -89,7 +89,7 @@ def test_how_an_attempt_ended(
 def test_an_attempt_that_is_done_and_hangs_is_done(
     worker: Callable[..., AttemptResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child, "GRACE_S", 0.5)
+    monkeypatch.setattr(workers, "GRACE_S", 0.5)
     assert worker([EPOCH, DONE], "time.sleep(60)") == AttemptResult()
 
 
@@ -137,7 +137,7 @@ def test_a_silent_worker_is_killed_with_all_that_it_started(
             if ready[0] or (family.is_file() and len(family.read_text().split()) == 2):
                 return ready
 
-    monkeypatch.setattr(child, "select", SimpleNamespace(select=silence))
+    monkeypatch.setattr(workers, "select", SimpleNamespace(select=silence))
     result = worker([EPOCH], end, hang_timeout_s=7.0)
     assert result.failure == "crashed" and "no sign of life for 7 s, so it was killed" in result.message
     until_gone(map(int, family.read_text().split()))
@@ -154,8 +154,8 @@ def test_a_worker_may_be_silent_for_so_long_after_each_of_its_words(
         patience.append(timeout)
         return select.select(pipes, write, wrong)
 
-    monkeypatch.setattr(child, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    monkeypatch.setattr(child, "select", SimpleNamespace(select=ready))
+    monkeypatch.setattr(workers, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(workers, "select", SimpleNamespace(select=ready))
     assert worker([EPOCH, DONE], "", hang_timeout_s=7.0) == AttemptResult()
     assert set(patience) == {3.0}
 
@@ -164,15 +164,15 @@ def test_a_worker_that_takes_longer_than_it_may_is_killed_though_it_talks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The clock stands until the child has spoken once, then the time is up; by itself it would talk for an hour."""
-    popen, spoken = child.subprocess.Popen, threading.Event()
+    popen, spoken = workers.subprocess.Popen, threading.Event()
     talk = 'import os, sys\nwhile True: os.write(int(sys.argv[1]), b\'{"event": "alive"}\\n\')'
 
     def instead(command: list[str], **options: Any) -> Any:
         return popen([sys.executable, "-c", talk, command[-2]], **options)
 
-    monkeypatch.setattr(child.subprocess, "Popen", instead)
-    monkeypatch.setattr(child, "time", SimpleNamespace(monotonic=lambda: 60.0 if spoken.is_set() else 0.0))
-    config = {"training": {"hang_timeout_s": HANGS_S, "devices": 1}}
+    monkeypatch.setattr(workers.subprocess, "Popen", instead)
+    monkeypatch.setattr(workers, "time", SimpleNamespace(monotonic=lambda: 60.0 if spoken.is_set() else 0.0))
+    config = {"training": {"hang_timeout_s": HANGS_S, "device": "cpu", "devices": 1}}
     spec = AttemptSpec("r", str(tmp_path), str(tmp_path / "attempt_1"), "demo", 1, config, 1, 1, "scratch")
     result = child.ChildTrainer(lambda *_: spoken.set(), 60.0)(spec, lambda record: True, lambda *_: None)
     assert result.failure == "crashed" and result.message.startswith("not done within 60 s, so it was killed")
@@ -193,7 +193,7 @@ time.sleep(3600)"""
             continue
         return ready, [], []
 
-    monkeypatch.setattr(child, "select", SimpleNamespace(select=both))
+    monkeypatch.setattr(workers, "select", SimpleNamespace(select=both))
     assert worker([], end, devices=2).failure == "out_of_memory"
 
 
@@ -201,7 +201,7 @@ def test_a_stop_request_is_given_its_time_and_no_more(
     worker: Callable[..., AttemptResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker ignores SIGTERM here; it has until the grace of whoever sent it is over."""
-    monkeypatch.setattr(child, "GRACE_S", 1)
+    monkeypatch.setattr(local, "GRACE_S", 1)
 
     def stop(record: EpochRecord) -> bool:
         signal.raise_signal(signal.SIGTERM)

@@ -30,6 +30,7 @@ from smallsight.attempts.failures import classify
         (1, "error", "OpenCV(4.9.0) error: (-4:Insufficient memory) Failed to allocate 9 bytes", "out_of_memory"),
         (1, "RuntimeError", "DataLoader worker (pid 7) is killed by signal: Killed.", "out_of_memory"),
         (1, "RuntimeError", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "out_of_memory"),
+        (1, "ActorDiedError", "The worker was killed because the node was running low on memory.", "out_of_memory"),
         (1, "OutOfMemoryError", "HIP out of memory. Tried to allocate 20.00 MiB", "out_of_memory"),
         (1, "RuntimeError", "unable to allocate 42 bytes of shared memory", "out_of_memory"),
         (1, "RuntimeError", "DataLoader worker (pid(s) 7) exited unexpectedly", "crashed"),

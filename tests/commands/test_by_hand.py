@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from builders import write_coco_folder
+from in_turn import one_at_a_time
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.commands.evaluation import evaluate_training
 from smallsight.commands.report import show_report
@@ -81,7 +82,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "models" / "checkpoint.pth").write_text("old")
     (tmp_path / REPORT_FILE).write_text(json.dumps({"metrics": ROWS}))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("smallsight.commands.train.ChildTrainer", StandIn)
+    monkeypatch.setattr("smallsight.commands.workers.LocalTrainer", one_at_a_time(StandIn))
     monkeypatch.setattr("smallsight.commands.inputs.look_at", lambda path, *_: GivenFile(str(path), "a" * 64, 39))
     monkeypatch.setattr(sys, "argv", ["scripts/train_ball.py"])
     monkeypatch.setenv("COLUMNS", "200")

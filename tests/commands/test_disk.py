@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import namedtuple
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,31 @@ def test_what_a_run_has_taken(tmp_path: Path) -> None:
         "Disk: the run takes 53 kB: 10 kB in 2 lightweight checkpoints, 40 kB in 2 full ones, 3 kB in detections, logs "
         "and the journal."
     )
+
+
+def test_arms_that_train_at_the_same_time_need_room_together(tmp_path: Path, free: Callable[[float], None]) -> None:
+    """Three arms of ten epochs each: four of 200 MB and five lightweight ones of each arm are more than 4 GB."""
+    free(4.0e9)
+    bench = Bench(tmp_path)
+    bench.attempt()
+    assert not any("nearly full" in line for line in bench.lines)
+    jobs = [
+        Job(
+            replace(attempt_spec(tmp_path, Config(), last=10), phase=name),
+            lambda _: True,
+            lambda _: None,
+            lambda _: None,
+        )
+        for name in ("a", "b", "c")
+    ]
+    bench.disk.watched(OneAfterAnother(bench._train))(jobs)
+    assert sum("nearly full" in line for line in bench.lines) == 3
+
+
+def test_lightweight_checkpoints_of_arms_are_counted_as_such(tmp_path: Path) -> None:
+    arm = tmp_path / "phases" / "02_arm" / "attempt_1"
+    for file, size in ((arm / "checkpoints" / "checkpoint_epoch_3_lightweight.pth", 10), (arm / "best.pth", 30)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x" * size)
+    found = taken(tmp_path, State())
+    assert (found.lightweight, found.full) == ((10,), (30,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +13,10 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from smallsight.attempts.jobs import Job
 from smallsight.attempts.messages import Alive, Evaluating, SignOfLife, Step, content_of
-from smallsight.commands.live import LIVE_EVERY_S, live_writer
+from smallsight.attempts.spec import AttemptResult
+from smallsight.commands.live import LIVE_EVERY_S, live_removed, live_writer
 from smallsight.commands.status import as_lines, watch
 from smallsight.config.load import Config
 from smallsight.errors import RunFolderError
@@ -91,6 +93,34 @@ def test_an_attempt_beside_others_keeps_its_own_step(held: Path, clock: SimpleNa
     listen(second, replace(STEP, batch=6))
     assert [json.loads(spec.live.read_text())["batch"] for spec in (first, second)] == [5, 6]
     assert [spec.live.parent.name for spec in (first, second)] == ["a", "b"]
+
+
+def test_all_attempts_that_go_on_are_shown(held: Path, clock: SimpleNamespace) -> None:
+    """One that has ended is not, and the step of an earlier process neither."""
+    folders = [held / "phases" / f"0{number}_arm" / "attempt_1" for number in (1, 2, 3)]
+    first, second, third = (
+        replace(attempt_spec(held, Config()), phase=f"arm_{index}", folder=str(folder), beside_others=True)
+        for index, folder in enumerate(folders)
+    )
+    listen = live_writer(held, lambda *_: None)
+    shown: list[list[str]] = []
+
+    def train(jobs: Sequence[Job]) -> None:
+        listen(first, STEP)
+        clock.s += 1
+        listen(second, replace(STEP, batch=6))
+        shown.append([f"{name}: {value}" for name, value in as_lines(status_of(held)) if name.startswith("now")])
+        jobs[0].on_end(AttemptResult())
+        shown.append([name for name, _ in as_lines(status_of(held)) if name.startswith("now")])
+
+    listen(third, STEP)
+    jobs = [Job(spec, lambda _: True, lambda _: None, lambda _: None) for spec in (first, second, third)]
+    live_removed(train)(jobs)
+    assert shown[0] == [
+        "now arm_0: epoch 3/9, batch 5/40, box 0.500, 0.9 GB",
+        "now arm_1: epoch 3/9, batch 6/40, box 0.500, 0.9 GB",
+    ]
+    assert shown[1] == ["now arm_1"] and status_of(held)["live"]["batch"] == 6
 
 
 def test_memory_is_shown_with_its_limit(held: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from smallsight.attempts.messages import Alive, Evaluating, Step
+from smallsight.attempts.spec import AttemptSpec
 from smallsight.commands.run_log import RunLog
 from smallsight.commands.terminal import Terminal
 from smallsight.records import Decision, EpochRecord, Estimate
@@ -35,6 +36,7 @@ STEP = Step(
     memory_mb=1500.0,
     memory_limit_mb=24_100.0,
 )
+SPEC = AttemptSpec("r", "run", "run/phases/01_first/attempt_1", RECORD.phase, 1, {}, 1, 10, "scratch")
 
 
 class Screen:
@@ -108,9 +110,9 @@ def test_a_line_per_decision_and_note(plain: tuple[Terminal, Screen]) -> None:
 
 def test_progress_needs_a_terminal(plain: tuple[Terminal, Screen]) -> None:
     terminal, screen = plain
-    terminal.progress(STEP)
-    terminal.progress(Evaluating(7))
-    terminal.progress(Alive())
+    terminal.progress(SPEC, STEP)
+    terminal.progress(SPEC, Evaluating(7))
+    terminal.progress(SPEC, Alive())
     assert screen.text == ""
 
 
@@ -118,9 +120,9 @@ def test_progress_needs_a_terminal(plain: tuple[Terminal, Screen]) -> None:
 def test_progress_fits_its_terminal(width: int, log: RunLog) -> None:
     screen = Screen(is_terminal=True, width=width)
     with Terminal(screen.console, "map_small", log) as terminal:
-        terminal.progress(replace(STEP, losses={"[red]box[/]": 0.5}))
+        terminal.progress(SPEC, replace(STEP, losses={"[red]box[/]": 0.5}))
         terminal._progress.refresh()
-        terminal.progress(Evaluating(7))
+        terminal.progress(SPEC, Evaluating(7))
         terminal.epoch(RECORD, 0.2)
         terminal.note("[red]as it is[/]")
     logged = [line.partition("  ")[2] for line in log.path.read_text().splitlines()]
@@ -138,19 +140,35 @@ def test_progress_fits_its_terminal(width: int, log: RunLog) -> None:
 def test_the_time_left_is_reckoned_anew_in_each_epoch(log: RunLog) -> None:
     screen = Screen(is_terminal=True, width=200)
     with Terminal(screen.console, "map_small", log) as terminal:
-        (task,) = terminal._progress.tasks
         now = 0.0
         terminal._progress.get_time = lambda: now
+        terminal.progress(SPEC, replace(STEP, epoch=1, batch=0))
+        (task,) = terminal._progress.tasks
         for epoch in (1, 2):
             for batch in range(1, 13):
                 now += 1.0
-                terminal.progress(replace(STEP, epoch=epoch, batch=batch))
+                terminal.progress(SPEC, replace(STEP, epoch=epoch, batch=batch))
                 if batch == 6:
                     assert task.time_remaining == 6.0 and not task.finished
-            terminal.progress(Evaluating(epoch))
+            terminal.progress(SPEC, Evaluating(epoch))
             now += 30.0
-        terminal.progress(replace(STEP, epoch=2, batch=1))
+        terminal.progress(SPEC, replace(STEP, epoch=2, batch=1))
         assert task.completed == 1, "an attempt that begins the same epoch again begins the bar again"
+
+
+def test_each_of_several_attempts_has_its_bar_until_its_epoch_is_done(log: RunLog) -> None:
+    screen = Screen(is_terminal=True, width=200)
+    with Terminal(screen.console, "map_small", log) as terminal:
+        first, second = (replace(SPEC, phase=name, beside_others=True) for name in ("continue", "copy_paste"))
+        terminal.progress(first, STEP)
+        terminal.progress(second, replace(STEP, batch=4))
+        terminal.progress(first, replace(STEP, batch=6))
+        assert [(task.description, task.completed) for task in terminal._progress.tasks] == [
+            ("continue epoch 7/10", 6),
+            ("copy_paste epoch 7/10", 4),
+        ]
+        terminal.epoch(replace(RECORD, phase="continue"), 0.2)
+        assert [task.description for task in terminal._progress.tasks] == ["copy_paste epoch 7/10"]
 
 
 def test_an_epoch_names_what_was_found_on_further_sets(plain: tuple[Terminal, Screen]) -> None:

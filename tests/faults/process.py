@@ -118,11 +118,11 @@ def start(plan: FaultPlan, arguments: Sequence[str], log: Path, *, warm: bool) -
 def run_command(plan: FaultPlan, arguments: Sequence[str], *, warm: bool) -> int:
     """The command line, in this process."""
     from smallsight import cli
-    from smallsight.attempts import child
+    from smallsight.attempts import workers
 
     arm_runner(plan)
     names = {"DEVNULL": subprocess.DEVNULL, "TimeoutExpired": subprocess.TimeoutExpired}
-    child.subprocess = SimpleNamespace(Popen=_worker_of(plan, warm=warm), **names)  # type: ignore[assignment]
+    workers.subprocess = SimpleNamespace(Popen=_worker_of(plan, warm=warm), **names)  # type: ignore[assignment]
     sys.argv = ["smallsight", *arguments]
     cli.main()
     return 0

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from in_turn import one_at_a_time
 from smallsight.attempts.failures import classify
 from smallsight.attempts.messages import EpochDone, Memory, Message
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
@@ -101,7 +102,7 @@ def test_a_budget_too_small_for_multi_scale_ends_in_the_fallback(
         return real() + (BUDGET_MB if spec.config["training"]["multi_scale"] and done else 0.0)
 
     monkeypatch.setattr(memory, "resident_mb", resident_mb)
-    monkeypatch.setattr(train, "ChildTrainer", InThisProcess)
+    monkeypatch.setattr("smallsight.commands.workers.LocalTrainer", one_at_a_time(InThisProcess))
     settings = tiny_settings(write_data(tmp_path / "data"), memory_budget_mb=BUDGET_MB)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
     (tmp_path / "strategy.yaml").write_text(yaml.safe_dump(mission(*tree)))

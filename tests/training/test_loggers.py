@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,10 @@ def test_mlflow_gets_one_run_for_all_attempts(tmp_path: Path, monkeypatch: pytes
     assert [(item.step, item.value) for item in history] == [(1, 0.1), (2, 0.2)]
     (experiment,) = (e for e in client.search_experiments() if e.name == "balls")
     assert len(client.search_runs([experiment.experiment_id])) == 1
+    beside = replace(spec_in(tmp_path / "run"), beside_others=True)
+    EpochLog(beside, settings, 2).add(record(2, 0.9))
+    names = {run.info.run_name for run in client.search_runs([experiment.experiment_id])}
+    assert names == {"run", "run demo 1"}, "its epochs are not those of the others"
 
 
 def test_a_server_that_does_not_answer_ends_no_training(

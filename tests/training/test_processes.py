@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,25 +14,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from run.test_state import CREATED
 from smallsight.attempts.child import ChildTrainer
-from smallsight.attempts.messages import Failed
-from smallsight.attempts.rendezvous import Rendezvous, announced, open_door
+from smallsight.attempts.rendezvous import LOOPBACK_INTERFACE, Rendezvous, open_door
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
-from smallsight.commands.join import join
 from smallsight.detectors.base import Losses, Target
 from smallsight.detectors.nano import network as nano
 from smallsight.errors import ConfigError, Interrupted
 from smallsight.evaluation.detections_file import load_detections
-from smallsight.records import Decision, EpochRecord, to_json
-from smallsight.run.journal import Journal
+from smallsight.records import EpochRecord
 from smallsight.training.loader import BatchParts
 from smallsight.training.processes import ALONE, Processes
 from training.frames import attempt_spec, tiny_settings, write_discs
-from waiting import HANGS_S
 
 
 @given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 4), st.integers(0, 3))
@@ -66,15 +63,18 @@ def test_a_process_alone_inherits_nobody_elses_place(monkeypatch: pytest.MonkeyP
     assert Processes.from_environment(environment) == ALONE
 
 
-def test_the_address_is_the_users_where_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MASTER_ADDR", "10.0.0.5")
-    with socket.create_server(("", 0)) as free:
-        port = free.getsockname()[1]
-        monkeypatch.setenv("MASTER_PORT", str(port))
-        with pytest.raises(ConfigError, match=f"MASTER_PORT: {port} can't be listened on"):
-            open_door({"devices": 1, "num_nodes": 2})
-    meeting = Rendezvous.of(Path("attempt.json"), {"devices": 1, "num_nodes": 2})
-    assert meeting.address == "10.0.0.5"
+def test_processes_talk_over_the_interface_that_the_user_names() -> None:
+    """Those of one machine over its own loopback, unless another one is named."""
+    (alone,) = Rendezvous.of(Path("attempt.json"), {}).environments()
+    assert "GLOO_SOCKET_IFNAME" not in alone or alone["GLOO_SOCKET_IFNAME"] == os.environ.get("GLOO_SOCKET_IFNAME")
+    for training, name in (({"devices": 2}, LOOPBACK_INTERFACE), ({"devices": 2, "interface": "eth7"}, "eth7")):
+        for environment in Rendezvous.of(Path("attempt.json"), training).environments():
+            assert environment["GLOO_SOCKET_IFNAME"] == environment["NCCL_SOCKET_IFNAME"] == name
+
+
+def test_an_interface_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ConfigError, match=rf"training.interface: eth77 has no IPv4 address.* {LOOPBACK_INTERFACE}"):
+        open_door({"devices": 2, "interface": "eth77"})
 
 
 @pytest.mark.parametrize("training", [{"devices": 2}, {"num_nodes": 2}])
@@ -90,14 +90,29 @@ def test_nobody_else_takes_the_port_of_a_meeting(training: dict[str, int]) -> No
     assert open_door({"devices": 1}) is None
 
 
-def test_a_meeting_is_announced_and_found(tmp_path: Path) -> None:
-    assert announced(tmp_path) is None
-    meeting = Rendezvous.of(tmp_path / "attempt.json", {"devices": 1, "num_nodes": 2})
-    meeting.announce(tmp_path)
-    assert announced(tmp_path) == meeting
-    assert meeting.failure_of_others() is None
-    meeting.write_failure(1, 1, Failed("MemoryError"))
-    assert meeting.failure_of_others() == (1, Failed("MemoryError"))
+def _say(rank: int, count: int, store: str, out: Path) -> None:
+    """One of several processes that tell each other JSON and arrays."""
+    dist.init_process_group("gloo", store=dist.FileStore(store, count), rank=rank, world_size=count)
+    processes = Processes(rank, count, rank)
+    told = processes.broadcast({"a": [1, 0.1, None, "x"]} if rank == 0 else None)
+    arrays = processes.merged_arrays({rank: np.full((rank, 2), 0.1 + rank, np.float32)} if rank != 1 else {})
+    figures = processes.merged({rank: math.nan if rank else 1 / 3})
+    flags = [processes.any(rank == 2), processes.any(False)]
+    seen = {key: [list(a.shape), a.dtype.str, a.tolist()] for key, a in sorted(arrays.items())}
+    (out / f"{rank}.json").write_text(json.dumps([told, seen, figures, flags]))
+    dist.destroy_process_group()
+
+
+def test_what_processes_tell_each_other_arrives_as_it_is(tmp_path: Path) -> None:
+    """Also where one of them has nothing to tell, or an array without rows."""
+    mp.spawn(_say, (3, str(tmp_path / "store"), tmp_path), nprocs=3)
+    said = [(tmp_path / f"{rank}.json").read_text() for rank in range(3)]
+    assert len(set(said)) == 1
+    told, arrays, figures, flags = json.loads(said[0])
+    tenth = float(np.float32(2.1))
+    assert told == {"a": [1, 0.1, None, "x"]} and flags == [True, False]
+    assert arrays == {"0": [[0, 2], "<f4", []], "2": [[2, 2], "<f4", [[tenth] * 2] * 2]}
+    assert figures["0"] == 1 / 3 and math.isnan(figures["1"]) and math.isnan(figures["2"])
 
 
 BALLS = [[20.0, 20.0, 26.0, 27.0], [50.0, 12.0, 55.0, 17.0], [8.0, 40.0, 16.0, 47.0]]
@@ -181,8 +196,28 @@ def detections(spec: AttemptSpec, epoch: int) -> list[Any]:
     return [found.boxes for found in load_detections(spec.detections(epoch))[0]]
 
 
+NO_PICKLE = """\
+import torch.distributed.distributed_c10d as c10d
+
+def refuse(*arguments, **options):
+    raise AssertionError("a pickled object would travel")
+
+c10d._object_to_tensor = c10d._tensor_to_object = refuse
+"""
+
+
+@pytest.fixture
+def no_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that are started in the test neither pickle nor unpickle what they tell each other."""
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "sitecustomize.py").write_text(NO_PICKLE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "first"), prepend=os.pathsep)
+
+
 @pytest.mark.slow
-def test_two_processes_have_the_losses_of_one_with_the_same_batches(data: Path, tmp_path: Path) -> None:
+def test_two_processes_have_the_losses_of_one_with_the_same_batches(
+    data: Path, tmp_path: Path, no_pickle: None
+) -> None:
     sets = {"evaluation": {"replicates": 100, "sets": {"again": {"path": str(data / "valid"), "guards": True}}}}
     one, alone, spec_1 = train(tmp_path / "one", {**rfdetr(data, batch_size=4, multi_scale=True), **sets})
     two, shared, spec_2 = train(tmp_path / "two", {**rfdetr(data, batch_size=2, multi_scale=True, devices=2), **sets})
@@ -225,72 +260,6 @@ def test_an_attempt_whose_processes_are_killed_or_stopped_goes_on_as_if_nothing_
     assert {epoch: record.train_loss for epoch, record in records.items()} == pytest.approx(
         {epoch: record.train_loss for epoch, record in undisturbed.items()}, rel=1e-5
     )
-
-
-@pytest.mark.slow
-def test_another_machine_takes_part_and_says_why_it_failed(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second machine is a process of its own on this one."""
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setattr("smallsight.attempts.child.WORD_WITHIN_S", HANGS_S)
-    settings = {**rfdetr(data, batch_size=2, num_nodes=2), "checkpoint": {"every_steps": 1}}
-    run = tmp_path / "run"
-    command = [sys.executable, "-m", "smallsight", "join", str(run), "--node", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as machine:
-
-        def kill_the_second(record: EpochRecord) -> bool:
-            os.kill(_follower(run), signal.SIGKILL)
-            return True
-
-        broken, first, _ = train(run, settings, kill_the_second)
-        assert set(first) == {1} and broken.failure == "out_of_memory", "not just a lost connection"
-        result, records, _ = train(run, settings)
-        assert result == AttemptResult() and set(records) == {1, 2}
-        assert announced(run) is None
-        with Journal(run / "journal.sqlite") as journal:
-            journal.append("created", **CREATED)
-            journal.append("decided", decision=to_json(Decision("stop", "all done")))
-        said = machine.communicate(timeout=HANGS_S)[0]
-    assert machine.returncode == 0
-    assert said.count("machine 1 of 0 to 1 takes part") == 2 and "exit code -9" in said
-    assert said.endswith("Done.\nThe run has ended.\n")
-
-
-WAITS = """\
-import sys
-from pathlib import Path
-from smallsight.attempts.spec import AttemptSpec
-from smallsight.errors import Interrupted
-from smallsight.attempts.child import ChildTrainer
-
-say = lambda spec, message: print(type(message).__name__, flush=True)
-try:
-    ChildTrainer(say)(AttemptSpec.load(Path(sys.argv[1])), lambda record: True, lambda fact: None)
-except Interrupted as error:
-    print(f"Interrupted: {error}")
-"""
-
-
-@pytest.mark.slow
-def test_waiting_for_another_machine_is_no_hanging_and_can_be_stopped(data: Path, tmp_path: Path) -> None:
-    """It says again and again that it is alive. The runner is a process of its own, which is the one to be stopped."""
-    spec = attempt_spec(tmp_path / "run", rfdetr(data, batch_size=2, num_nodes=2, hang_timeout_s=HANGS_S))
-    Path(spec.folder).mkdir(parents=True)
-    command = [sys.executable, "-c", WAITS, str(spec.save())]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as runner:
-        assert runner.stdout is not None
-        assert [runner.stdout.readline() for _ in range(2)] == ["Alive\n"] * 2
-        runner.terminate()
-        *signs, last = runner.communicate(timeout=HANGS_S)[0].splitlines()
-    assert set(signs) <= {"Alive", "Stopping"}
-    assert last == "Interrupted: stopped before all processes had joined"
-
-
-def test_a_machine_of_a_number_that_the_run_has_not_is_refused(tmp_path: Path) -> None:
-    Rendezvous.of(tmp_path / "attempt.json", {"devices": 1, "num_nodes": 2}).announce(tmp_path)
-    with pytest.raises(ConfigError, match=r"--node: this run has machines 0 to 1, 0 is the runner's; got 2"):
-        join(tmp_path, 2, lambda line: None)
 
 
 def _follower(run: Path) -> int:

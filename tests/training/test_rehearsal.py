@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from smallsight.attempts import child
+from smallsight.attempts import child, workers
 from smallsight.attempts.messages import Memory, Pace, Probe
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.config.load import Config, build_config, with_settings
@@ -90,9 +90,9 @@ def test_what_does_not_fit_is_told(data: Path, temporary: Path) -> None:
 
 def test_after_the_time_it_is_killed(data: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its child sleeps for longer than any test may take."""
-    popen = child.subprocess.Popen
+    popen = workers.subprocess.Popen
     asleep = [sys.executable, "-c", "import time; time.sleep(3600)"]
-    monkeypatch.setattr(child.subprocess, "Popen", lambda command, **options: popen(asleep, **options))
+    monkeypatch.setattr(workers.subprocess, "Popen", lambda command, **options: popen(asleep, **options))
     assert rehearse(config_of(data), 1, 0.2) == Rehearsal(failure="not done within 0 s")
     assert list(temporary.iterdir()) == []
 

@@ -16,9 +16,9 @@ import yaml
 
 from builders import write_coco_folder
 from detectors.rfdetr.test_files import checkpoint_of_1_3, weights
+from in_turn import one_at_a_time
 from smallsight.attempts.messages import Caution, EpochDone, Memory, Message, Note
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
-from smallsight.commands import train
 from smallsight.commands.train import train_one_phase
 from smallsight.data.coco import read_coco
 from smallsight.detectors.checkpoint import load_checkpoint, save_checkpoint
@@ -88,7 +88,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.save(content, tmp_path / "models" / "checkpoint.pth")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SMALLSIGHT_DATA", "data")
-    monkeypatch.setattr(train, "ChildTrainer", InThisProcess)
+    monkeypatch.setattr("smallsight.commands.workers.LocalTrainer", one_at_a_time(InThisProcess))
     monkeypatch.setattr(socket.socket, "connect", _no_network)
     return tmp_path
 

@@ -18,6 +18,7 @@ _MEMORY_WORDS = (
     "alloc_failed",
     "not enough memory",
     "insufficient memory",
+    "low on memory",
     "killed by signal: killed",
 )
 _DISK_WORDS = ("no space left on device", "disk quota exceeded")

@@ -10,6 +10,9 @@ from smallsight.attempts.messages import Fact
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.records import EpochRecord
 
+OnEpoch = Callable[[EpochRecord], bool]
+OnFact = Callable[[Fact], None]
+
 
 @dataclass(frozen=True)
 class Job:
@@ -26,13 +29,13 @@ class Job:
     """
 
     spec: AttemptSpec
-    on_epoch: Callable[[EpochRecord], bool]
-    on_fact: Callable[[Fact], None]
+    on_epoch: OnEpoch
+    on_fact: OnFact
     on_end: Callable[[AttemptResult], None]
     may_begin: Callable[[], bool] = lambda: True
 
 
-CarryOut = Callable[[AttemptSpec, Callable[[EpochRecord], bool], Callable[[Fact], None]], AttemptResult]
+CarryOut = Callable[[AttemptSpec, OnEpoch, OnFact], AttemptResult]
 """Carries out one attempt and returns how it ended; the callbacks are those of `Job`."""
 
 

@@ -1,31 +1,29 @@
-"""Rendezvous of an attempt's processes: address and rank of each, and the announcement to other machines. No torch.
+"""Rendezvous of an attempt's processes: address and rank of each. No torch.
 
-Other machines take part with `smallsight join RUN_FOLDER`. It reads a file that exists in the run folder while an
-attempt runs. The run folder, the data and the environment must be the same there.
+They listen on one network interface only: the one that the configuration names, else the machine's own loopback.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
+import fcntl
 import os
-import secrets
 import socket
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smallsight.attempts.messages import Failed
 from smallsight.errors import ConfigError
-from smallsight.files import write_text_atomically
-from smallsight.run.folder import AttemptFolder, RunFolder
 
 LOOPBACK = "127.0.0.1"
+LOOPBACK_INTERFACE = "lo0" if sys.platform == "darwin" else "lo"
 DOOR = "SMALLSIGHT_DOOR"
 """Environment variable of the leader with the file descriptor of its listening socket."""
 _TAKEN_OVER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", DOOR)
 """Variables that torch reads; inherited ones belong to another program and are not passed on."""
+_INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+_SIOCGIFADDR = 0x8915
 
 
 @dataclass(frozen=True)
@@ -33,27 +31,25 @@ class Rendezvous:
     """The rendezvous of one attempt's processes.
 
     Attributes:
-        key: random; tells it from other ones in the same folder.
         spec: path of the attempt's specification.
         devices: processes on each machine.
         nodes: machines.
-        address, port: of the leader; `MASTER_ADDR` and `MASTER_PORT` where they are set. Port 0 for a single process.
+        interface: name of the network interface over which they talk.
+        address, port: of the leader. 0 where one process is alone.
     """
 
-    key: str
     spec: str
-    devices: int
-    nodes: int
-    address: str
-    port: int
+    devices: int = 1
+    nodes: int = 1
+    interface: str = LOOPBACK_INTERFACE
+    address: str = LOOPBACK
+    port: int = 0
 
     @staticmethod
     def of(spec: Path, training: Mapping[str, Any], door: socket.socket | None = None) -> Rendezvous:
-        """A rendezvous on this machine; `door` is the socket from `open_door`, where there are several processes."""
-        devices, nodes = _count(training)
-        address = LOOPBACK if nodes == 1 else os.environ.get("MASTER_ADDR", socket.getfqdn())
-        port = 0 if door is None else int(door.getsockname()[1])
-        return Rendezvous(secrets.token_hex(8), str(spec), devices, nodes, address, port)
+        """A rendezvous at `door`, the socket from `open_door`, where there are several processes."""
+        address, port = (LOOPBACK, 0) if door is None else door.getsockname()[:2]
+        return Rendezvous(str(spec), *_count(training), interface_of(training), str(address), int(port))
 
     def environments(self, node: int = 0) -> list[dict[str, str]]:
         """The environment of each process on machine `node`, by local rank."""
@@ -62,6 +58,7 @@ class Rendezvous:
             return [inherited]
         common = {
             **inherited,
+            **dict.fromkeys(_INTERFACES, self.interface),
             "WORLD_SIZE": str(self.devices * self.nodes),
             "NODE_RANK": str(node),
             "MASTER_ADDR": self.address,
@@ -72,55 +69,39 @@ class Rendezvous:
             for place in range(self.devices)
         ]
 
-    def announce(self, folder: Path) -> Path:
-        """Announce the rendezvous to other machines in a file of the run folder; returns its path."""
-        path = RunFolder(folder).rendezvous
-        write_text_atomically(path, json.dumps(asdict(self)))
-        return path
 
-    def write_failure(self, node: int, code: int, failure: Failed | None) -> None:
-        """Write why the processes of machine `node` failed; the leader's machine sees only a lost connection."""
-        word = {"code": code, "failure": asdict(failure) if failure else None}
-        write_text_atomically(self._failure_file(node), json.dumps(word))
-
-    def failure_of_others(self) -> tuple[int, Failed | None] | None:
-        """Exit code and failure of another machine's processes, if it has written one."""
-        for node in range(1, self.nodes):
-            with contextlib.suppress(FileNotFoundError):
-                word = json.loads(self._failure_file(node).read_text())
-                return int(word["code"]), Failed(**word["failure"]) if word["failure"] else None
-        return None
-
-    def _failure_file(self, node: int) -> Path:
-        return AttemptFolder(Path(self.spec).parent).failure_on_node(node, self.key)
-
-
-def announced(folder: Path) -> Rendezvous | None:
-    """The rendezvous that is announced in a run folder now; None where there is none."""
-    try:
-        return Rendezvous(**json.loads(RunFolder(folder).rendezvous.read_text()))
-    except FileNotFoundError:
-        return None
+def interface_of(training: Mapping[str, Any]) -> str:
+    """The network interface over which an attempt's processes talk."""
+    return str(training.get("interface") or LOOPBACK_INTERFACE)
 
 
 def open_door(training: Mapping[str, Any]) -> socket.socket | None:
-    """Open the socket that the leader will listen on, so that no other program takes its port; None for one process.
+    """Open the socket that the leader will listen on, at a port that the system gives; None for one process.
 
     Raises:
-        ConfigError: the port in `MASTER_PORT` is taken.
+        ConfigError: see `address_of`.
     """
     devices, nodes = _count(training)
-    if devices * nodes == 1:
-        return None
-    port = int(os.environ.get("MASTER_PORT", "0"))
-    try:
-        if nodes == 1:
-            return socket.create_server((LOOPBACK, port))
-        both = socket.has_dualstack_ipv6()
-        family = socket.AF_INET6 if both else socket.AF_INET
-        return socket.create_server(("", port), family=family, dualstack_ipv6=both)
-    except OSError as error:
-        raise ConfigError(f"MASTER_PORT: {port} can't be listened on ({error.strerror}). Set another one.") from error
+    return None if devices * nodes == 1 else socket.create_server((address_of(interface_of(training)), 0))
+
+
+def address_of(interface: str) -> str:
+    """The IPv4 address of a network interface of this machine.
+
+    Raises:
+        ConfigError: it is not there, or has none.
+    """
+    if interface == LOOPBACK_INTERFACE:
+        return LOOPBACK
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            found = fcntl.ioctl(any_socket, _SIOCGIFADDR, interface.encode()[:15].ljust(256, b"\0"))
+        except OSError as error:
+            names = ", ".join(name for _, name in socket.if_nameindex())
+            raise ConfigError(
+                f"training.interface: {interface} has no IPv4 address on {socket.gethostname()}. Use one of {names}."
+            ) from error
+    return socket.inet_ntoa(found[20:24])
 
 
 def _count(training: Mapping[str, Any]) -> tuple[int, int]:

@@ -30,10 +30,15 @@ app = typer.Typer(
     "like these.",
     epilog="Exit codes: 0 done, 1 the run failed, 2 the input is wrong, 3 interrupted and resumable.",
 )
+WORKERS_HELP = (
+    "How many attempts train at the same time on this machine; auto: on the Ray cluster that runs here, else on one of "
+    "this machine's own; ray://HOST:10001: on that Ray cluster."
+)
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="For example training.epochs=20.")]
 ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file that describes data, detector and training.")]
 OutputDir = Annotated[Path | None, typer.Option("--output-dir", help="Run folder; an interrupted run in it goes on.")]
 Resume = Annotated[Path | None, typer.Option("--resume", help="Checkpoint to start from.")]
+Workers = Annotated[str | None, typer.Option("--workers", metavar="N|auto|ray://HOST:10001", help=WORKERS_HELP)]
 Detach = Annotated[
     bool, typer.Option("--detach", help="Go on in the background once the run has begun; the terminal may be closed.")
 ]
@@ -68,6 +73,7 @@ def train(
     overrides: Overrides = None,
     output_dir: OutputDir = None,
     resume: Resume = None,
+    workers: Workers = None,
     detach: Detach = False,
     as_json: AsJson = False,
 ) -> None:
@@ -75,7 +81,8 @@ def train(
     alone = _alone(as_json) if detach else None
     from smallsight.commands.train import train_one_phase
 
-    _finish(train_one_phase(config, overrides or [], output_dir, resume, quiet=as_json, background=alone), as_json)
+    given = (config, overrides or [], output_dir, resume)
+    _finish(train_one_phase(*given, workers=workers, quiet=as_json, background=alone), as_json)
 
 
 @app.command()
@@ -92,6 +99,7 @@ def optimize(
     output_dir: OutputDir = None,
     resume: Resume = None,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="Wall clock for the run: 90s, 20m or 8h.")] = None,
+    workers: Workers = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help=DRY_RUN_HELP)] = False,
     detach: Detach = False,
     as_json: AsJson = False,
@@ -106,19 +114,8 @@ def optimize(
 
         say(describe_plan(config, strategy, overrides or [], output_dir, resume, seconds, as_json=as_json))
         return
-    found = run(config, strategy, overrides or [], output_dir, resume, seconds, quiet=as_json, background=alone)
-    _finish(found, as_json)
-
-
-@app.command()
-def join(
-    run: Annotated[Path, typer.Argument(help="Run folder, as the machine with the runner sees it.")],
-    node: Annotated[int, typer.Option("--node", min=1, help="This machine's number, from 1; the runner's is 0.")],
-) -> None:
-    """Take part in a run from a further machine, until it has ended. Its training.num_nodes is above 1."""
-    from smallsight.commands.join import join as take_part
-
-    take_part(run, node, say)
+    given = (config, strategy, overrides or [], output_dir, resume, seconds)
+    _finish(run(*given, workers=workers, quiet=as_json, background=alone), as_json)
 
 
 @app.command()

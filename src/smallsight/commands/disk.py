@@ -13,7 +13,8 @@ from smallsight.attempts.spec import FORMAT, AttemptSpec
 from smallsight.config.load import Config
 from smallsight.errors import TrainingError
 from smallsight.files import says
-from smallsight.run.folder import RunFolder
+from smallsight.run.checkpoints import attempt_folder
+from smallsight.run.folder import RunFolder, epoch_of_lightweight
 from smallsight.run.state import State
 from smallsight.strategy.keeping import keep_of, superfluous
 from smallsight.strategy.plan import Plan
@@ -48,9 +49,10 @@ def taken(folder: Path, state: State) -> Taken:
     epochs = {record.epoch for run in state.runs for attempt in run.attempts for record in attempt.records}
     files = RunFolder(folder)
     own = [path for part in (files.phases, files.measurements) for path in part.rglob("*") if path.is_file()]
-    full = [*files.own_checkpoints, *(path for path in own if path.suffix == ".pth")]
+    light_own = [path for path in own if epoch_of_lightweight(path) is not None]  # of arms of a round
+    full = [*files.own_checkpoints, *(path for path in own if path.suffix == ".pth" and path not in light_own)]
     rest = [files.journal, files.log, *(path for path in own if path.suffix != ".pth")]
-    lightweight = (files.lightweight(epoch) for epoch in sorted(epochs))
+    lightweight = [*(files.lightweight(epoch) for epoch in sorted(epochs)), *light_own]
     return Taken(tuple(_sizes(lightweight)), tuple(_sizes(full)), sum(_sizes(rest)))
 
 
@@ -86,22 +88,23 @@ class Disk:
     def watched(self, train: Trainer) -> Trainer:
         """Wrap a trainer: check the disk space as soon as an attempt reports the sizes of its checkpoints."""
 
-        def watching(job: Job) -> Job:
+        def watching(job: Job, jobs: Sequence[Job]) -> Job:
             def look(fact: Fact) -> None:
                 job.on_fact(fact)
                 if isinstance(fact, CheckpointSizes):
-                    self.look(job.spec, fact.lightweight_bytes, fact.full_bytes)
+                    self.look(job.spec, fact.lightweight_bytes, fact.full_bytes, len(jobs))
 
             return replace(job, on_fact=look)
 
-        return lambda jobs: train([watching(job) for job in jobs])
+        return lambda jobs: train([watching(job, jobs) for job in jobs])
 
-    def look(self, spec: AttemptSpec, lightweight: int, full: int) -> None:
+    def look(self, spec: AttemptSpec, lightweight: int, full: int, attempts: int = 1) -> None:
         """Report the space that the run will need; warn where the disk has no room for the rest of the phase.
 
         Args:
             spec: of the attempt that begins.
             lightweight, full: size of one checkpoint of that kind, bytes.
+            attempts: how many such attempts train at the same time.
         Raises:
             TrainingError: not even the first checkpoint fits.
         """
@@ -112,13 +115,12 @@ class Disk:
                 f"{in_bytes(free)} free, expected {in_bytes(full)}. Make room, then run the same command again."
             )
         there, keep = taken(self._folder, state), keep_of(state, self._config)
-        run = state.open_run
-        done = len(run.records) if run else 0
+        done = self._epochs_done(state, spec)
         epochs = sum(len(attempt.records) for each in state.runs for attempt in each.attempts)
         sizes = Sizes(lightweight, full, there.rest // epochs if epochs else 0)
-        run_files = sum(path.is_file() for path in RunFolder(self._folder).own_checkpoints)
+        run_files = sum(path.is_file() for path in RunFolder(spec.state_folder).own_checkpoints)
         epochs_left = max(0, spec.last_epoch - spec.first_epoch + 1 - done)
-        phase = need_of_phase(epochs_left, keep, run_files)
+        phase = need_of_phase(epochs_left, keep, run_files).times(attempts)
         if not self._told_all and (self._plan is not None or epochs_left):
             self._told_all = True
             self._say(self._all_in_words(phase, sizes, free))
@@ -127,6 +129,13 @@ class Disk:
                 f"Warning: {self._folder}: the disk is nearly full. Phase {spec.phase} may add "
                 f"{phase.in_words(sizes)}; {in_bytes(free)} are free. Make room, or lower checkpoint.keep (now {keep})."
             )
+
+    def _epochs_done(self, state: State, spec: AttemptSpec) -> int:
+        """How many epochs of an attempt are done."""
+        folder = Path(spec.folder)
+        attempts = ((run, attempt) for run in state.runs for attempt in run.attempts)
+        own = (each for run, each in attempts if attempt_folder(self._folder, run, each.number).path == folder)
+        return sum(len(attempt.records) for attempt in own)
 
     def _all_in_words(self, phase: Need, sizes: Sizes, free: int) -> str:
         keep = keep_of(self._state(), self._config)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from smallsight.attempts.child import OnProgress
+from smallsight.attempts.conversation import OnProgress
+from smallsight.attempts.jobs import Job, Trainer
 from smallsight.attempts.messages import Evaluating, SignOfLife, Step, content_of
-from smallsight.attempts.spec import AttemptSpec
+from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.files import write_text_atomically
 from smallsight.run.folder import RunFolder
 
@@ -28,7 +31,27 @@ def live_writer(folder: Path, then: OnProgress) -> OnProgress:
         now = time.monotonic()
         if isinstance(message, (Step, Evaluating)) and now - written.get(spec.live, 0.0) >= LIVE_EVERY_S:
             written[spec.live] = now
-            write_text_atomically(spec.live, json.dumps({**content_of(message), "at": time.time()}))
+            whose = {"phase": spec.phase, "attempt": spec.attempt} if spec.beside_others else {}
+            write_text_atomically(spec.live, json.dumps({**content_of(message), **whose, "at": time.time()}))
         then(spec, message)
 
     return listen
+
+
+def live_removed(train: Trainer) -> Trainer:
+    """A trainer after which no attempt that was carried out beside others seems to go on."""
+
+    def without(job: Job) -> Job:
+        def end(result: AttemptResult) -> None:
+            job.spec.live.unlink(missing_ok=True)
+            job.on_end(result)
+
+        return replace(job, on_end=end) if job.spec.beside_others else job
+
+    def watched(jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            if job.spec.beside_others:
+                job.spec.live.unlink(missing_ok=True)  # of an earlier process
+        train([without(job) for job in jobs])
+
+    return watched

@@ -136,14 +136,14 @@ def optimize(
     output_dir: AnyPath | None = None,
     resume: AnyPath | None = None,
     budget: str | float | None = None,
+    workers: int | str | None = None,
 ) -> Run:
     """Run the whole strategy, up to a champion and a report, as `smallsight optimize` does; return when it has ended.
 
     The progress is written to standard error and to `run.log`. Called again with the same arguments, it continues an
     interrupted run, and does nothing where the run is finished.
-
-    Ctrl-C, or a request of the system to stop, lets the training process save its state, and then raises `Interrupted`.
-    Python handles signals in the main thread only, so call it there.
+    After Ctrl-C, or a request of the system to stop, the training process saves its state, and `Interrupted` is raised.
+    Call it in the main thread, the only one that receives signals.
 
     Args:
         config: YAML file that describes data, detector and training.
@@ -153,6 +153,7 @@ def optimize(
         output_dir: the run folder; that of the configuration where None.
         resume: a checkpoint to start from.
         budget: wall clock for the run: `"90s"`, `"20m"`, `"8h"`, or a number of seconds.
+        workers: how many attempts train at the same time, or their Ray cluster, as for `--workers`.
     Raises:
         InputError: the configuration, the data, the checkpoint or the run folder can't be used.
         TrainingError: an attempt failed, and nothing is left to try.
@@ -169,12 +170,13 @@ def optimize(
 
     _refuse_other_threads()
     seconds, texts = None if budget is None else seconds_of(budget), _as_texts(overrides)
+    places = None if workers is None else str(workers)
     options = {"--config": config, "--strategy": strategy, "--output-dir": output_dir, "--resume": resume}
-    options["--budget"] = None if seconds is None else f"{seconds:g}s"
+    options |= {"--budget": None if seconds is None else f"{seconds:g}s", "--workers": places}
     words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
-    given = (Path(config), _path(strategy), texts, _path(output_dir), _path(resume))
+    given = (Path(config), _path(strategy), texts, _path(output_dir), _path(resume), seconds)
     with _system_errors_as_ours(), stops_interrupt():
-        document = run(*given, seconds, quiet=True, words=["smallsight", "optimize", *words, *texts])
+        document = run(*given, workers=places, quiet=True, words=["smallsight", "optimize", *words, *texts])
     return Run(document["source"])
 
 

@@ -62,8 +62,10 @@ def as_lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         },
         "time taken": _duration(content["elapsed_s"]),
         "why": content["reason"],
-        "now": _now(content["live"]) if content["running"] else None,
     }
+    if content["running"]:
+        beside = content.get("live_beside_others", ())
+        lines |= {f"now {step['phase']}": _now(step) for step in beside} or {"now": _now(content["live"])}
     return [(name, value) for name, value in lines.items() if value]
 
 

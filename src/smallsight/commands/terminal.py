@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import IO, cast
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
 
 from smallsight.attempts.messages import Evaluating, SignOfLife, Step, Stopping
+from smallsight.attempts.spec import AttemptSpec
 from smallsight.commands.run_log import RunLog
 from smallsight.errors import visible
 from smallsight.evaluation.set_figures import in_short
@@ -20,6 +22,14 @@ _WIDE = 80
 """From so many columns on, there is room for losses beside the bar."""
 _LOG_WIDTH = 120
 _SHOWN = (("AP", "map_50_95"), ("AP50", "map_50"), ("AP small", "map_small"), ("recall", "recall_50"))
+
+
+@dataclass
+class _Bar:
+    """The progress of one attempt: its task, and the epoch and its batches that it shows."""
+
+    task: TaskID
+    shown: tuple[int, int] | None = None
 
 
 class Terminal:
@@ -53,8 +63,7 @@ class Terminal:
             expand=True,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("", total=1, visible=False, place="", figures="")
-        self._shown: tuple[int, int] | None = None
+        self._bars: dict[str, _Bar] = {}
 
     def __enter__(self) -> Terminal:
         self._progress.start()
@@ -87,7 +96,8 @@ class Terminal:
 
     def epoch(self, record: EpochRecord, best: float) -> None:
         """A line per epoch, with the change against the best so far."""
-        self._progress.update(self._task, visible=False)
+        if bar := self._bars.pop(record.phase, None):
+            self._progress.remove_task(bar.task)
         figures = "  ".join(f"{name} {shown(record.value(key))}" for name, key in _SHOWN)
         change = record.value(self.metric) - best
         tail = "" if math.isnan(change) else f"  ({shown(change, '+.3f')} to best)"
@@ -100,27 +110,35 @@ class Terminal:
             f"{loss}  {record.seconds:.0f} s",
         )
 
-    def progress(self, message: SignOfLife) -> None:
-        """Show a training step, an evaluation or a stop request."""
+    def progress(self, spec: AttemptSpec, message: SignOfLife) -> None:
+        """Show a training step, an evaluation or a stop request; each attempt has a progress bar."""
         if isinstance(message, Stopping):
             self.note("Stopping after this step; the state is saved first, which may take up to 30 s.")
-        elif isinstance(message, Evaluating):
-            said = f"epoch {message.epoch}: evaluating"
-            self._progress.update(self._task, visible=True, description=said, total=None, place="", figures="")
-        elif isinstance(message, Step):
-            losses = " ".join(f"{name} {value:.3f}" for name, value in message.losses.items())
-            memory = gigabytes(message.memory_mb, message.memory_limit_mb)
-            goes_back = message.batch < self._progress.tasks[self._task].completed
-            if goes_back or self._shown != (message.epoch, message.batches):
-                # Otherwise the evaluation between two epochs would count in the speed and in the time left.
-                self._shown = (message.epoch, message.batches)
-                self._progress.reset(self._task, total=message.batches, completed=message.batch)
-            self._progress.update(
-                self._task,
-                visible=True,
-                description=f"epoch {message.epoch}/{message.last_epoch}",
-                completed=message.batch,
-                total=message.batches,
-                place=f"{message.batch}/{message.batches}",
-                figures=f"{losses}  lr {message.learning_rate:.1e}  {memory}",
-            )
+        elif isinstance(message, (Evaluating, Step)):
+            if spec.phase not in self._bars:
+                task = self._progress.add_task("", total=1, visible=False, place="", figures="")
+                self._bars[spec.phase] = _Bar(task)
+            whose = f"{spec.phase} " if spec.beside_others else ""
+            self._show(self._bars[spec.phase], message, whose)
+
+    def _show(self, bar: _Bar, message: Evaluating | Step, whose: str) -> None:
+        if isinstance(message, Evaluating):
+            said = f"{whose}epoch {message.epoch}: evaluating"
+            self._progress.update(bar.task, visible=True, description=said, total=None, place="", figures="")
+            return
+        losses = " ".join(f"{name} {value:.3f}" for name, value in message.losses.items())
+        memory = gigabytes(message.memory_mb, message.memory_limit_mb)
+        goes_back = message.batch < self._progress.tasks[self._progress.task_ids.index(bar.task)].completed
+        if goes_back or bar.shown != (message.epoch, message.batches):
+            # Otherwise the evaluation between two epochs would count in the speed and in the time left.
+            bar.shown = (message.epoch, message.batches)
+            self._progress.reset(bar.task, total=message.batches, completed=message.batch)
+        self._progress.update(
+            bar.task,
+            visible=True,
+            description=f"{whose}epoch {message.epoch}/{message.last_epoch}",
+            completed=message.batch,
+            total=message.batches,
+            place=f"{message.batch}/{message.batches}",
+            figures=f"{losses}  lr {message.learning_rate:.1e}  {memory}",
+        )

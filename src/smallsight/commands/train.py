@@ -13,18 +13,17 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from smallsight.attempts.child import ChildTrainer
-from smallsight.attempts.jobs import OneAfterAnother
 from smallsight.attempts.messages import SignOfLife
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.commands.background import Background
 from smallsight.commands.disk import Disk, taken
 from smallsight.commands.inputs import Inputs, read_inputs, strategy_inputs
 from smallsight.commands.judging import DetectionsJudge
-from smallsight.commands.live import live_writer
+from smallsight.commands.live import live_removed, live_writer
 from smallsight.commands.run_log import run_log
 from smallsight.commands.streams import keep_output
 from smallsight.commands.terminal import Terminal
+from smallsight.commands.workers import read_workers, trainer_of
 from smallsight.config.load import load_config
 from smallsight.data.coco import Dataset
 from smallsight.data.frames import decode
@@ -60,6 +59,7 @@ def optimize(
     resume: Path | None,
     budget_s: float | None,
     *,
+    workers: str | None = None,
     quiet: bool = False,
     background: Background | None = None,
     words: Sequence[str] | None = None,
@@ -68,14 +68,16 @@ def optimize(
 
     Args:
         budget_s: wall-clock time for this call, s; None for no limit.
+        workers: the value of `--workers`; see `read_workers`.
         quiet: write the progress to standard error, and nothing to standard output.
         background: of a command that continues in the background.
         words: the command line to write to the run's log; this process's own where None.
     Raises:
         SmallsightError: see `errors`.
     """
+    places = read_workers(workers)
     inputs = strategy_inputs(config_path, strategy_path, overrides, output_dir, resume)
-    with _session(inputs, Runner, quiet=quiet, background=background, words=words) as (run, terminal):
+    with _session(inputs, Runner, places, quiet=quiet, background=background, words=words) as (run, terminal):
         run.begin(inputs.config, inputs.plan, "optimize", inputs.origin)
         if run.state.finished:
             terminal.note("Nothing is left to do in this run.")
@@ -91,6 +93,7 @@ def train_one_phase(
     output_dir: Path | None,
     resume: Path | None,
     *,
+    workers: str | None = None,
     quiet: bool = False,
     background: Background | None = None,
 ) -> dict[str, Any]:
@@ -98,13 +101,16 @@ def train_one_phase(
 
     Further calls with the same run folder add phases to its history.
 
+    Args:
+        workers: see `read_workers`.
     Raises:
         SmallsightError: see `errors`.
     """
+    places = read_workers(workers)
     loaded, plan = load_config(config_path, overrides), Plan(name="as configured")
     inputs = read_inputs(loaded, plan, output_dir, resume, "train")
     name = "".join(c if c.isalnum() else "_" for c in config_path.stem.lower())
-    with _session(inputs, ByHand, quiet=quiet, background=background) as (run, terminal):
+    with _session(inputs, ByHand, places, quiet=quiet, background=background) as (run, terminal):
         run.begin(inputs.config, plan, "train", Origin(), inputs.origin.resume)
         if run.state.open_run is not None and run.state.open_run.name in (name, START):
             run.means.watcher.note(going_on(run.state))
@@ -125,6 +131,7 @@ def _program() -> tuple[str, ...]:
 def _session(
     inputs: Inputs,
     kind: type[AnyRun],
+    workers: int | str | None,
     *,
     quiet: bool,
     background: Background | None,
@@ -151,7 +158,7 @@ def _session(
         disk = Disk(inputs.folder, inputs.config, strategy, lambda: run.state, terminal.note)
 
         def progress(spec: AttemptSpec, message: SignOfLife) -> None:
-            terminal.progress(message)
+            terminal.progress(spec, message)
             if background is not None:
                 background.begun(inputs.folder, log.path)
 
@@ -160,7 +167,7 @@ def _session(
             disk.prune(state)
 
         means = Means(
-            train=disk.watched(OneAfterAnother(ChildTrainer(live_writer(inputs.folder, progress)))),
+            train=disk.watched(live_removed(trainer_of(workers, live_writer(inputs.folder, progress)))),
             judge=DetectionsJudge(inputs),
             watcher=terminal,
             publish=published,

@@ -20,6 +20,7 @@ _Enlargement = Annotated[float, Field(ge=1, le=4)]
 _Reduction = Annotated[float, Field(ge=0.5, le=1)]
 _Output = Annotated[int, Field(ge=0, le=100_000)]
 _OUTPUTS = "names of classes with output numbers, such as {ball: 1}"
+_INTERFACE = "the name of a network interface, for example eth0"
 _DEVICES = "auto, cpu, cuda, cuda:0 (or another number) or mps"
 _SETS = "names with folders, such as {night: data/night}, or as an override evaluation.sets.night=data/night"
 _SET = "a folder, or keys such as {path: data/night, guards: true}"
@@ -197,10 +198,21 @@ class Model(Section):
 EFFECTIVE_BATCH = 16
 
 
+class Resources(Section):
+    """What an attempt takes of a machine while others train beside it: CPUs, which are its threads, and GPUs.
+
+    Without `cpu`, as many as `training.threads`, else one; without `gpu`, one where it trains on a GPU.
+    """
+
+    cpu: Annotated[int, Field(ge=1, le=1024)] | None = None
+    gpu: Annotated[int, Field(ge=0, le=64)] | None = None
+
+
 class Training(Section):
     """How a phase trains. `epochs` is the number of the last epoch, not a count.
 
     `devices` are those of one machine, one process each; `batch_size` images go to every device of every machine.
+    Processes on several machines talk over the network `interface` of that name; those on one over its loopback.
     `batch_size: auto` takes the largest batch that fits, and accumulates to `effective_batch` images per optimizer step
     (`EFFECTIVE_BATCH` where it is not given). `top_scale` caps the scales of multi-scale training, as a share of the
     resolution. `warmup_steps` is the longest ramp of the learning rate. The average of the weights looks back over
@@ -234,6 +246,8 @@ class Training(Section):
     small_object_loss_weight: Annotated[float, Field(ge=1, le=100)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    interface: Annotated[str, Field(pattern=r"^[\w.:-]{1,15}$", description=_INTERFACE)] | None = None
+    resources: Resources = Resources()
 
     @property
     def micro_batch(self) -> int:

@@ -92,13 +92,30 @@ def _value(value: float) -> float | None:
 
 
 def status_of(folder: Path) -> dict[str, Any]:
-    """`summary_of` the run in a folder, whether it is `running`, and `live`: the step that is trained now, or None.
+    """`summary_of` the run in a folder, whether it is `running`, and what is trained now.
+
+    `live` is the latest step, or None. `live_beside_others` are the latest steps of attempts that are carried out
+    beside others, each with its phase and attempt.
 
     Raises:
         RunFolderError: see `read_state`.
     """
     running = is_running(folder)
-    return {**summary_of(read_state(folder)), "running": running, "live": _live(folder) if running else None}
+    beside = _live_beside_others(folder) if running else []
+    live = max(beside, key=lambda step: float(step["at"])) if beside else _live(RunFolder(folder).live)
+    return {
+        **summary_of(read_state(folder)),
+        "running": running,
+        "live": live if running else None,
+        "live_beside_others": beside,
+    }
+
+
+def _live_beside_others(folder: Path) -> list[dict[str, Any]]:
+    """What the attempts do that have a `live.json` of their own, in the order of their folders."""
+    files = sorted(RunFolder(folder).phases.glob(f"*/*/{RunFolder(folder).live.name}"))
+    found = (_live(file) for file in files)
+    return [step for step in found if step is not None and {"phase", "attempt"} <= step.keys()]
 
 
 def live_message(live: Mapping[str, Any]) -> Step | Evaluating:
@@ -107,15 +124,15 @@ def live_message(live: Mapping[str, Any]) -> Step | Evaluating:
     Raises:
         ValueError: the content is neither.
     """
-    message = message_from({key: value for key, value in live.items() if key != "at"})
+    message = message_from({key: value for key, value in live.items() if key not in ("at", "phase", "attempt")})
     if not isinstance(message, (Step, Evaluating)):
         raise ValueError(f"live: got {live['event']!r}, expected a step or an evaluation")
     return message
 
 
-def _live(folder: Path) -> dict[str, Any] | None:
+def _live(file: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(RunFolder(folder).live.read_text())
+        found = json.loads(file.read_text())
         live_message(found)
         return dict(found) if 0 <= time.time() - found["at"] <= LIVE_FOR_S else None
     except FileNotFoundError:

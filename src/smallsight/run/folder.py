@@ -31,16 +31,12 @@ class AttemptFolder:
 
     @property
     def log(self) -> Path:
-        """What the attempt's processes on the runner's machine printed."""
+        """What the attempt's processes printed; of several machines, those on the first."""
         return self.path / "worker.log"
 
     def log_of_node(self, node: int) -> Path:
         """What its processes on a further machine printed."""
         return self.path / f"worker_node_{node}.log"
-
-    def failure_on_node(self, node: int, key: str) -> Path:
-        """Why its processes on a further machine failed; `key` names the meeting that they took part in."""
-        return self.path / f"failed_on_node_{node}_{key}.json"
 
     @property
     def best(self) -> Path:
@@ -120,11 +116,6 @@ class RunFolder:
     def live(self) -> Path:
         """The latest training step, for other processes; what counts stands in the journal."""
         return self.path / "live.json"
-
-    @property
-    def rendezvous(self) -> Path:
-        """Where the processes of the attempt now open meet, for further machines."""
-        return self.path / "rendezvous.json"
 
     @property
     def report(self) -> Path:

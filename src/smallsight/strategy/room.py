@@ -34,6 +34,10 @@ class Need:
         """All of them together."""
         return self.lightweight * sizes.lightweight + self.full * sizes.full + self.epochs * sizes.epoch
 
+    def times(self, attempts: int) -> Need:
+        """What several need that are carried out beside each other."""
+        return Need(self.lightweight * attempts, self.full * attempts, self.epochs * attempts)
+
     def in_words(self, sizes: Sizes) -> str:
         """`up to 7.9 GB (24 lightweight checkpoints of 255 MB, 6 full ones of 510 MB)`."""
         files = f"{_of(self.lightweight, 'lightweight checkpoint', sizes.lightweight)}, "

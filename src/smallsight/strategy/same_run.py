@@ -18,7 +18,7 @@ from smallsight.strategy.treatment import flatten
 NOT_COMPARED = (
     *("output.", "logging.", "checkpoint.", "dataset.cache_"),
     *("training.num_workers", "training.threads", "training.device", "training.hang_timeout_s"),
-    *("training.memory_budget_mb", "evaluation.sets"),
+    *("training.memory_budget_mb", "training.interface", "training.resources", "evaluation.sets"),
 )
 """Configuration that may differ between two starts of the same run; evaluation sets that guard may not."""
 _ONLY_SAID = ("title", "risk", "mitigation", "expected_gain")

@@ -23,7 +23,7 @@ from smallsight.evaluation.ap import Evaluation, evaluate
 from smallsight.evaluation.bootstrap import Units, with_intervals
 from smallsight.evaluation.detections_file import save_detections
 from smallsight.files import copy_atomically
-from smallsight.records import Detections, EpochRecord, Estimate, Weights
+from smallsight.records import Detections, EpochRecord, Estimate, Weights, epoch_record_from_json, to_json
 from smallsight.rng import keyed_generator
 from smallsight.run.foreign_files import keep
 from smallsight.training.averaging import are_equal
@@ -83,7 +83,8 @@ def _conclude(state: TrainingState, epoch: int, began: float) -> None:
     own = None
     if state.processes.leads:
         own = replace(_record(state, epoch, judged, others, began, trained_s), sets=elsewhere)
-    record = state.processes.broadcast(own)
+    told = state.processes.broadcast(to_json(own))
+    record = own or epoch_record_from_json(told)
     _keep(state, record)
     if state.processes.leads:
         state.log.add(record)
@@ -165,7 +166,7 @@ def _look_for_hard_negatives(state: TrainingState, detector: Detector, epoch: in
     chosen = [int(index) for index in generator.choice(len(state.train), size=count, replace=False)]
     mine = state.processes.own_part(chosen)
     found = hard_points(detector, state.train, mine, state.config.training.resolution)
-    state.hard_xy.update(state.processes.merged(found))
+    state.hard_xy.update(state.processes.merged_arrays(found))
 
 
 def _keep(state: TrainingState, record: EpochRecord) -> None:

@@ -27,7 +27,7 @@ from smallsight.training.module import NotANumber
 from smallsight.training.pace import pace_of
 from smallsight.training.predict import largest_pixels
 from smallsight.training.probing import kept_frames_mb, try_hardest
-from smallsight.training.processes import Channel
+from smallsight.training.processes import Channel, Processes
 from smallsight.training.state import TrainingState
 
 
@@ -132,10 +132,19 @@ def _places(training: Training, device: torch.device) -> dict[str, Any]:
     return {
         "devices": training.devices,
         "num_nodes": training.num_nodes,
-        "strategy": DDPStrategy(cluster_environment=LightningEnvironment()),
+        "strategy": _TogetherByJson(cluster_environment=LightningEnvironment()),
         "use_distributed_sampler": False,
         "sync_batchnorm": device.type == "cuda",
     }
+
+
+class _TogetherByJson(DDPStrategy):
+    """Lightning's own broadcast unpickles what the leader's process sends; ours takes plain JSON values."""
+
+    def broadcast(self, obj: Any, src: int = 0) -> Any:
+        """What the process of rank `src`, the leader, has."""
+        assert src == 0, "Lightning has the leader decide"
+        return Processes.from_environment().broadcast(obj)
 
 
 class _Conduct(pl.Callback):

@@ -20,7 +20,7 @@ from smallsight.records import EpochRecord
 from smallsight.run.folder import AttemptFolder
 
 MLFLOW_RUN_FILE = "mlflow_run_id"
-"""In the run folder: the MLflow run that all attempts write to."""
+"""In the run folder: the MLflow run that attempts write to; an attempt beside others has its own, in its folder."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class EpochLog:
             TensorBoardLogger(spec.folder, "", AttemptFolder(Path(spec.folder)).tensorboard.name, purge_step=next_epoch)
         ]
         if settings.mlflow:
-            self._add_mlflow(Path(spec.run_folder), settings)
+            self._add_mlflow(spec, settings)
 
     def add(self, record: EpochRecord) -> None:
         """Send one epoch's figures; its number is the step."""
@@ -52,16 +52,19 @@ class EpochLog:
                 _log.warning("epoch %d was not logged with %s: %s", record.epoch, type(logger).__name__, error)
                 self._loggers.remove(logger)
 
-    def _add_mlflow(self, run: Path, settings: Logging) -> None:
+    def _add_mlflow(self, spec: AttemptSpec, settings: Logging) -> None:
         from pytorch_lightning.loggers import MLFlowLogger
 
         uri = settings.mlflow_tracking_uri
         if uri is None or uri.startswith("file:"):
-            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 refuses folders without this
-        known = run / MLFLOW_RUN_FILE
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 refuses folders unless told
+        known = spec.state_folder / MLFLOW_RUN_FILE
+        name = Path(spec.run_folder).name
+        if spec.beside_others:  # its epochs have the numbers of those beside it
+            name += f" {spec.phase} {spec.attempt}"
         run_id = known.read_text() if known.is_file() else None
         try:
-            logger = MLFlowLogger(settings.mlflow_experiment_name or "smallsight", run.name, uri, run_id=run_id)
+            logger = MLFlowLogger(settings.mlflow_experiment_name or "smallsight", name, uri, run_id=run_id)
             if run_id is None:
                 write_text_atomically(known, str(logger.run_id))
             self._loggers.append(logger)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,10 +68,21 @@ def predict(
             else:
                 detections = detector.detect(images, sizes_wh)
             found |= zip(indices, detections, strict=True)
-    every, costs = processes.merged(found), processes.merged(losses)
+    every, costs = _merged(found, processes), processes.merged(losses)
     order = range(len(frames.dataset.images))
     mean = float(np.mean([costs[index] for index in order])) if costs else float("nan")
     return Prediction([every[index] for index in order], mean)
+
+
+def _merged(found: Mapping[int, Detections], processes: Processes) -> dict[int, Detections]:
+    """What all processes found, by frame."""
+    if processes.count == 1:
+        return dict(found)
+    boxes, scores, labels = (
+        processes.merged_arrays({index: getattr(each, name) for index, each in found.items()})
+        for name in ("boxes", "scores", "labels")
+    )
+    return {index: Detections(boxes[index], scores[index], labels[index]) for index in boxes}
 
 
 def _batches(frames: FrameStore, batch_size: int) -> Iterator[list[int]]:

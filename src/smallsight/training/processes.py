@@ -6,6 +6,8 @@ leader (rank 0) alone communicates with the runner, writes files and decides; th
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +15,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -57,7 +61,7 @@ class Processes:
 
         Args:
             hang_timeout_s: how long the leader may send no message.
-            while_waiting: called repeatedly. The wait may be long, because people start further machines by hand.
+            while_waiting: called repeatedly. The wait may be long, because other machines may be busy.
         """
         if self.count == 1:
             return
@@ -84,23 +88,42 @@ class Processes:
         """The part of `items` that this process takes."""
         return list(items[self.rank :: self.count])
 
-    def broadcast(self, value: T | None) -> T:
-        """The leader's value, in every process; the others' values are ignored, and may be None."""
-        values: list[Any] = [value]
-        if self.count > 1:
-            dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
-        return values[0]  # type: ignore[no-any-return]
+    def broadcast(self, value: Any) -> Any:
+        """The leader's value, made of plain JSON values, in every process."""
+        return value if self.count == 1 else json.loads(self._gathered(_as_bytes(value) if self.leads else b"")[0])
 
-    def all_gather(self, value: T) -> list[T]:
-        """Every process's value, by rank, in every process."""
-        values: list[Any] = [value] * self.count
-        if self.count > 1:
-            dist.all_gather_object(values, value)
-        return values
+    def merged(self, values: Mapping[int, float]) -> dict[int, float]:
+        """All processes' figures by their keys, in every process."""
+        if self.count == 1:
+            return dict(values)
+        parts = [json.loads(part) for part in self._gathered(_as_bytes(list(values.items())))]
+        return {key: value for part in parts for key, value in part}
 
-    def merged(self, values: Mapping[int, T]) -> dict[int, T]:
-        """All processes' values by their keys, in every process."""
-        return {key: value for part in self.all_gather(values) for key, value in part.items()}
+    def merged_arrays(self, values: Mapping[int, npt.NDArray[Any]]) -> dict[int, npt.NDArray[Any]]:
+        """All processes' arrays by their keys, in every process. They differ in nothing but their first size."""
+        if self.count == 1:
+            return dict(values)
+        found: dict[int, npt.NDArray[Any]] = {}
+        shapes = [[key, list(array.shape), array.dtype.str] for key, array in values.items()]
+        told = self._gathered(_as_bytes(shapes))
+        packed = self._gathered(b"".join(np.ascontiguousarray(array).tobytes() for array in values.values()))
+        for part, numbers in zip(told, packed, strict=True):
+            start = 0
+            for key, shape, kind in json.loads(part):
+                array = np.frombuffer(numbers, np.dtype(kind), math.prod(shape), start).reshape(shape)
+                found[key], start = array.copy(), start + array.nbytes
+        return found
+
+    def _gathered(self, content: bytes) -> list[bytes]:
+        """Every process's bytes, by rank. They travel as tensors: nothing that a peer sends is unpickled."""
+        mine = torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
+        dist.all_gather(sizes, torch.tensor([len(mine)]))
+        padded = torch.zeros(max(1, *map(int, sizes)), dtype=torch.uint8)
+        padded[: len(mine)] = mine
+        every = [torch.empty_like(padded) for _ in range(self.count)]
+        dist.all_gather(every, padded)
+        return [part[: int(size)].numpy().tobytes() for part, size in zip(every, sizes, strict=True)]
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process."""
@@ -112,7 +135,7 @@ class Processes:
 
     def barrier(self) -> None:
         """Wait until every process has come to this call."""
-        self.all_gather(None)
+        self.any(False)
 
     def mean(self, losses: Losses) -> Losses:
         """A batch's losses over all of its parts, detached; the tiny objects' share over those that have objects."""
@@ -132,6 +155,10 @@ class Processes:
             for module in modules:
                 for buffer in module.buffers():
                     dist.broadcast(buffer, src=0)
+
+
+def _as_bytes(value: Any) -> bytes:
+    return json.dumps(value).encode()
 
 
 ALONE = Processes()
@@ -173,4 +200,4 @@ class LeadersChannel:
 
     def ask_to_go_on(self) -> bool:
         """The answer that the leader got."""
-        return self._processes.broadcast(self._processes.leads and self._channel.ask_to_go_on())
+        return bool(self._processes.broadcast(self._processes.leads and self._channel.ask_to_go_on()))
