@@ -28,13 +28,14 @@ from smallsight.report.charts import (
     curves,
     mistake_figures,
     phase_numbers,
-    phase_rows,
     target_figure,
 )
 from smallsight.report.criteria import criteria
 from smallsight.report.findings import Analysis
 from smallsight.report.history import History, latest_per_epoch
 from smallsight.report.lessons import KINDS, gap_warnings, lessons
+from smallsight.report.phase_charts import phase_rows, round_figures
+from smallsight.report.rounds import NOTE
 from smallsight.report.sets import sets_in_words
 from smallsight.report.words import counted, ends, filled, setting, visible, written
 from smallsight.strategy.treatment import flatten
@@ -88,6 +89,8 @@ def render(
             target=target_figure(history, analysis, evidence),
             gain_axis=axis,
             gains=gains,
+            rounds=round_figures(history),
+            rounds_note=NOTE,
             curves=curves(history, analysis),
             errors=mistake_figures(evidence) if evidence else (),
             calibration=calibration_figure(evidence) if evidence else None,
