@@ -8,16 +8,13 @@ from smallsight.records import Estimate
 from smallsight.report.history import Extrapolation, History, PhaseStory
 from smallsight.report.words import counted, written
 
-EXTRAPOLATED = "extrapolated"
-"""Marks a figure that was not measured."""
-
 
 def cause_in_words(history: History, story: PhaseStory) -> str:
     """What a phase measured, and how much of it is more training; empty where nothing was compared."""
     verdict, metric = story.verdict, history.target.metric
     if verdict is None or not verdict.difference.known or story.only_measures:
         return ""
-    over = f"{metric} {written(verdict.difference, '+.3f')} over {_before(history)}"
+    over = f"{metric} {written(verdict.difference, '+.3f')} over {compared_with(history)}"
     if story.control:
         told = "More training became the champion: " if story.crowned is not None else "More training alone: "
         return f"{told}{over}, with the settings unchanged."
@@ -35,8 +32,9 @@ def cause_cells(history: History) -> tuple[tuple[str, str], ...]:
     return tuple((name, words) for name, words in told if words)
 
 
-def _before(history: History) -> str:
-    return "its start" if history.by_hand else "the champion"
+def compared_with(history: History) -> str:
+    """What a phase is compared with: `the champion`, or what a phase by hand starts from."""
+    return "the start" if history.by_hand else "the champion"
 
 
 def _shared(whole: Estimate, own: Estimate) -> str:

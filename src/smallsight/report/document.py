@@ -153,11 +153,8 @@ def _phase(phase: PhaseStory) -> dict[str, Any]:
 
 def _round(history: History, each: RoundStory) -> dict[str, Any]:
     before = None if each.before is None else {"epoch": each.before.epoch, **_row(each.before)}
-    return {
-        **to_json(dataclasses.replace(each, before=None)),
-        "before": before,
-        "in_words": list(in_words(history, each)),
-    }
+    content: dict[str, Any] = to_json(dataclasses.replace(each, before=None))
+    return {**content, "before": before, "in_words": list(in_words(history, each))}
 
 
 def _analysis(analysis: Analysis) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from smallsight.report.findings import Analysis, Insight, Mark
 from smallsight.report.history import History
 from smallsight.report.lessons import SIZES, VISIBLE, costliest, gap_warnings, lessons, sizes_apart
 from smallsight.report.memory_words import memory_in_words
-from smallsight.report.rounds import PHASES_HEAD, phase_cells
+from smallsight.report.rounds import phase_cells, phases_head
 from smallsight.report.sets import sets_in_words
 from smallsight.report.words import Rows, filled, visible, written
 
@@ -34,7 +34,7 @@ def to_markdown(history: History, evidence: Evidence | None = None) -> str:
         [line for insight in analysis.insights for line in _insight(insight)],
         table(key_metrics.HEAD, _plain(key_metrics.cells(analysis.key_metrics))),
         *_strategy(analysis),
-        table(PHASES_HEAD, _plain(phase_cells(history.phases, analysis.phases))),
+        table(phases_head(history), _plain(phase_cells(history, analysis))),
         _bullets(f"{name}: {words}" for name, words in cause_cells(history)),
         [plain(history.error_rate)] if history.error_rate else [],
         *_rounds(history),

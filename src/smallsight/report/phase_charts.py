@@ -100,7 +100,8 @@ def _curves(history: History, each: RoundStory, arms: Iterable[PhaseStory], tone
     levels = [] if math.isnan(before) else [ChartLevel(before, "champion before")]
     title = f"{metric} of the arms"
     legend = tuple((item.name, item.tone, written(item.points[-1].y.value)) for item in known)
-    note = "Ring: the epoch that became the champion. Dashed: the champion that all arms started from."
+    ring = "Ring: the epoch that became the champion. " if each.champion else ""
+    note = f"{ring}Dashed: the champion that all arms started from." if levels else ring
     return Figure(title, note, line_chart(f"{heading(each)}: {title}", known, levels=levels), legend)
 
 

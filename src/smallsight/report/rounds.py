@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from smallsight.records import EpochRecord, Estimate
-from smallsight.report.cause import cause_in_words
-from smallsight.report.findings import PhaseReview
+from smallsight.report.cause import cause_in_words, compared_with
+from smallsight.report.findings import Analysis, PhaseReview
 from smallsight.report.history import History, PhaseStory, RoundStory
 from smallsight.report.words import Rows, listed, written
 from smallsight.strategy.tree import best_epoch
 
 HEAD = ("arm", "epochs", "best", "against the champion", "against the control", "outcome")
-PHASES_HEAD = ("phase", "epochs", "expected", "against the champion", "against the control", "outcome")
-NOTE = (
-    "All arms of a round start from the same champion and see the same order of samples. The control goes on with the "
-    "champion's settings; what an arm gains over it is not just more training."
-)
 
 
 def arms_of(history: History, each: RoundStory) -> tuple[PhaseStory, ...]:
@@ -35,9 +29,14 @@ def cells(history: History, each: RoundStory) -> Rows:
     return tuple(_row(history, arm) for arm in arms_of(history, each))
 
 
-def phase_cells(phases: Sequence[PhaseStory], reviews: Sequence[PhaseReview]) -> Rows:
-    """All phases as rows of words under `PHASES_HEAD`."""
-    return tuple(_phase_row(phase, review) for phase, review in zip(phases, reviews, strict=True))
+def phases_head(history: History) -> tuple[str, ...]:
+    """What `phase_cells` is about."""
+    return "phase", "epochs", "expected", f"against {compared_with(history)}", "against the control", "outcome"
+
+
+def phase_cells(history: History, analysis: Analysis) -> Rows:
+    """All phases as rows of words under `phases_head`."""
+    return tuple(_phase_row(phase, review) for phase, review in zip(history.phases, analysis.phases, strict=True))
 
 
 def differences(story: PhaseStory) -> tuple[str, str]:

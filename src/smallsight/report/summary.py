@@ -68,8 +68,8 @@ def print_summary(
         console.print(Padding(_text(analysis.timeline.note), (0, 0, 0, 2)))
     _print_phases(console, history, analysis)
     for each in history.rounds:
-        _print_arms(console, rounds.heading(each), *filled(rounds.HEAD, rounds.cells(history, each)))
-        _print_list(console, "", rounds.in_words(history, each))
+        _print_list(console, rounds.heading(each), rounds.in_words(history, each))
+        _print_arms(console, "", *filled(rounds.HEAD, rounds.cells(history, each)))
     _print_table(console, "Risks", *filled(risks.HEAD, risks.cells(analysis.risks)))
     _print_list(console, "Decisions", (_decision(decision) for decision in history.decisions))
     _print_signs(console, analysis)
@@ -147,12 +147,12 @@ def _print_table(console: Console, title: str, head: tuple[str, ...], rows: Rows
     widest = [
         max(len(word) for cell in column for word in (cell.split() or [""])) for column in zip(head, *rows, strict=True)
     ]
-    if sum(widest) + 2 * len(widest) > console.width or console.width < _TABLE_WIDTH:
+    if sum(widest) + 2 * len(widest) + 2 > console.width or console.width < _TABLE_WIDTH:
         _print_list(console, title, (_line(head, row) for row in rows))
         return
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in head:
-        table.add_column(name, header_style="dim", overflow="fold")
+    for name, width in zip(head, widest, strict=True):
+        table.add_column(name, header_style="dim", overflow="fold", min_width=width)
     for row in rows:
         table.add_row(*map(_text, row))
     console.print(_heading(title))
@@ -166,8 +166,8 @@ def _line(head: tuple[str, ...], row: tuple[str, ...]) -> str:
 
 def _print_phases(console: Console, history: History, analysis: Analysis) -> None:
     """The phases, and how much of what each measured is more training."""
-    rows = rounds.phase_cells(history.phases, analysis.phases)
-    _print_arms(console, "Phases", *filled(rounds.PHASES_HEAD, rows))
+    rows = rounds.phase_cells(history, analysis)
+    _print_arms(console, "Phases", *filled(rounds.phases_head(history), rows))
     told = [f"{name}: {words}" for name, words in cause_cells(history)]
     _print_list(console, "How much of it is more training", [*told, *filter(None, [history.error_rate])])
 
@@ -185,7 +185,8 @@ def _print_arms(console: Console, title: str, head: tuple[str, ...], rows: Rows)
         table.add_column(name, header_style="dim", overflow="fold")
     for *cells, outcome in rows:
         table.add_row(*map(_text, cells), _text(outcome, _OUTCOME_STYLES.get(outcome.partition(",")[0], "")))
-    console.print(_heading(title))
+    if title:
+        console.print(_heading(title))
     console.print(table)
 
 
@@ -193,9 +194,8 @@ def _arm_line(head: tuple[str, ...], row: tuple[str, ...]) -> str:
     """`multi_scale, epochs 8-9: improved; expected +0.020 to +0.050; +0.031 [+0.010, +0.050] against the champion`."""
     cells = dict(zip(head[1:], row[1:], strict=True))
     outcome, epochs = cells.pop("outcome"), cells.pop("epochs", "")
-    parts = (
-        f"{cell} {name}" if name.startswith("against") else f"{name} {cell}" for name, cell in cells.items() if cell
-    )
+    known = ((name, cell) for name, cell in cells.items() if cell)
+    parts = (f"{cell} {name}" if name.startswith("against") else f"{name} {cell}" for name, cell in known)
     return "; ".join([f"{row[0]}{f', epochs {epochs}' if epochs else ''}: {outcome}", *parts])
 
 

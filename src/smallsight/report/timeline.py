@@ -164,7 +164,8 @@ def _note(plan: Plan, *, rolls_back: bool, measured: bool) -> str:
     if measured:
         added += (
             " The best values and the gains so far are those of the best epoch, not corrected for choosing it; the "
-            "verdicts and the lift are. More training is a part of every gain: a gain so far is not what a phase caused."
+            "verdicts and the lift are. More training is a part of every gain: a gain so far is not what a phase "
+            "caused."
         )
     if not rolls_back:
         return added
