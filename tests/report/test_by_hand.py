@@ -60,7 +60,7 @@ def test_expected_gains_titles_and_verdicts_against_the_start() -> None:
     assert [review.over_champion.value for review in analyse(history).phases[1:]] == [0.01, 0.04]
     assert "By hand nothing is rolled back: two (epochs 43 to 44) starts from its epoch 42." in history.phases[1].reason
     page = render(history)
-    assert "against the checkpoint that it started from, on the same images" in page
+    assert "to the checkpoint that it started from (dot" in page and "against the start" in page
     assert "Phase 2: multi-scale training (two)" in page
 
 
