@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from smallsight.records import Decision, Estimate, Outcome, Verdict
 from smallsight.run.state import PhaseRun, State
-from smallsight.strategy.error_rate import false_gain_bound, rise_confidence, spent, tests_left
+from smallsight.strategy.error_rate import false_gain_bound, remaining_tests, rise_confidence, spent
 from smallsight.strategy.plan import Plan
 
 
@@ -40,7 +40,7 @@ def begun(number: int, name: str, settings: dict[str, Any] | None = None) -> Pha
 def test_the_share_is_split_evenly_over_the_plan() -> None:
     plan = plan_of(8)
     first = begun(1, "p0")
-    assert tests_left(plan, State(runs=(first,)), first) == 8
+    assert remaining_tests(plan, State(runs=(first,)), first) == 8
     assert rise_confidence(plan, State(runs=(first,)), first) == pytest.approx(1 - 0.1 / 8)
 
 

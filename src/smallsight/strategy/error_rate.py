@@ -30,7 +30,7 @@ def rise_confidence(plan: Plan, state: State, run: PhaseRun) -> float:
     if rule.run_confidence is None or not _tests(run):
         return rule.confidence
     left = max(0.0, 1 - rule.run_confidence - spent(state))
-    return 1 - min(1 - rule.confidence, left / tests_left(plan, state, run))
+    return 1 - min(1 - rule.confidence, left / remaining_tests(plan, state, run))
 
 
 def spent(state: State) -> float:
@@ -44,7 +44,7 @@ def false_gain_bound(plan: Plan, state: State) -> float:
     return min(limit, sum(each for each, _ in _levels(state)))
 
 
-def tests_left(plan: Plan, state: State, run: PhaseRun) -> int:
+def remaining_tests(plan: Plan, state: State, run: PhaseRun) -> int:
     """How many tests may still come, with that of `run`: phases that change something, and rounds."""
     phases = [each for each in plan.phases if (each.set or each.scale) and state.run(each.name) is None]
     begun = [each.name for each in state.rounds]
