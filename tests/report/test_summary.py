@@ -81,7 +81,9 @@ def test_no_word_is_broken_on_a_narrow_terminal(run: History, width: int) -> Non
     assert {"higher_resolution,", "improved;", "evidence,", "training.num_workers:", "overfitting:"} <= set(
         text.split()
     )
-    assert "higher_resolution, epochs 7-12: no evidence, below expected; expected +0.030 to +0.050; +0.010" in one_line(text)
+    assert "higher_resolution, epochs 7-12: no evidence, below expected; expected +0.030 to +0.050; +0.010" in one_line(
+        text
+    )
 
 
 def test_one_is_not_many(run: History) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from smallsight.attempts.messages import Evaluating, Step, message_from
 from smallsight.evaluation.set_figures import in_words, plain_values
+from smallsight.run.checkpoints import attempt_folder
 from smallsight.run.fold import read_state
 from smallsight.run.folder import RunFolder, is_running
 from smallsight.run.state import PhaseRun, State
@@ -25,7 +26,8 @@ def summary_of(state: State) -> dict[str, Any]:
     `state` is finished, failed (the user has to act), out of budget or unfinished. `epoch` is the last epoch done in
     any phase. `phase_epoch` (None where none is done), `last_epoch` (as planned) and `ended_early` (why) belong to the
     latest phase. `phase_state` is its state: running, completed, failed, interrupted (another phase was begun instead),
-    measuring or measured (a checkpoint, without training).
+    measuring or measured (a checkpoint, without training). `round` is the round that goes on, with the state of each of
+    its arms; None where none does.
     """
     metric = state.plan.get("target", {}).get("metric", "map_small")
     run = state.runs[-1] if state.runs else None
@@ -43,6 +45,7 @@ def summary_of(state: State) -> dict[str, Any]:
         "baseline": _value(state.baseline.value(metric)) if state.baseline else None,
         "champion": _value(state.target_value(metric)),
         "champion_epoch": state.champion.record.epoch if state.champion else None,
+        "round": _round(state, metric),
         "sets": _sets(state, metric),
         "elapsed_s": round(state.elapsed_s, 1),
         "reason": state.finished or (run.decision.reason if run else None),
@@ -64,6 +67,40 @@ def _phase_state(run: PhaseRun) -> str:
     return run.status
 
 
+def _round(state: State, metric: str) -> dict[str, Any] | None:
+    """The round whose arms are not all closed: its arms, each with its state in a word, its epochs and its best value.
+
+    An arm trains, waits (for its turn, or for the others), was stopped (behind the leading one), has ended, or failed.
+    """
+    begun = state.rounds[-1] if state.rounds else None
+    if begun is None or all(arm.closed for arm in state.arms(begun)):
+        return None
+    stopped = {number: reason for rung in begun.rungs for number, reason in rung.stopped.items()}
+    return {
+        "number": begun.number,
+        "name": begun.name,
+        "reason": begun.decision.reason,
+        "looks": len(begun.rungs),
+        "looks_planned": len(begun.decision.rungs),
+        "arms": [_arm(arm, stopped.get(arm.number, ""), metric) for arm in state.arms(begun)],
+    }
+
+
+def _arm(arm: PhaseRun, stopped: str, metric: str) -> dict[str, Any]:
+    attempt, values = arm.current, [r.value(metric) for r in arm.records if r.value(metric) == r.value(metric)]
+    words = {"running": "trains", "paused": "waits", "completed": "ended", "failed": "failed"}
+    return {
+        "phase": arm.number,
+        "name": arm.name,
+        "control": arm.control,
+        "state": "stopped" if stopped else words[attempt.status] if attempt else "waits",
+        "epoch": arm.records[-1].epoch if arm.records else None,
+        "last_epoch": attempt.last_epoch if attempt else None,
+        "best": _value(max(values, default=float("nan"))),
+        "why": stopped or (attempt.message if attempt and attempt.status == "failed" else "") or None,
+    }
+
+
 def _sets(state: State, metric: str) -> dict[str, Any]:
     """The latest epoch's and the champion's figures on each further evaluation set, as values and in words."""
     latest = next((r for r in reversed(state.records) if r.sets), None)
@@ -79,11 +116,13 @@ def _sets(state: State, metric: str) -> dict[str, Any]:
 
 def going_on(state: State) -> str:
     """A line that says at which epoch an interrupted run continues."""
-    run, champion = state.open_run, summary_of(state)["champion"]
+    run, champion, begun = state.open_run, summary_of(state)["champion"], summary_of(state)["round"]
     place = "the next phase" if run is None else run.name if run.trains else "measuring the start"
     if run is not None and run.trains and run.current is not None and run.current.status == "running":
         done, last = len(run.records), run.current.last_epoch
         place += f", epoch {min(run.current.first_epoch + done, last)} of {last}"
+    if begun is not None:
+        place = f"round {begun['number']}, arms {', '.join(arm['name'] for arm in begun['arms'])}"
     return f"Going on: {place}" + ("" if champion is None else f", champion {champion:.3f}")
 
 
@@ -97,8 +136,24 @@ def status_of(folder: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: see `read_state`.
     """
-    running = is_running(folder)
-    return {**summary_of(read_state(folder)), "running": running, "live": _live(folder) if running else None}
+    state, running = read_state(folder), is_running(folder)
+    lives = _lives(folder, state) if running else {}
+    live = max(filter(None, lives.values()), key=lambda each: float(each.get("at", 0)), default=None)
+    summary = summary_of(state)
+    for arm in summary["round"]["arms"] if summary["round"] else ():
+        # The journal does not know which of the arms that may train have a process now.
+        if arm["state"] == "trains" and not running:
+            arm["state"] = "interrupted"
+        elif arm["state"] == "trains" and "at" not in (lives.get(arm["phase"]) or {}) and live and "at" in live:
+            arm["state"] = "waits"
+    return {**summary, "running": running, "live": live}
+
+
+def _lives(folder: Path, state: State) -> dict[int, dict[str, Any] | None]:
+    """The step that each open arm trains now, by the number of its phase; under 0 that of a phase without others."""
+    arms = [at for at in state.open_attempts if at.run.round]
+    places = {at.run.number: attempt_folder(folder, at.run, at.attempt.number).path for at in arms} or {0: folder}
+    return {number: _live(place) for number, place in places.items()}
 
 
 def live_message(live: Mapping[str, Any]) -> Step | Evaluating:
