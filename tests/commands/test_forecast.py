@@ -29,7 +29,7 @@ from smallsight.strategy.plan import Plan
 from smallsight.training.rehearsal import Rehearsal
 
 PHASES = """\
-verdict: {confidence: 0.9}
+verdict: {confidence: 0.9, run_confidence: null}
 baseline: {epochs: 3}
 phases:
   - {name: longer, epochs: 2, expected_gain: [0.01, 0.02], mitigation: Nothing changes.}
@@ -148,7 +148,7 @@ def test_memory_that_was_measured_in_time_stands_without_the_time(inputs: Inputs
     ("seconds", "words"), [(0.2, "under 1 s"), (59.4, "59 s"), (89.0, "1 min"), (3601.0, "1 h 00 min"), (None, "-")]
 )
 def test_time_in_words(seconds: float | None, words: str) -> None:
-    assert forecast._time(seconds) == words
+    assert forecast.time_in_words(seconds) == words
 
 
 def test_what_the_validation_set_can_show(inputs: Inputs) -> None:

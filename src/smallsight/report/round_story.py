@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -67,7 +68,8 @@ def _title(each: Round, plan: Plan) -> str:
     """The round's title in the strategy; a phase beside a control has the phase's own."""
     planned = {name_of_round(index): found.title for index, found in enumerate(plan.rounds)}
     if planned.get(each.name):
-        return planned[each.name]
+        # The report numbers the rounds that were begun.
+        return re.sub(r"^Round \d+: *", "", planned[each.name])
     phase = plan.treatment(each.name)
     if phase is not None:
         return f"{phase.title or phase.name} beside a {CONTROL}"

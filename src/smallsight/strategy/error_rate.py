@@ -33,6 +33,21 @@ def rise_confidence(plan: Plan, state: State, run: PhaseRun) -> float:
     return 1 - min(1 - rule.confidence, left / remaining_tests(plan, state, run))
 
 
+def planned_confidence(plan: Plan, treatments: int = 1) -> float:
+    """The confidence that a gain has to reach in the first test, if all phases and rounds of a strategy are to be run.
+
+    Args:
+        treatments: of a round; the level is then that of Holm's first step, which each of them may have to reach.
+    """
+    rule = plan.verdict
+    level = 1 - rule.confidence
+    if rule.run_confidence is not None:
+        phases = sum(bool(each.set or each.scale) for each in plan.phases)
+        tests = phases + sum(each.repeat for each in plan.rounds)
+        level = min(level, (1 - rule.run_confidence) / max(1, tests))
+    return 1 - level / treatments
+
+
 def spent(state: State) -> float:
     """The sum of the error probabilities of all tests that showed no gain."""
     return sum(each for each, gained in _levels(state) if not gained)
