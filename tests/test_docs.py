@@ -12,6 +12,8 @@ import yaml
 
 from smallsight.config.load import Config
 from smallsight.config.section import Section
+from smallsight.strategy import plan as plans
+from smallsight.strategy.plan import Plan
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -117,3 +119,18 @@ def test_a_commit_is_checked_as_make_lint_does_and_fetches_nothing() -> None:
     called = [hook["entry"].removesuffix(" --force-exclude").split() for hook in hooks]
     linted = [word for word in rule("lint") if word not in (".", "--check")]
     assert [word for call in called for word in call] == linted
+
+
+STRATEGY_PAGE = (ROOT / "docs" / "strategy.md").read_text()
+
+
+@pytest.mark.parametrize("section", [Plan, plans.Round], ids=lambda section: section.__name__)
+def test_each_key_of_a_strategy_and_of_a_round_is_documented(section: type[Section]) -> None:
+    rows = "\n".join(line for line in STRATEGY_PAGE.splitlines() if line.startswith("| `"))
+    assert [key for key in section.model_fields if key != "name" and f"`{key}`" not in rows] == []
+
+
+def test_the_strategies_in_the_docs_are_valid() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", STRATEGY_PAGE, re.DOTALL)
+    read = [plans.build_plan(yaml.safe_load(block), "docs/strategy.md") for block in blocks]
+    assert any(plan.rounds for plan in read) and any(phase.control for plan in read for phase in plan.phases)

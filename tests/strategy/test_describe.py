@@ -30,7 +30,7 @@ def test_a_round_with_its_arms_and_what_they_change() -> None:
     text = text_of(plan_of({**first, "repeat": 2}, end_after_rounds_without_gain=1))
     assert "- round_1 (Low risk): 3 epochs each, up to 2 times; a control, scales, slower\n" in text
     assert "    scales: training.multi_scale=true\n" in text
-    assert "    slower: training.learning_rate=0.0001\n" in text
+    assert "    slower: training.learning_rate=0.001\n" in text
     assert "    when map_small is below 0.6\n" in text
     assert text.endswith("The first round without a gain ends the run")
     assert "3 epochs of the control; the other arms train as many seconds each" in text_of(
