@@ -244,24 +244,38 @@ def shown(run: Path, state: State, monkeypatch: pytest.MonkeyPatch) -> dict[str,
 
 def test_a_round_shows_who_trains_who_waits_and_who_was_stopped(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = racing(held, ("paused", ""), ("running", ""), ("completed", "behind the leading arm"))
-    place = held / "phases" / "03_helps" / "attempt_1"
-    place.mkdir(parents=True)
-    (place / LIVE).write_text(json.dumps({**content_of(STEP), "at": time.time()}))
+    keep_step(held, replace(STEP, epoch=4))
     lines = shown(held, state, monkeypatch)
     assert lines["round 1"] == "Round: helps, harms and a control, 4 epochs each; looked at 1 of 1 times"
     assert lines["- control"] == "waits for the other arms, epoch 3 of 6 done, best map_small 0.200"
     assert lines["- helps"] == "trains, epoch 3 of 6 done, best map_small 0.300"
     assert lines["- harms"] == "stopped, epoch 3 of 6 done, best map_small 0.400: behind the leading arm"
-    assert lines["now"].startswith("epoch 3/9, batch 5/40") and "phase" not in lines
+    assert lines["now"].startswith("epoch 4/9, batch 5/40") and not {"phase", "why"} & set(lines)
+
+
+def keep_step(run: Path, step: Step) -> None:
+    """Write what the arm `helps` trains now."""
+    place = run / "phases" / "03_helps" / "attempt_1"
+    place.mkdir(parents=True)
+    (place / LIVE).write_text(json.dumps({**content_of(step), "at": time.time()}))
+
+
+def test_a_step_of_before_a_pause_is_none_of_now(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All three may train after a look; the first one does until a step says otherwise."""
+    keep_step(held, STEP)
+    lines = shown(held, racing(held, ("running", ""), ("running", ""), ("running", "")), monkeypatch)
+    assert lines["now"] == "starting: no step is trained yet"
+    assert [lines[f"- {name}"].split(",")[0] for name in ("control", "helps", "harms")] == [
+        "trains",
+        *["waits for its turn"] * 2,
+    ]
 
 
 def test_of_two_open_arms_the_one_with_a_step_trains(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = racing(held, ("running", ""), ("running", ""), ("", ""))
-    place = held / "phases" / "03_helps" / "attempt_1"
-    place.mkdir(parents=True)
-    (place / LIVE).write_text(json.dumps({**content_of(STEP), "at": time.time()}))
+    keep_step(held, replace(STEP, epoch=4))
     lines = shown(held, state, monkeypatch)
-    assert lines["- control"].startswith("waits") and lines["- helps"].startswith("trains")
+    assert lines["- control"].startswith("waits for its turn, epoch 3") and lines["- helps"].startswith("trains")
     assert lines["- harms"] == "waits for its turn"
 
 

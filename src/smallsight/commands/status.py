@@ -62,7 +62,7 @@ def as_lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
             for name, found in content["sets"].items()
         },
         "time taken": _duration(content["elapsed_s"]),
-        "why": content["reason"],
+        "why": None if begun else content["reason"],
         "now": _now(content["live"]) if content["running"] else None,
     }
     return [(name, value) for name, value in lines.items() if value]

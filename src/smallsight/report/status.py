@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from smallsight.attempts.messages import Evaluating, Step, message_from
 from smallsight.evaluation.set_figures import in_words, plain_values
+from smallsight.records import EpochRecord
 from smallsight.run.checkpoints import attempt_folder
 from smallsight.run.fold import read_state
 from smallsight.run.folder import RunFolder, is_running
@@ -138,22 +139,30 @@ def status_of(folder: Path) -> dict[str, Any]:
     """
     state, running = read_state(folder), is_running(folder)
     lives = _lives(folder, state) if running else {}
-    live = max(filter(None, lives.values()), key=lambda each: float(each.get("at", 0)), default=None)
+    steps = {number: live for number, live in lives.items() if live is not None and "at" in live}
+    live = max(steps.values(), key=lambda each: float(each["at"]), default=next(iter(lives.values()), None))
     summary = summary_of(state)
-    for arm in summary["round"]["arms"] if summary["round"] else ():
-        # The journal does not know which of the arms that may train have a process now.
-        if arm["state"] == "trains" and not running:
-            arm["state"] = "interrupted"
-        elif arm["state"] == "trains" and "at" not in (lives.get(arm["phase"]) or {}) and live and "at" in live:
-            arm["state"] = "waits"
+    # The journal does not know which of the arms that may train have a process now; before a step, it is the first.
+    may_train = [arm for arm in (summary["round"] or {"arms": ()})["arms"] if arm["state"] == "trains"]
+    working = set(steps) or {arm["phase"] for arm in may_train[:1]}
+    for arm in may_train:
+        arm["state"] = "interrupted" if not running else "trains" if arm["phase"] in working else "waits for its turn"
     return {**summary, "running": running, "live": live}
 
 
 def _lives(folder: Path, state: State) -> dict[int, dict[str, Any] | None]:
     """The step that each open arm trains now, by the number of its phase; under 0 that of a phase without others."""
     arms = [at for at in state.open_attempts if at.run.round]
-    places = {at.run.number: attempt_folder(folder, at.run, at.attempt.number).path for at in arms} or {0: folder}
-    return {number: _live(place) for number, place in places.items()}
+    if not arms:
+        return {0: _live(folder)}
+    found = {at.run.number: _live(attempt_folder(folder, at.run, at.attempt.number).path) for at in arms}
+    return {at.run.number: _unless_done(found[at.run.number], at.attempt.records) for at in arms}
+
+
+def _unless_done(live: dict[str, Any] | None, records: Sequence[EpochRecord]) -> dict[str, Any] | None:
+    """A step of an epoch that is not recorded yet; a file of before a pause says only that the next one is to come."""
+    done = records[-1].epoch if records else 0
+    return {"event": "starting"} if live is not None and live.get("epoch", done + 1) <= done else live
 
 
 def live_message(live: Mapping[str, Any]) -> Step | Evaluating:

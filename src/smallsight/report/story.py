@@ -23,7 +23,7 @@ from smallsight.strategy.outcomes import arm_in_words, has_failed, out_of_budget
 from smallsight.strategy.plan import Plan, build_plan
 from smallsight.strategy.relief import in_words
 from smallsight.strategy.shipped import shipped_plan
-from smallsight.strategy.treatment import flatten
+from smallsight.strategy.treatment import Treatment, flatten
 from smallsight.strategy.tree import skipped, verdict_in_words
 
 _SAME_FIGURE = 0.01
@@ -153,8 +153,8 @@ def _story(
         round=run.round,
         control=run.control,
         crowned=run.crowned,
-        changes=changes_settings(state, run),
-        extrapolated=_extrapolated(run, state, plan.target.metric, names),
+        changes=_changes(run, state, phase),
+        extrapolated=_extrapolated(run, state, phase, plan.target.metric, names),
     )
 
 
@@ -165,8 +165,17 @@ def _title(run: PhaseRun, state: State, plan: Plan, name: str) -> str:
     return planned.title if planned and planned.title else title_of(state, run, name)
 
 
-def _extrapolated(run: PhaseRun, state: State, metric: str, names: Mapping[int, str]) -> Extrapolation | None:
-    return extrapolated(state, run, metric, names) if run.closed and changes_settings(state, run) else None
+def _changes(run: PhaseRun, state: State, phase: Treatment | None) -> bool:
+    """Whether a phase changes settings; by hand it may correspond to one of the strategy that tells."""
+    if state.kind == "train" and phase is not None:
+        return bool(phase.set or phase.scale)
+    return changes_settings(state, run)
+
+
+def _extrapolated(
+    run: PhaseRun, state: State, phase: Treatment | None, metric: str, names: Mapping[int, str]
+) -> Extrapolation | None:
+    return extrapolated(state, run, metric, names) if run.closed and _changes(run, state, phase) else None
 
 
 def _changed(attempt: Attempt, config: Config) -> Mapping[str, Any]:
