@@ -13,6 +13,8 @@ import yaml
 
 from smallsight.config.load import Config
 from smallsight.config.section import Section
+from smallsight.strategy import plan as plans
+from smallsight.strategy.plan import Plan
 from waiting import HANGS_S
 
 ROOT = Path(__file__).parents[1]
@@ -144,3 +146,18 @@ def test_the_manifest_for_kubernetes_asks_for_a_token_and_shares_a_volume() -> N
         assert mounted == {volume["name"] for volume in group["template"]["spec"]["volumes"]} == {"shared"}
         assert container["image"].endswith(cluster["rayVersion"])
     assert shlex.split(shlex.split(job["spec"]["entrypoint"])[2])[:2] == ["cd", "/shared"]
+
+
+STRATEGY_PAGE = (ROOT / "docs" / "strategy.md").read_text()
+
+
+@pytest.mark.parametrize("section", [Plan, plans.Round], ids=lambda section: section.__name__)
+def test_each_key_of_a_strategy_and_of_a_round_is_documented(section: type[Section]) -> None:
+    rows = "\n".join(line for line in STRATEGY_PAGE.splitlines() if line.startswith("| `"))
+    assert [key for key in section.model_fields if key != "name" and f"`{key}`" not in rows] == []
+
+
+def test_the_strategies_in_the_docs_are_valid() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", STRATEGY_PAGE, re.DOTALL)
+    read = [plans.build_plan(yaml.safe_load(block), "docs/strategy.md") for block in blocks]
+    assert any(plan.rounds for plan in read) and any(phase.control for plan in read for phase in plan.phases)

@@ -29,7 +29,7 @@ from smallsight.strategy.plan import Plan
 from smallsight.training.rehearsal import Rehearsal
 
 PHASES = """\
-verdict: {confidence: 0.9}
+verdict: {confidence: 0.9, run_confidence: null}
 baseline: {epochs: 3}
 phases:
   - {name: longer, epochs: 2, expected_gain: [0.01, 0.02], mitigation: Nothing changes.}
@@ -148,7 +148,7 @@ def test_memory_that_was_measured_in_time_stands_without_the_time(inputs: Inputs
     ("seconds", "words"), [(0.2, "under 1 s"), (59.4, "59 s"), (89.0, "1 min"), (3601.0, "1 h 00 min"), (None, "-")]
 )
 def test_time_in_words(seconds: float | None, words: str) -> None:
-    assert forecast._time(seconds) == words
+    assert forecast.time_in_words(seconds) == words
 
 
 def test_what_the_validation_set_can_show(inputs: Inputs) -> None:
@@ -163,7 +163,9 @@ def test_what_the_validation_set_can_show(inputs: Inputs) -> None:
         "highest spread per object that was measured on match frames. Expected to gain less than can be shown: scales. "
         "To show +0.02, about 300 images with such objects are needed (90 to 790)."
     )
-    assert [images_for(0.02, found.confidence, spread) for spread in (0.13, 0.07, 0.21)] == pytest.approx([305, 90, 792], rel=0.03)
+    assert [images_for(0.02, found.confidence, spread) for spread in (0.13, 0.07, 0.21)] == pytest.approx(
+        [305, 90, 792], rel=0.03
+    )
     row = gain_as_row(found, plan)
     assert (row["gain"], row["phases_expecting_less"]) == (gain, ["scales"])
     assert row["gain_range"] == pytest.approx((gain * 7 / 13, gain * 21 / 13))

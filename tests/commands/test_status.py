@@ -24,7 +24,7 @@ from smallsight.records import Decision, EpochRecord, Estimate
 from smallsight.report.status import LIVE_FOR_S, going_on, status_of, summary_of
 from smallsight.run.folder import hold
 from smallsight.run.journal import Journal
-from smallsight.run.state import Attempt, Champion, PhaseRun, State
+from smallsight.run.state import Attempt, Champion, PhaseRun, Round, Rung, State
 from smallsight.strategy.plan import Plan
 from training.frames import attempt_spec
 
@@ -178,6 +178,7 @@ def test_a_run_in_words() -> None:
         **{"epoch": 6, "phase_epoch": 6, "last_epoch": 8, "failure": None, "metric": "map_small"},
         **{"baseline": 0.4118, "champion": None, "champion_epoch": None, "elapsed_s": 4000.0, "reason": "Try it."},
         **{"running": True, "live": None},
+        "round": None,
         "sets": {
             "real": {
                 "latest": {"epoch": 6, "map_small": 0.4, "words": "map_small 0.400 [0.300, 0.500], n=9"},
@@ -248,3 +249,67 @@ def test_further_sets_are_said_with_the_latest_epoch_and_the_champion() -> None:
     assert (found["video"]["champion"]["found_10"], found["video"]["champion"]["frames"]) == (0.35, 20)
     assert "found in 7 of 20 frames" in found["video"]["champion"]["words"]
     assert summary_of(State())["sets"] == {}
+
+
+def racing(run: Path, *attempts: tuple[str, str]) -> State:
+    """A state in which a round of a control and two treatments goes on; (status, why it was stopped) of each arm."""
+    names = ("control", "helps", "harms")
+    runs = [PhaseRun("baseline", 1, Decision("run", "", "baseline"), closed=True)]
+    stopped: dict[int, str] = {}
+    for number, (name, (status, why)) in enumerate(zip(names, attempts, strict=True), start=2):
+        record = EpochRecord(3, name, 1, {"map_small": Estimate(0.1 * number)})
+        attempt = Attempt(1, {}, 3, 6, (record,), status) if status else None  # type: ignore[arg-type]
+        decision = Decision("run", "", name, control=name == "control")
+        runs.append(PhaseRun(name, number, decision, (attempt,) if attempt else (), round=1))
+        stopped |= {number: why} if why else {}
+    decided = Decision("round", "Round: helps, harms and a control, 4 epochs each.", "round_1", epochs=4, rungs=(1,))
+    rungs = (Rung(3, stopped),) if stopped else ()
+    return State(runs=tuple(runs), rounds=(Round("round_1", 1, decided, (2, 3, 4), rungs),))
+
+
+def shown(run: Path, state: State, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.setattr("smallsight.report.status.read_state", lambda folder: state)
+    return dict(as_lines(status_of(run)))
+
+
+def test_a_round_shows_who_trains_who_waits_and_who_was_stopped(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = racing(held, ("paused", ""), ("running", ""), ("completed", "behind the leading arm"))
+    keep_step(held, replace(STEP, epoch=4))
+    lines = shown(held, state, monkeypatch)
+    assert lines["round 1"] == "Round: helps, harms and a control, 4 epochs each; looked at 1 of 1 times"
+    assert lines["- control"] == "waits for the other arms, epoch 3 of 6 done, best map_small 0.200"
+    assert lines["- helps"] == "trains, epoch 3 of 6 done, best map_small 0.300"
+    assert lines["- harms"] == "stopped, epoch 3 of 6 done, best map_small 0.400: behind the leading arm"
+    assert lines["now"].startswith("epoch 4/9, batch 5/40") and not {"phase", "why"} & set(lines)
+
+
+def keep_step(run: Path, step: Step) -> None:
+    """Write what the arm `helps` trains now."""
+    place = run / "phases" / "03_helps" / "attempt_1"
+    place.mkdir(parents=True)
+    (place / LIVE).write_text(json.dumps({**content_of(step), "at": time.time()}))
+
+
+def test_a_step_of_before_a_pause_is_none_of_now(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All three may train after a look; the first one does until a step says otherwise."""
+    keep_step(held, STEP)
+    lines = shown(held, racing(held, ("running", ""), ("running", ""), ("running", "")), monkeypatch)
+    assert lines["now"] == "starting: no step is trained yet"
+    assert [lines[f"- {name}"].split(",")[0] for name in ("control", "helps", "harms")] == [
+        "trains",
+        *["waits for its turn"] * 2,
+    ]
+
+
+def test_of_two_open_arms_the_one_with_a_step_trains(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = racing(held, ("running", ""), ("running", ""), ("", ""))
+    keep_step(held, replace(STEP, epoch=4))
+    lines = shown(held, state, monkeypatch)
+    assert lines["- control"].startswith("waits for its turn, epoch 3") and lines["- helps"].startswith("trains")
+    assert lines["- harms"] == "waits for its turn"
+
+
+def test_a_round_that_nobody_works_on_is_interrupted(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = racing(run, ("running", ""), ("paused", ""), ("", ""))
+    assert shown(run, state, monkeypatch)["- control"].startswith("goes on with the same command")
+    assert going_on(state).startswith("Going on: round 1, arms control, helps, harms")

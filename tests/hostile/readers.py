@@ -105,7 +105,7 @@ def read_strategy(folder: Path) -> object:
     plan, config = load_plan(folder / "plan.yaml"), Config()
     check_plan(plan, config, "plan.yaml")
     rows = plan_as_rows(plan, config, resumes=False, budget_s=600)
-    return plan.to_dict(), plan_as_text(plan, rows)
+    return plan.to_dict(), plan_as_text(plan, rows, config)
 
 
 def write_coco_set(folder: Path) -> None:

@@ -157,7 +157,7 @@ def test_expected_against_actual(actual: Estimate, expected: tuple[float, float]
     verdict = Verdict("improved", actual, Estimate(0.0), "so")
     story = PhaseStory("a", "A", 1, 3, "improved", expected, verdict)
     (review,) = analyse(replace(history_of([0.5]), phases=(story,))).phases
-    assert (review.phase, review.actual, review.agreement) == ("a", actual, agreement)
+    assert (review.phase, review.over_champion, review.agreement) == ("a", actual, agreement)
 
 
 def test_a_run_is_told_by_its_decisions(run: History) -> None:

@@ -57,10 +57,14 @@ def test_expected_gains_titles_and_verdicts_against_the_start() -> None:
         ("one", "Phase 1: continue with the same settings (one)", "40-42", "no_evidence", (0.02, 0.04)),
         ("two", "Phase 2: multi-scale training (two)", "43-44", "improved", (0.03, 0.05)),
     ]
-    assert [review.actual.value for review in analyse(history).phases[1:]] == [0.01, 0.04]
+    reviews = analyse(history).phases
+    assert [review.over_champion.value for review in reviews[1:]] == [0.01, 0.04]
+    assert reviews[1].cause == "map_small +0.010 over the start: it changes no setting, so this is more training."
+    assert "how much of it is multi-scale training is not known" in reviews[2].cause
+    assert "extrapolated from the trend of one (3 epochs) over 2 epochs" in reviews[2].cause
     assert "By hand nothing is rolled back: two (epochs 43 to 44) starts from its epoch 42." in history.phases[1].reason
     page = render(history)
-    assert "against the checkpoint that it started from, on the same images" in page
+    assert "to the checkpoint that it started from (dot" in page and "against the start" in page
     assert "Phase 2: multi-scale training (two)" in page
 
 
@@ -227,5 +231,4 @@ def test_decisions_without_epochs_name_none() -> None:
 
 def test_names_are_whole_in_a_terminal() -> None:
     long = replace(two(), name="resume_20_epochs_low_memory_and_more")
-    shown = "".join(line.split(" ")[0] for line in text_of(tell(Path("models"), after_two(long)), 80).splitlines())
-    assert "resume_20_epochs_low_memory_and_more" in shown
+    assert "resume_20_epochs_low_memory_and_more, epochs 43-44" in text_of(tell(Path("models"), after_two(long)), 80)

@@ -78,10 +78,12 @@ def test_a_run_tells_its_phases_and_decisions(run: History, width: int) -> None:
 def test_no_word_is_broken_on_a_narrow_terminal(run: History, width: int) -> None:
     text = summary(replace(run, phases=tuple(replace(phase, name="higher_resolution") for phase in run.phases)), width)
     assert max(len(line) for line in text.splitlines()) <= width
-    assert {"higher_resolution,", "improved,", "evidence,", "training.num_workers:", "overfitting:"} <= set(
+    assert {"higher_resolution,", "improved;", "evidence,", "training.num_workers:", "overfitting:"} <= set(
         text.split()
     )
-    assert "higher_resolution, epochs 7-12: no evidence, +0.010 [-0.020, +0.020] below expected" in one_line(text)
+    assert "higher_resolution, epochs 7-12: no evidence, below expected; expected +0.030 to +0.050; +0.010" in one_line(
+        text
+    )
 
 
 def test_one_is_not_many(run: History) -> None:
@@ -119,7 +121,7 @@ def test_odd_figures_read_well(run: History, value: float) -> None:
 
 def test_one_phase_is_one_row(run: History) -> None:
     assert re.search(
-        r"multi_scale +7-12 +\+0\.030 to \+0\.050 +\+0\.010 \[-0\.020, \+0\.020\] below expected +no evidence",
+        r"multi_scale +7-12 +\+0\.030 to \+0\.050 +\+0\.010 \[-0\.020, \+0\.020\] +no evidence, below expected",
         summary(run),
     )
 

@@ -155,9 +155,7 @@ def test_phases_by_hand_keep_what_they_reached_and_may_be_begun_twice() -> None:
     first = result.rows[0]
     assert (first.epochs, first.reached, first.outcome) == ("40-41, 42", 0.630, "improved")
     assert first.total == pytest.approx(0.032) and "rolled back" not in result.note
-    assert result.note.endswith(
-        "those of the best epoch, not corrected for choosing it; the verdicts and the lift are."
-    )
+    assert result.note.endswith("More training is a part of every gain: a gain so far is not what a phase caused.")
     assert not any(r.epochs for r in result.rows[1:])
 
 

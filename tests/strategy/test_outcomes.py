@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from smallsight.run.state import State
-from smallsight.strategy.outcomes import has_failed, out_of_budget, outcome_in_words
+from smallsight.records import Decision, Estimate, Outcome, Verdict
+from smallsight.run.state import PhaseRun, State
+from smallsight.strategy.outcomes import closed_in_words, has_failed, out_of_budget, outcome_in_words
 from strategy.states import OLD, failed, from_epoch, measured, own, state_of, trained, verdict
 
 START = replace(measured(OLD, 39), crowned=39)
@@ -111,3 +112,30 @@ def test_a_run_whose_time_is_over(elapsed_s: float, expected: bool) -> None:
     assert not out_of_budget(replace(state, budget_s=100.0, finished="Target reached."))
     going_on = replace(run, closed=False, attempts=(replace(run.attempts[0], status="running"),))
     assert not out_of_budget(replace(state, budget_s=100.0, runs=(going_on,))), "what it has is judged first"
+
+
+def closed(outcome: Outcome, *, settings: bool = True, arm: bool = False, crowned: int | None = None) -> PhaseRun:
+    """A closed phase of a strategy, or an arm of a round."""
+    decision = Decision("run", "", "x", {"training.multi_scale": True} if settings else {}, control=not settings)
+    verdict = Verdict(outcome, Estimate(0.05), Estimate(0.0), "it rose.")
+    return PhaseRun("x", 2, decision, closed=True, verdict=verdict, round=int(arm), crowned=crowned)
+
+
+@pytest.mark.parametrize(
+    ("run", "end"),
+    [
+        (closed("improved"), "it rose. No control was trained, so how much of it is more training is not known."),
+        (closed("improved", settings=False), "it rose. It changes no setting, so this is more training."),
+        (closed("improved", arm=True, crowned=3), "it rose. It became the champion."),
+        (closed("improved", arm=True), "it rose. Another arm of the round became the champion."),
+        (closed("no_evidence", arm=True), "it rose. It does not become the champion."),
+        (
+            closed("kept", settings=False, arm=True, crowned=3),
+            "it rose. It changes no setting: more training became the champion.",
+        ),
+        (closed("regressed"), "it rose. Rolled back: the champion stays, and the next phase starts from it."),
+    ],
+)
+def test_no_gain_is_credited_to_a_phase_that_had_no_control(run: PhaseRun, end: str) -> None:
+    assert closed_in_words(run) == end
+    assert closed_in_words(replace(run, verdict=None)) == ""

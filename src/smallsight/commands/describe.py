@@ -21,6 +21,7 @@ from smallsight.commands.forecast import (
     smallest_gain_of,
     total_of,
 )
+from smallsight.commands.forecast_rounds import forecasts_of, rounds_as_rows, rounds_as_text
 from smallsight.commands.inputs import strategy_inputs
 from smallsight.commands.train import show_warnings
 from smallsight.config.sections import Training
@@ -38,7 +39,8 @@ def describe_plan(
     as_json: bool,
 ) -> str:
     """The plan as text or JSON: phases, changes, conditions, risks, expected gains and shares of the budget; time and
-    memory of each phase, measured in child processes; the smallest gain that the validation set can show.
+    memory of each phase, measured in child processes; rounds, their arms and their cost beside the same changes one at
+    a time; the smallest gain that the validation set can show.
 
     Nothing is written into the run folder.
 
@@ -55,13 +57,17 @@ def describe_plan(
     if console.is_terminal:
         console.print(f"Measuring one step of each phase, for {LIMIT_S:.0f} s at most.")
     costs, gain = costs_of(inputs), smallest_gain_of(inputs)
+    rounds = forecasts_of(plan, costs, lambda confidence: smallest_gain_of(inputs, confidence))
     if not as_json:
-        parts = [plan_as_text(plan, rows), *risks_as_text(plan), *costs_as_text(costs), gain_as_text(gain, plan)]
+        parts = [plan_as_text(plan, rows, inputs.config), *risks_as_text(plan), *costs_as_text(costs)]
+        parts += rounds_as_text(rounds, plan.target.metric)
+        parts += [gain_as_text(gain, plan)] if plan.phases else []
         return "\n".join(parts)
     by_phase = {cost.name: cost.as_row() for cost in costs}
     content = {
         "plan": plan.to_dict(),
         "phases": [{**row, "cost": by_phase.get(row["name"])} for row in rows],
+        "rounds": rounds_as_rows(rounds),
         "cost": total_of(costs),
         "smallest_gain": None if gain is None else gain_as_row(gain, plan),
     }

@@ -15,11 +15,12 @@ from smallsight.evaluation.bootstrap import Units
 from smallsight.evaluation.power import SPREADS, SmallestGain, images_for, over_spreads, smallest_gain_on
 from smallsight.evaluation.verdict import percent
 from smallsight.run.folder import is_running
-from smallsight.run.state import State
-from smallsight.strategy.error_rate import first_rise_confidence
-from smallsight.strategy.plan import BASELINE, Phase, Plan
+from smallsight.strategy.describe import rounds_of
+from smallsight.strategy.error_rate import planned_confidence
+from smallsight.strategy.plan import BASELINE, CONTROL, Phase, Plan
 from smallsight.strategy.relief import in_words, next_rung
 from smallsight.strategy.repeats import changes_nothing
+from smallsight.strategy.treatment import Treatment
 from smallsight.training.rehearsal import Rehearsal, costs_alike, rehearse
 
 LIMIT_S = 60.0
@@ -36,12 +37,16 @@ class PhaseCost:
         epochs: of training; 0 for one evaluation of a checkpoint.
         config: with the settings of the phase.
         measured: time and memory of a step and of an epoch.
+        round: name of the round that it is an arm of; empty for none.
+        control: whether it is the arm that goes on with the champion's settings.
     """
 
     name: str
     epochs: int
     config: Config
     measured: Rehearsal
+    round: str = ""
+    control: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -67,6 +72,7 @@ class PhaseCost:
 def costs_of(inputs: Inputs, *, limit_s: float = LIMIT_S, measure: Rehearse = rehearse) -> list[PhaseCost]:
     """Measure the baseline and each phase, as if every phase before it that fits into memory had been kept.
 
+    The arms of a round all start from there. What a round combines is not known before: its arms count like controls.
     Phases that differ only in what takes neither time nor memory are measured once. Phases whose settings are in force
     from the start are left out, as in a run.
 
@@ -78,8 +84,11 @@ def costs_of(inputs: Inputs, *, limit_s: float = LIMIT_S, measure: Rehearse = re
     until, found = time.monotonic() + limit_s, list[PhaseCost]()
     config, longest = inputs.config, 0.0
     running = is_running(inputs.folder)
-    for name, epochs, settings in _stages(inputs):
-        tried = with_settings(config, settings(config), name)
+    for stage in _stages(inputs):
+        if stage.changes is not None and changes_nothing(stage.changes, config if stage.arm else inputs.config):
+            continue
+        name, epochs = stage.name, stage.epochs
+        tried = with_settings(config, stage.changes.settings(config) if stage.changes else {}, name)
         known = next((each.measured for each in found if costs_alike(each.config, tried)), None)
         began = time.monotonic()
         if known is not None:
@@ -91,28 +100,56 @@ def costs_of(inputs: Inputs, *, limit_s: float = LIMIT_S, measure: Rehearse = re
         else:
             measured = measure(tried, epochs, until - began)
             longest = max(longest, time.monotonic() - began)
-        found.append(PhaseCost(name, epochs, tried, measured))
-        config = config if measured.fits is False else tried
+        control = bool(stage.round) and stage.changes is None and not stage.combined
+        found.append(PhaseCost(name, epochs, tried, measured, stage.round, control))
+        config = config if measured.fits is False or stage.arm else tried
     return found
 
 
-def _stages(inputs: Inputs) -> Iterator[tuple[str, int, Callable[[Config], dict[str, Any]]]]:
+@dataclass(frozen=True)
+class _Stage:
+    """What is to be measured: a phase, or an arm of a round, after which the settings are as before."""
+
+    name: str
+    epochs: int
+    changes: Treatment | None = None
+    round: str = ""
+    arm: bool = False
+    combined: bool = False
+
+
+def _stages(inputs: Inputs) -> Iterator[_Stage]:
     plan = inputs.plan
-    yield BASELINE, 0 if inputs.origin.resume else plan.baseline_epochs(inputs.config), lambda _: {}
+    yield _Stage(BASELINE, 0 if inputs.origin.resume else plan.baseline_epochs(inputs.config))
     for phase in plan.phases:
-        if changes_nothing(phase, inputs.config):
+        if phase.control and not changes_nothing(phase, inputs.config):
+            yield _Stage(f"{phase.name}: {CONTROL}", phase.epochs, round=phase.name, arm=True)
+        yield _Stage(phase.name, phase.epochs, phase, phase.name if phase.control else "")
+    for each in rounds_of(plan):
+        if each.beside_phase:
             continue
-        yield phase.name, phase.epochs, phase.settings
+        epochs = each.epochs * each.repeat
+        if each.most_arms:
+            yield _Stage(f"{each.name}: {CONTROL}", epochs, round=each.name, arm=True)
+        for treatment in each.treatments(plan):
+            yield _Stage(f"{each.name}: {treatment.name}", epochs, treatment, each.name, arm=True)
+        if not each.arms and each.most_arms:
+            name, winners = f"{each.name}: winners", epochs * (each.most_arms - 1)
+            yield _Stage(name, winners, round=each.name, arm=True, combined=True)
 
 
-def smallest_gain_of(inputs: Inputs) -> SmallestGain | None:
+def smallest_gain_of(inputs: Inputs, confidence: float | None = None) -> SmallestGain | None:
     """The smallest gain of the target metric that the validation set can show, resampled as for a verdict.
 
-    At the confidence of the first phase that is tested for a gain. None where it is not known for that metric.
+    Args:
+        inputs: of the run.
+        confidence: that the gain has to reach, one-sided; that of a phase where None.
+    Returns:
+        None where it is not known for that metric.
     """
     valid, plan = inputs.valid, inputs.plan
     units = Units.of(len(valid), groups_of(valid), inputs.config.evaluation.resample)
-    return smallest_gain_on(valid.truths, units, plan.target.metric, first_rise_confidence(plan, State()))
+    return smallest_gain_on(valid.truths, units, plan.target.metric, confidence or planned_confidence(plan))
 
 
 def total_of(costs: Sequence[PhaseCost]) -> dict[str, Any]:
@@ -137,9 +174,11 @@ def costs_as_text(costs: Sequence[PhaseCost]) -> list[str]:
     of = "" if limit is None else f" of {limit / 1e3:.1f}"
     rows = [("phase", "epochs", "time", f"memory{of} GB" if of else "memory", "")]
     for cost in costs:
-        rows.append((cost.name, f"{cost.epochs}", _time(cost.seconds), _memory(cost.measured.peak_mb), _why_not(cost)))
+        rows.append(
+            (cost.name, f"{cost.epochs}", time_in_words(cost.seconds), _memory(cost.measured.peak_mb), _why_not(cost))
+        )
     least = "" if total["all_measured"] or total["seconds"] is None else "at least "
-    rows.append(("all", f"{total['epochs']}", least + _time(total["seconds"]), _memory(total["memory_mb"]), ""))
+    rows.append(("all", f"{total['epochs']}", least + time_in_words(total["seconds"]), _memory(total["memory_mb"]), ""))
     measured = f"one training step and one evaluation batch were tried on {device}" if device else "not measured"
     return [
         f"Approximate time and memory of each phase ({measured}; all phases before it are assumed to be kept):",
@@ -157,7 +196,8 @@ def _why_not(cost: PhaseCost) -> str:
     return f"{what}: {measured.failure}" if measured.failure else ""
 
 
-def _time(seconds: float | None) -> str:
+def time_in_words(seconds: float | None) -> str:
+    """`59 s`, `1 min`, `1 h 00 min`."""
     if seconds is None:
         return "-"
     if seconds < 60:
@@ -211,7 +251,7 @@ def gain_as_text(found: SmallestGain | None, plan: Plan) -> str:
         return text
     names = ", ".join(each.name for each in less)
     few, about, many = (
-        f"{_two_digits(images_for(least, found.confidence, *spread)):,.0f}"
+        f"{two_digits(images_for(least, found.confidence, *spread)):,.0f}"
         for spread in ((SPREADS[0],), (), (SPREADS[1],))
     )
     return (
@@ -234,18 +274,20 @@ def _with_range(gain: float) -> str:
 
 def _signed(gain: float) -> str:
     """`+0.030`: two digits, for no more are known; an AP gains 1 at most."""
-    return f"+{_two_digits(min(gain, 1.0)):#.2g}"
+    return f"+{two_digits(min(gain, 1.0)):#.2g}"
 
 
-def _two_digits(value: float) -> float:
+def two_digits(value: float) -> float:
+    """Rounded to two digits."""
     return float(f"{value:.2g}")
 
 
 def risks_as_text(plan: Plan) -> list[str]:
-    """A table of the risk of each phase and its mitigation."""
-    if not plan.phases:
+    """A table of the risk of each phase and treatment, and its mitigation."""
+    if not plan.phases and not plan.treatments:
         return []
-    rows = [("phase", "risk", "mitigation")] + [(each.name, each.risk, each.mitigation) for each in plan.phases]
+    named = (*plan.phases, *plan.treatments)
+    rows = [("phase", "risk", "mitigation")] + [(each.name, each.risk, each.mitigation) for each in named]
     return ["Risks:", *table(rows)]
 
 

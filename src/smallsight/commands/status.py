@@ -50,10 +50,11 @@ def as_lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         "out of budget": "out of budget; the same command with a larger --budget goes on",
     }
     going = "running" if content["running"] else "interrupted; the same command goes on"
-    champion = content["champion_epoch"]
+    champion, begun = content["champion_epoch"], content["round"]
     lines = {
         "run": going if content["running"] else states.get(content["state"], going),
-        "phase": content["phase"] and f"{content['phase']}{_phase_in_words(content)}",
+        "phase": None if begun else content["phase"] and f"{content['phase']}{_phase_in_words(content)}",
+        **_round_in_words(begun, content["metric"]),
         f"baseline {content['metric']}": _shown(content["baseline"]),
         f"champion {content['metric']}": _shown(content["champion"]) + (f", epoch {champion}" if champion else ""),
         **{
@@ -61,12 +62,35 @@ def as_lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
             for name, found in content["sets"].items()
         },
         "time taken": _duration(content["elapsed_s"]),
-        "why": content["reason"],
+        "why": None if begun else content["reason"],
     }
     if content["running"]:
         beside = content.get("live_beside_others", ())
         lines |= {f"now {step['phase']}": _now(step) for step in beside} or {"now": _now(content["live"])}
     return [(name, value) for name, value in lines.items() if value]
+
+
+def _round_in_words(begun: Mapping[str, Any] | None, metric: str) -> dict[str, str]:
+    """A line for a round that goes on, and one for each of its arms."""
+    if begun is None:
+        return {}
+    looks = f"; looked at {begun['looks']} of {begun['looks_planned']} times" if begun["looks_planned"] else ""
+    lines = {f"round {begun['number']}": f"{begun['reason'].removesuffix('.')}{looks}"}
+    return lines | {f"- {arm['name']}": _arm_in_words(arm, metric) for arm in begun["arms"]}
+
+
+def _arm_in_words(arm: Mapping[str, Any], metric: str) -> str:
+    done, last = arm["epoch"], arm["last_epoch"]
+    if last is None:
+        return "waits for its turn"
+    place = "no epoch done yet" if done is None else f"epoch {done} of {last} done"
+    best = "" if arm["best"] is None else f", best {metric} {arm['best']:.3f}"
+    word = {
+        "waits": "waits for the other arms",
+        "ended": "waits for the verdict",
+        "interrupted": "goes on with the same command",
+    }.get(arm["state"], arm["state"])
+    return f"{word}, {place}{best}" + (f": {arm['why']}" if arm["why"] else "")
 
 
 def _phase_in_words(content: Mapping[str, Any]) -> str:

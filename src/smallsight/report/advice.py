@@ -14,6 +14,7 @@ _CHECK_FOOTAGE = "Check it on images like those it will see: a validation AP nee
 _FEW_EPOCHS = 5
 WHY_IT_ENDED = "Why it ended:"
 _VISIBLE = 0.0005
+_OPEN = ("running", "interrupted", "waiting", "halted")
 
 
 def recommendations(history: History, analysis: Analysis) -> tuple[str, ...]:
@@ -80,7 +81,7 @@ def _run_step(history: History, analysis: Analysis) -> str:
     """The next step of a run that a strategy leads; empty for a recorded file."""
     begun = [phase for phase in history.phases if phase.begun]
     ended_in = next((phase for phase in history.phases if phase.outcome == "halted"), None)
-    if history.phases and history.phases[-1].outcome == "failed" and not history.finished:
+    if history.phases and history.phases[-1].outcome == "failed" and not history.finished and not _in_round(history):
         ended_in = history.phases[-1]
     if ended_in is not None:
         why = _sentence(ended_in.reason)
@@ -89,14 +90,15 @@ def _run_step(history: History, analysis: Analysis) -> str:
         return f"Fix what stopped phase {ended_in.name}, then run the same command again: it {why}"
     if history.stopped:
         return _continue(history, begun)
-    phase = next((phase for phase in begun if phase.outcome == "running"), None)
+    phase = next((phase for phase in begun if phase.outcome in ("running", "waiting")), None)
     if phase is not None:
-        return f"Let phase {phase.name} run on: {_sentence(_reason_of(history, phase.name) or 'it has not ended')}"
+        name = f"round {phase.round}" if phase.round else f"phase {phase.name}"
+        return f"Let {name} run on: {_sentence(_reason_of(history, phase) or 'it has not ended')}"
     decision = history.decisions[-1] if history.decisions else None
     single = decision is not None and decision.action == "run" and history.finished
     if single or (decision is None and not history.finished):
         return ""
-    if decision is not None and decision.action == "run" and not history.finished:
+    if decision is not None and decision.action != "stop" and not history.finished:
         if not _pending(history, decision):
             return "Let the run go on: its next phase is not decided yet."
         epochs = counted(decision.epochs, "epoch")
@@ -112,6 +114,9 @@ def _continue(history: History, begun: Sequence[PhaseStory]) -> str:
     last = begun[-1] if begun else None
     if last is None:
         place = "before its first phase"
+    elif last.round:
+        ended = all(story.outcome not in _OPEN for story in begun if story.round == last.round)
+        place = f"{'after' if ended else 'in'} round {last.round}"
     elif last.outcome in ("running", "interrupted"):
         done = last.epochs != "none"
         place = f"in phase {last.name}, after epoch {last.end_epoch}" if done else f"at the start of phase {last.name}"
@@ -128,8 +133,15 @@ def _pending(history: History, decision: Decision) -> bool:
     return decided > sum(phase.name == decision.phase for phase in history.phases)
 
 
-def _reason_of(history: History, phase: str) -> str:
-    return next((decision.reason for decision in reversed(history.decisions) if decision.phase == phase), "")
+def _reason_of(history: History, phase: PhaseStory) -> str:
+    """Why a phase was begun; of an arm, its round."""
+    fits = (d for d in reversed(history.decisions) if phase.name in (d.phase, *(arm.phase for arm in d.arms)))
+    return next((decision.reason for decision in fits), "")
+
+
+def _in_round(history: History) -> bool:
+    """Whether the latest phase is an arm of a round, which goes on without an arm that failed."""
+    return history.phases[-1].round > 0
 
 
 def _recorded_step(analysis: Analysis) -> str:

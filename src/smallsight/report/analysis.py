@@ -14,6 +14,7 @@ from scipy.special import ndtr
 
 from smallsight.records import Decision, EpochRecord, Estimate
 from smallsight.report.advice import recommendations, warnings
+from smallsight.report.cause import cause_in_words
 from smallsight.report.findings import Agreement, Analysis, Guard, Level, LevelName, Mark, Pace, PhaseReview
 from smallsight.report.history import History, PhaseStory, latest_per_epoch
 from smallsight.report.insights import insights
@@ -69,7 +70,7 @@ def analyse(history: History) -> Analysis:
         levels=levels,
         level_reached=next((level.name for level in reversed(levels) if level.reached), "none"),
         gap_to_target=max(0.0, levels[0].gap.value) if current else math.nan,
-        phases=tuple(_review(phase) for phase in history.phases),
+        phases=tuple(_review(history, phase) for phase in history.phases),
         issues=_untried(configuration_issues(history.config), history.decisions),
     )
     return _told(history, analysis, _start(history, marks))
@@ -105,7 +106,7 @@ def expected_maximum(n: int) -> float:
 
 def _untried(issues: tuple[Issue, ...], decisions: tuple[Decision, ...]) -> tuple[Issue, ...]:
     """The issues without those whose setting a phase has changed already; that phase has its own verdict."""
-    tried = {key for decision in decisions if decision.action == "run" for key in decision.settings}
+    tried = {key for decision in decisions for each in (decision, *decision.arms) for key in each.settings}
     return tuple(i for i in issues if not any(key == i.key or key.startswith(f"{i.key}.") for key in tried))
 
 
@@ -169,10 +170,18 @@ def _pace(slope: Estimate, wanted: float) -> Pace:
     return "below" if slope.high < wanted else "undecided"
 
 
-def _review(phase: PhaseStory) -> PhaseReview:
-    actual = phase.verdict.difference if phase.verdict else Estimate(math.nan)
+def _review(history: History, phase: PhaseStory) -> PhaseReview:
+    over = phase.verdict.difference if phase.verdict else Estimate(math.nan)
     agreement: Agreement = "not measured"
-    if phase.expected_gain is not None and actual.known and not math.isnan(actual.low):
+    if phase.expected_gain is not None and over.known and not math.isnan(over.low):
         lowest, highest = phase.expected_gain
-        agreement = "below" if actual.high < lowest else "above" if actual.low > highest else "compatible"
-    return PhaseReview(phase.name, phase.expected_gain, actual, agreement)
+        agreement = "below" if over.high < lowest else "above" if over.low > highest else "compatible"
+    return PhaseReview(
+        phase.name,
+        phase.expected_gain,
+        over,
+        agreement,
+        phase.over_control,
+        phase.extrapolated.gain if phase.extrapolated else None,
+        cause_in_words(history, phase),
+    )

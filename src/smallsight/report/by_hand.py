@@ -21,12 +21,17 @@ from smallsight.strategy.shipped import shipped_plan
 
 
 def names_of(state: State) -> Mapping[int, str]:
-    """A name for each phase by its number; one that was begun again gets a count: `continue #2`."""
+    """A name for each phase by its number.
+
+    One that was begun again gets a count: `continue #2`. An arm of a later round gets the round's number:
+    `control (round 2)`.
+    """
     seen: Counter[str] = Counter()
     names = {}
     for run in state.runs:
         seen[run.name] += 1
-        names[run.number] = run.name if seen[run.name] == 1 else f"{run.name} #{seen[run.name]}"
+        again = f"(round {run.round})" if run.round else f"#{seen[run.name]}"
+        names[run.number] = run.name if seen[run.name] == 1 else f"{run.name} {again}"
     return names
 
 

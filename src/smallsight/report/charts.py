@@ -19,10 +19,7 @@ from smallsight.report.figures import (
     Point,
     Series,
     bar_chart,
-    forest_axis,
-    forest_row,
     line_chart,
-    nice_ticks,
     reliability_chart,
     target_chart,
 )
@@ -98,26 +95,6 @@ def _memory(history: History, records: Sequence[EpochRecord]) -> dict[str, list[
         "peak": [record.peak_memory_mb / 1000 for record in records],
         "expected before": [memory.probe_mb / 1000 for memory in of_epoch],
         "limit": [memory.limit_mb / 1000 if math.isfinite(memory.limit_mb) else math.nan for memory in of_epoch],
-    }
-
-
-def phase_rows(history: History, analysis: Analysis) -> tuple[Markup, dict[str, Markup]]:
-    """A scale of gains, and for each phase its expected and its measured gain on it; empty for nothing to show."""
-    reviews = {review.phase: review for review in analysis.phases}
-    values = [0.0]
-    for review in analysis.phases:
-        values += [*(review.expected or ()), review.actual.value, review.actual.low, review.actual.high]
-    known = [value for value in values if math.isfinite(value)]
-    if len(known) < 2:
-        return Markup(""), {}
-    low, high = min(known), max(known)
-    ticks = nice_ticks(low, high, 4)
-    return forest_axis(ticks[0], ticks[-1]), {
-        name: forest_row(
-            review.expected, review.actual, ticks[0], ticks[-1], _gain_hint(review.expected, review.actual)
-        )
-        for name, review in reviews.items()
-        if review.expected or review.actual.known
     }
 
 
@@ -267,11 +244,6 @@ def _last(series: Series, spec: str) -> str:
 def _hint(record: EpochRecord, label: str, value: Estimate, spec: str) -> str:
     count = f", n={value.n}" if value.n else ""
     return f"epoch {record.epoch} ({record.phase}): {label} {format(value, spec)}{count}"
-
-
-def _gain_hint(expected: tuple[float, float] | None, actual: Estimate) -> str:
-    hoped = f"expected {written(expected[0], '+.3f')} to {written(expected[1], '+.3f')}; " if expected else ""
-    return f"{hoped}measured {written(actual, '+.3f')}"
 
 
 def _target_note(history: History, records: Sequence[EpochRecord], metric: str) -> str:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from smallsight.records import EpochRecord, Estimate, to_json
-from smallsight.report.history import History, latest_per_epoch
+from smallsight.report.cause import compared_with
+from smallsight.report.history import History, PhaseStory, latest_per_epoch
 from smallsight.report.markdown import plain, table
+from smallsight.report.rounds import differences, outcome_of
 from smallsight.report.words import setting, written
 from smallsight.strategy.treatment import flatten
 
@@ -146,12 +148,17 @@ def _figures(comparison: Comparison) -> Iterator[tuple[str, ...]]:
         yield name, written(ours.metrics[name]), written(theirs.metrics[name]), shown
 
 
+def _measured(phase: PhaseStory, history: History) -> str:
+    """What a phase was compared with, as the end of a cell: a difference to the champion is not what it caused."""
+    champion, control = (words.partition(" ")[0] for words in differences(phase))
+    over = f", {champion} over {compared_with(history)}" if champion else ""
+    return f"{over}, {control} over the control" if control else over
+
+
 def _phases(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
-    columns = [{phase.name: phase for phase in history.phases} for history in (comparison.first, comparison.second)]
-    for name in dict.fromkeys(name for column in columns for name in column):
-        cells = []
-        for column in columns:
-            phase = column.get(name)
-            gain = f" {written(phase.verdict.difference.value, '+.3f')}" if phase and phase.verdict else ""
-            cells.append("" if phase is None else phase.outcome.replace("_", " ") + gain)
-        yield name, cells[0], cells[1]
+    first, second = (
+        {phase.name: outcome_of(phase) + _measured(phase, history) for phase in history.phases}
+        for history in (comparison.first, comparison.second)
+    )
+    for name in dict.fromkeys((*first, *second)):
+        yield name, first.get(name, ""), second.get(name, "")

@@ -6,6 +6,7 @@ JSON has no NaN and no infinity: null stands for a value that is not known, or f
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -19,7 +20,8 @@ from smallsight.files import write_text_atomically
 from smallsight.records import EpochRecord, Estimate, to_json
 from smallsight.report.analysis import analyse
 from smallsight.report.findings import Analysis, Mark
-from smallsight.report.history import History, latest_per_epoch
+from smallsight.report.history import History, PhaseStory, RoundStory, latest_per_epoch
+from smallsight.report.rounds import in_words
 from smallsight.run.folder import RunFolder
 
 _METRICS = ("map_50_95", "map_50", "map_75", "map_small", "map_medium", "map_large")
@@ -37,8 +39,8 @@ def to_document(history: History, analysis: Analysis, evidence: Evidence | None 
         `metrics` by epoch (`map_50_95`, `map_50`, `map_small`, `train_loss` and `val_loss` always, as bare numbers or
         null; all else where known, with `intervals` and `n` by metric; `weights` says which weights gave the figures,
         `raw` or `average`, and `other` has the figures of the other weights), `analysis` (`rate_per_epoch`,
-        `total_improvement`, `latest`, `gap_to_target` and more), `phases`, `decisions`, `target`, `baseline`,
-        `champion` and `evidence`.
+        `total_improvement`, `latest`, `gap_to_target` and more), `phases` (an arm of a round with its own `metrics`),
+        `rounds`, `decisions`, `target`, `baseline`, `champion` and `evidence`.
     """
     champion = None
     if history.champion is not None:
@@ -52,7 +54,9 @@ def to_document(history: History, analysis: Analysis, evidence: Evidence | None 
         "finished": history.finished,
         "target": to_json(history.target),
         "analysis": _analysis(analysis),
-        "phases": to_json(history.phases),
+        "phases": [_phase(phase) for phase in history.phases],
+        "rounds": [_round(history, each) for each in history.rounds],
+        "error_rate": history.error_rate or None,
         "decisions": to_json(history.decisions),
         "commands": to_json(history.commands),
         "baseline": baseline,
@@ -136,6 +140,21 @@ def _row(record: EpochRecord) -> dict[str, Any]:
     row["intervals"] = {name: [e.low, e.high] for name, e in known.items() if not math.isnan(e.low)}
     row["n"] = {name: estimate.n for name, estimate in known.items() if estimate.n or not estimate.known}
     return row
+
+
+def _phase(phase: PhaseStory) -> dict[str, Any]:
+    """A phase; the epochs of an arm by number, since `metrics` has those of one arm of a round only."""
+    content: dict[str, Any] = to_json(dataclasses.replace(phase, records=()))
+    del content["records"]
+    if phase.round:
+        content["metrics"] = {str(record.epoch): _row(record) for record in phase.records}
+    return content
+
+
+def _round(history: History, each: RoundStory) -> dict[str, Any]:
+    before = None if each.before is None else {"epoch": each.before.epoch, **_row(each.before)}
+    content: dict[str, Any] = to_json(dataclasses.replace(each, before=None))
+    return {**content, "before": before, "in_words": list(in_words(history, each))}
 
 
 def _analysis(analysis: Analysis) -> dict[str, Any]:

@@ -149,19 +149,33 @@ def forest_axis(low: float, high: float, *, width: int = 220) -> Markup:
 
 
 def forest_row(
-    expected: tuple[float, float] | None, actual: Estimate, low: float, high: float, hint: str, *, width: int = 220
+    expected: tuple[float, float] | None,
+    measured: Estimate,
+    low: float,
+    high: float,
+    hint: str,
+    *,
+    beside: Estimate | None = None,
+    width: int = 220,
 ) -> Markup:
-    """What was expected as a bar, and what was measured as a dot with its interval, around a line at 0."""
+    """What was expected as a bar, and what was measured as a dot with its interval, around a line at 0.
+
+    Args:
+        beside: a second figure below the measured one, drawn as a ring with its interval; None for none.
+    """
     x = _linear(low, high, 8, width - 8)
     parts = [tag("line", x1=x(0), x2=x(0), y1=0, y2=24, class_="zero")]
     if expected:
         parts.append(
             tag("rect", x=x(expected[0]), y=6, width=max(2, x(expected[1]) - x(expected[0])), height=12, class_="hoped")
         )
-    if actual.known:
-        if not math.isnan(actual.low):
-            parts.append(tag("line", x1=x(actual.low), x2=x(actual.high), y1=12, y2=12, class_="whisker"))
-        parts.append(tag("circle", cx=x(actual.value), cy=12, r=4, class_="dot"))
+    both = beside is not None and beside.known
+    for value, y, kind in ((measured, 7 if both else 12, "dot"), (beside, 18, "dot hollow")):
+        if value is None or not value.known:
+            continue
+        if not math.isnan(value.low):
+            parts.append(tag("line", x1=x(value.low), x2=x(value.high), y1=y, y2=y, class_="whisker"))
+        parts.append(tag("circle", cx=x(value.value), cy=y, r=4, class_=kind))
     return _svg(hint, width, 24, *parts, tag("title", hint), class_="cell")
 
 

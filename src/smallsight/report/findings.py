@@ -74,18 +74,26 @@ class Guard:
 
 @dataclass(frozen=True)
 class PhaseReview:
-    """The gain that was expected of a phase, and the gain that was measured.
+    """The gain that was expected of a phase, and what was measured; neither says what the phase caused.
 
     Attributes:
-        expected: lowest and highest gain expected, None where the strategy names none.
-        actual: paired difference to the champion before it, from the phase's verdict; NaN where there is none.
-        agreement: whether the interval of `actual` lies above, below or on the expected range.
+        expected: lowest and highest gain over the champion before it, None where the strategy names none.
+        over_champion: paired difference to the champion before it, from the phase's verdict; NaN where there is none.
+            More training is a part of it.
+        agreement: whether the interval of `over_champion` lies above, below or on the expected range.
+        over_control: paired difference to the control of its round; None where no control was trained.
+        extrapolated: what more training alone would have gained by the trend before it; None where a control was
+            trained, or where no trend is known.
+        cause: how much of it is more training, in sentences; empty where nothing was compared.
     """
 
     phase: str
     expected: tuple[float, float] | None
-    actual: Estimate
+    over_champion: Estimate
     agreement: Agreement
+    over_control: Estimate | None = None
+    extrapolated: Estimate | None = None
+    cause: str = ""
 
 
 @dataclass(frozen=True)

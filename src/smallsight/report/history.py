@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from smallsight.records import Decision, EpochRecord, Verdict
+from smallsight.records import Decision, EpochRecord, Estimate, Verdict
 from smallsight.run.given import Call
 from smallsight.strategy.plan import Plan, PlateauRule
 
 PhaseOutcome = (
     Literal["baseline", "measured", "improved", "kept", "no_evidence", "regressed"]
-    | Literal["failed", "halted", "interrupted", "running", "pending", "skipped"]
+    | Literal["failed", "halted", "interrupted", "running", "waiting", "pending", "skipped"]
 )
 Stopped = Literal["", "interrupted", "failed", "out of budget"]
 
@@ -62,6 +62,23 @@ class PhaseMemory:
 
 
 @dataclass(frozen=True)
+class Extrapolation:
+    """What more training alone would have gained, if the trend before a phase had gone on in a straight line.
+
+    Attributes:
+        gain: of the target metric; its interval is that of the slope.
+        phase: name of the phase whose trend it is.
+        seen: how many epochs the trend rests on.
+        epochs: over how many epochs it is extrapolated.
+    """
+
+    gain: Estimate
+    phase: str
+    seen: int
+    epochs: int
+
+
+@dataclass(frozen=True)
 class PhaseStory:
     """One phase and what happened in it.
 
@@ -71,8 +88,8 @@ class PhaseStory:
             done, `end_epoch` is below `start_epoch`.
         outcome: the verdict's, or why there is none. `baseline`: later phases are compared with it. `measured`: a
             checkpoint that a phase by hand starts from. `halted`: it failed, and is tried again when the run is started
-            again. `interrupted`: it has not ended, and no process works on it. `pending`: it may still be run.
-            `skipped`: the run ended without it.
+            again. `interrupted`: it has not ended, and no process works on it. `waiting`: an arm that waits for the
+            others of its round. `pending`: it may still be run. `skipped`: the run ended without it.
         expected_gain: lowest and highest gain of the target metric that the strategy expects.
         verdict: against the champion on the same images; for a phase by hand, against the checkpoint that it started
             from.
@@ -83,6 +100,12 @@ class PhaseStory:
         notes: messages of the training process.
         only_measures: whether it trains nothing and measures the checkpoint that a phase by hand starts from.
         plays: the phase of the strategy that it corresponds to, where its name is another one.
+        records: its epochs.
+        round: number of the round that it is an arm of; 0 for none.
+        control: whether it is the arm that goes on with the champion's settings.
+        crowned: its epoch that became the champion; None where none did.
+        changes: whether it trained with other settings than the checkpoint that it started from.
+        extrapolated: what more training alone would have gained, where no control was trained and a trend is known.
     """
 
     name: str
@@ -99,6 +122,17 @@ class PhaseStory:
     notes: tuple[str, ...] = ()
     only_measures: bool = False
     plays: str = ""
+    records: tuple[EpochRecord, ...] = ()
+    round: int = 0
+    control: bool = False
+    crowned: int | None = None
+    changes: bool = False
+    extrapolated: Extrapolation | None = None
+
+    @property
+    def over_control(self) -> Estimate | None:
+        """The paired difference of the target metric to the control of its round; None where there was none."""
+        return self.verdict.over_control if self.verdict else None
 
     @property
     def part(self) -> str:
@@ -121,6 +155,42 @@ class PhaseStory:
 
 
 @dataclass(frozen=True)
+class StoppedArm:
+    """An arm that was stopped because it was demonstrably behind the leading one: after which epoch, and why."""
+
+    arm: str
+    epoch: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class RoundStory:
+    """A round and what happened in it.
+
+    Attributes:
+        name, title: its key and its title in the strategy.
+        number: from 1, among the rounds that were begun.
+        first_epoch, last_epoch: that each arm trains, if it is not stopped.
+        arms: the names of its phases, in order.
+        before: the record of the champion that all arms started from; None where it is not known.
+        stopped: the arms that were stopped, in order.
+        champion: the arm that became the champion; empty for none.
+        closed: whether its arms are judged.
+    """
+
+    name: str
+    title: str
+    number: int
+    first_epoch: int
+    last_epoch: int
+    arms: tuple[str, ...]
+    before: EpochRecord | None = None
+    stopped: tuple[StoppedArm, ...] = ()
+    champion: str = ""
+    closed: bool = True
+
+
+@dataclass(frozen=True)
 class NextCommand:
     """A command that can be pasted into a shell, and what it does."""
 
@@ -134,8 +204,10 @@ class History:
 
     Attributes:
         source: the run folder, the recorded file or the configuration.
-        records: one per recorded epoch and attempt, in the order in which they were written.
+        records: one per recorded epoch and attempt, in the order in which they were written. Of a round those of the
+            arm that became the champion, else of the control.
         phases, decisions: in order; empty for a recorded file.
+        rounds: in order; their arms are among `phases`.
         baseline, champion: the record of the start, and of the best accepted checkpoint.
         config: the run's configuration, sections as in its file.
         plateau: when the strategy counts the target metric as flat.
@@ -149,6 +221,7 @@ class History:
         by_hand: whether its phases are by hand; each is then compared with the checkpoint that it started from.
         call: the command line from which suggested commands are made; None where a strategy decides what to run.
         start_path: the checkpoint that suggested commands start from.
+        error_rate: how likely the run is to have taken a phase without effect for a gain, in a sentence.
     """
 
     source: str
@@ -170,6 +243,12 @@ class History:
     by_hand: bool = False
     call: Call | None = None
     start_path: str = ""
+    rounds: tuple[RoundStory, ...] = ()
+    error_rate: str = ""
+
+    def phase(self, name: str) -> PhaseStory:
+        """The phase of that name; raises StopIteration where there is none."""
+        return next(phase for phase in self.phases if phase.name == name)
 
 
 def latest_per_epoch(records: Iterable[EpochRecord]) -> tuple[EpochRecord, ...]:

@@ -28,13 +28,13 @@ from smallsight.report.charts import (
     curves,
     mistake_figures,
     phase_numbers,
-    phase_rows,
     target_figure,
 )
 from smallsight.report.criteria import criteria
 from smallsight.report.findings import Analysis
 from smallsight.report.history import History, latest_per_epoch
 from smallsight.report.lessons import KINDS, gap_warnings, lessons
+from smallsight.report.phase_charts import phase_rows, round_figures
 from smallsight.report.sets import sets_in_words
 from smallsight.report.words import counted, ends, filled, setting, visible, written
 from smallsight.strategy.treatment import flatten
@@ -67,7 +67,6 @@ def render(
     """
     analysis = analyse(history)
     headline, _, why = (analysis.recommendations or ("Nothing to do.",))[0].partition(WHY_IT_ENDED)
-    axis, gains = phase_rows(history, analysis)
     script = _text("sort.js")
     return (
         _environment()
@@ -82,12 +81,8 @@ def render(
             lessons=lessons(evidence) if evidence else (),
             kinds=KINDS,
             **_of_strategy(analysis),
-            numbers=phase_numbers(history),
-            tones=PHASE_TONES,
-            reviews={review.phase: review for review in analysis.phases},
+            **_of_phases(history, analysis),
             target=target_figure(history, analysis, evidence),
-            gain_axis=axis,
-            gains=gains,
             curves=curves(history, analysis),
             errors=mistake_figures(evidence) if evidence else (),
             calibration=calibration_figure(evidence) if evidence else None,
@@ -102,6 +97,19 @@ def render(
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )
     )
+
+
+def _of_phases(history: History, analysis: Analysis) -> dict[str, Any]:
+    """The template's values on phases and rounds."""
+    axis, gains = phase_rows(history, analysis)
+    return {
+        "numbers": phase_numbers(history),
+        "tones": PHASE_TONES,
+        "reviews": {review.phase: review for review in analysis.phases},
+        "gain_axis": axis,
+        "gains": gains,
+        "rounds": round_figures(history),
+    }
 
 
 def _of_strategy(analysis: Analysis) -> dict[str, Any]:

@@ -102,11 +102,15 @@ def _conclusion(history: History, found: Sequence[Opportunity]) -> Iterator[Insi
     if decision is None:
         return
     phase = next((p for p in history.plan.phases if p.name == decision.phase), None) if history.plan else None
-    words = f"Next by the strategy: {decision.reason}" if phase is not None else decision.reason
+    words = (
+        f"Next by the strategy: {decision.reason}"
+        if phase is not None or decision.action == "round"
+        else decision.reason
+    )
     biggest = found[0] if found and _is_biggest(found[0], found) else None
     if biggest is not None and biggest.phase != decision.phase:
         words += f" After it: {biggest.title}, the biggest opportunity."
-    yield Insight("conclusion", words, command(history, phase, decision.settings) if phase is not None else "")
+    yield Insight("conclusion", words, command(history, phase.epochs, decision.settings) if phase is not None else "")
 
 
 def next_decision(history: History) -> Decision | None:

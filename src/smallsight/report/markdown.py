@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator
 
 from smallsight.evaluation.evidence import Evidence
 from smallsight.records import EpochRecord, Estimate
-from smallsight.report import key_metrics, risks, timeline
+from smallsight.report import key_metrics, risks, rounds, timeline
 from smallsight.report.analysis import analyse
+from smallsight.report.cause import cause_cells
 from smallsight.report.criteria import criteria
 from smallsight.report.findings import Analysis, Insight, Mark
 from smallsight.report.history import History
 from smallsight.report.lessons import SIZES, VISIBLE, costliest, gap_warnings, lessons, sizes_apart
 from smallsight.report.memory_words import memory_in_words
+from smallsight.report.rounds import phase_cells, phases_head
 from smallsight.report.sets import sets_in_words
 from smallsight.report.words import Rows, filled, visible, written
 
@@ -32,7 +34,10 @@ def to_markdown(history: History, evidence: Evidence | None = None) -> str:
         [line for insight in analysis.insights for line in _insight(insight)],
         table(key_metrics.HEAD, _plain(key_metrics.cells(analysis.key_metrics))),
         *_strategy(analysis),
-        table(("phase", "epochs", "expected", "measured", "outcome"), _phases(history, analysis)),
+        table(phases_head(history), _plain(phase_cells(history, analysis))),
+        _bullets(f"{name}: {words}" for name, words in cause_cells(history)),
+        [plain(history.error_rate)] if history.error_rate else [],
+        *_rounds(history),
         [plain(memory_in_words(history))],
         [plain(" ".join(lessons(evidence)))] if evidence else [],
         table(("size", "AP50", "found", "costs most", "AP50 lost"), _sizes(evidence)) if evidence else [],
@@ -83,15 +88,12 @@ def _mark(record: EpochRecord, metric: str) -> Mark:
     return Mark(record.epoch, record.metrics.get(metric, Estimate(float("nan"))))
 
 
-def _phases(history: History, analysis: Analysis) -> Iterator[tuple[str, ...]]:
-    for phase, review in zip(history.phases, analysis.phases, strict=True):
-        yield (
-            plain(phase.name),
-            phase.epochs,
-            "" if review.expected is None else " to ".join(written(end, "+.3f") for end in review.expected),
-            written(review.actual, "+.3f") if review.actual.known else "",
-            phase.outcome.replace("_", " "),
-        )
+def _rounds(history: History) -> Iterator[list[str]]:
+    """Of each round its heading, its arms and what became of them."""
+    for each in history.rounds:
+        yield [f"**{plain(rounds.heading(each))}**"]
+        yield table(rounds.HEAD, _plain(rounds.cells(history, each)))
+        yield _bullets(rounds.in_words(history, each))
 
 
 def _sizes(evidence: Evidence) -> Iterator[tuple[str, ...]]:

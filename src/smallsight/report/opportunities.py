@@ -19,7 +19,7 @@ from smallsight.strategy.treatment import flatten
 
 
 def opportunities(history: History, issues: tuple[Issue, ...]) -> tuple[Opportunity, ...]:
-    """The phases that change settings, have not run and need no setback first, in the strategy's order.
+    """The phases and treatments that change settings, have not run and need no setback first, in the strategy's order.
 
     Args:
         history: with its plan and its configuration; none are found without both.
@@ -34,7 +34,9 @@ def _opportunities(history: History, issues: set[str]) -> Iterator[Opportunity]:
     config = build_config(history.config, history.source)
     begun = {story.part for story in history.phases if story.begun}
     conditional = conditional_phases(history.plan)
-    for phase in history.plan.phases:
+    in_rounds = {name: each.epochs for each in history.plan.rounds for name in each.arms}
+    treatments = [each for each in history.plan.treatments if each.name in in_rounds]
+    for phase in (*history.plan.phases, *treatments):
         changes = bool(phase.set or phase.scale) and not changes_nothing(phase, config)
         if not changes or phase.name in begun | conditional:
             continue
@@ -51,7 +53,7 @@ def _opportunities(history: History, issues: set[str]) -> Iterator[Opportunity]:
             settings,
             phase.expected_gain,
             phase.risk,
-            command(history, phase, settings),
+            command(history, phase.epochs if isinstance(phase, Phase) else in_rounds[phase.name], settings),
         )
 
 
@@ -66,8 +68,8 @@ def _in_the_way(key: str, now: Any, then: Any, issues: set[str]) -> str:
     return f"{key}{was}, the phase has {setting(then)}{unit}"
 
 
-def command(history: History, phase: Phase, settings: Mapping[str, Any]) -> str:
-    """What runs a phase by hand from the latest epoch on; empty where no such command is known.
+def command(history: History, epochs: int, settings: Mapping[str, Any]) -> str:
+    """What runs so many epochs by hand from the latest one on; empty where no such command is known.
 
     The last epoch is the configuration's own, as long as it is still to come.
     """
@@ -75,8 +77,8 @@ def command(history: History, phase: Phase, settings: Mapping[str, Any]) -> str:
         return ""
     config = build_config(history.config or {}, history.source)
     done = max([(config.checkpoint.start_epoch or 1) - 1, *(r.epoch for r in latest_per_epoch(history.records))])
-    epochs = {} if config.training.epochs > done else {"training.epochs": done + phase.epochs}
+    numbers = {} if config.training.epochs > done else {"training.epochs": done + epochs}
     if history.champion is not None and history.champion.epoch < done:
         # New epochs count on after all that the folder has, whichever of them the champion is.
-        epochs = {"checkpoint.start_epoch": done + 1, "training.epochs": done + phase.epochs}
-    return shlex.join(command_like(history.call, history.start_path, {**settings, **epochs}))
+        numbers = {"checkpoint.start_epoch": done + 1, "training.epochs": done + epochs}
+    return shlex.join(command_like(history.call, history.start_path, {**settings, **numbers}))

@@ -11,13 +11,13 @@ HEAD = ("phase", "risk", "mitigation", "outcome")
 
 
 def risks(history: History) -> tuple[Risk, ...]:
-    """One for each phase of the strategy, in its order; none where no strategy is known."""
+    """One for each phase and treatment of the strategy, in its order; none where no strategy is known."""
     if history.plan is None:
         return ()
     outcomes = {story.part: story.outcome.replace("_", " ") for story in history.phases if story.begun}
     return tuple(
         Risk(phase.name, phase.title or phase.name, phase.risk, phase.mitigation, outcomes.get(phase.name, ""))
-        for phase in history.plan.phases
+        for phase in (*history.plan.phases, *history.plan.treatments)
     )
 
 

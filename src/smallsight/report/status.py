@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from smallsight.attempts.messages import Evaluating, Step, message_from
 from smallsight.evaluation.set_figures import in_words, plain_values
+from smallsight.records import EpochRecord
+from smallsight.run.checkpoints import attempt_folder
 from smallsight.run.fold import read_state
 from smallsight.run.folder import RunFolder, is_running
 from smallsight.run.state import PhaseRun, State
@@ -25,7 +27,8 @@ def summary_of(state: State) -> dict[str, Any]:
     `state` is finished, failed (the user has to act), out of budget or unfinished. `epoch` is the last epoch done in
     any phase. `phase_epoch` (None where none is done), `last_epoch` (as planned) and `ended_early` (why) belong to the
     latest phase. `phase_state` is its state: running, completed, failed, interrupted (another phase was begun instead),
-    measuring or measured (a checkpoint, without training).
+    measuring or measured (a checkpoint, without training). `round` is the round that goes on, with the state of each of
+    its arms; None where none does.
     """
     metric = state.plan.get("target", {}).get("metric", "map_small")
     run = state.runs[-1] if state.runs else None
@@ -43,6 +46,7 @@ def summary_of(state: State) -> dict[str, Any]:
         "baseline": _value(state.baseline.value(metric)) if state.baseline else None,
         "champion": _value(state.target_value(metric)),
         "champion_epoch": state.champion.record.epoch if state.champion else None,
+        "round": _round(state, metric),
         "sets": _sets(state, metric),
         "elapsed_s": round(state.elapsed_s, 1),
         "reason": state.finished or (run.decision.reason if run else None),
@@ -64,6 +68,40 @@ def _phase_state(run: PhaseRun) -> str:
     return run.status
 
 
+def _round(state: State, metric: str) -> dict[str, Any] | None:
+    """The round whose arms are not all closed: its arms, each with its state in a word, its epochs and its best value.
+
+    An arm trains, waits (for its turn, or for the others), was stopped (behind the leading one), has ended, or failed.
+    """
+    begun = state.rounds[-1] if state.rounds else None
+    if begun is None or all(arm.closed for arm in state.arms(begun)):
+        return None
+    stopped = {number: reason for rung in begun.rungs for number, reason in rung.stopped.items()}
+    return {
+        "number": begun.number,
+        "name": begun.name,
+        "reason": begun.decision.reason,
+        "looks": len(begun.rungs),
+        "looks_planned": len(begun.decision.rungs),
+        "arms": [_arm(arm, stopped.get(arm.number, ""), metric) for arm in state.arms(begun)],
+    }
+
+
+def _arm(arm: PhaseRun, stopped: str, metric: str) -> dict[str, Any]:
+    attempt, values = arm.current, [r.value(metric) for r in arm.records if r.value(metric) == r.value(metric)]
+    words = {"running": "trains", "paused": "waits", "completed": "ended", "failed": "failed"}
+    return {
+        "phase": arm.number,
+        "name": arm.name,
+        "control": arm.control,
+        "state": "stopped" if stopped else words[attempt.status] if attempt else "waits",
+        "epoch": arm.records[-1].epoch if arm.records else None,
+        "last_epoch": attempt.last_epoch if attempt else None,
+        "best": _value(max(values, default=float("nan"))),
+        "why": stopped or (attempt.message if attempt and attempt.status == "failed" else "") or None,
+    }
+
+
 def _sets(state: State, metric: str) -> dict[str, Any]:
     """The latest epoch's and the champion's figures on each further evaluation set, as values and in words."""
     latest = next((r for r in reversed(state.records) if r.sets), None)
@@ -79,11 +117,13 @@ def _sets(state: State, metric: str) -> dict[str, Any]:
 
 def going_on(state: State) -> str:
     """A line that says at which epoch an interrupted run continues."""
-    run, champion = state.open_run, summary_of(state)["champion"]
+    run, champion, begun = state.open_run, summary_of(state)["champion"], summary_of(state)["round"]
     place = "the next phase" if run is None else run.name if run.trains else "measuring the start"
     if run is not None and run.trains and run.current is not None and run.current.status == "running":
         done, last = len(run.records), run.current.last_epoch
         place += f", epoch {min(run.current.first_epoch + done, last)} of {last}"
+    if begun is not None:
+        place = f"round {begun['number']}, arms {', '.join(arm['name'] for arm in begun['arms'])}"
     return f"Going on: {place}" + ("" if champion is None else f", champion {champion:.3f}")
 
 
@@ -100,22 +140,35 @@ def status_of(folder: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: see `read_state`.
     """
-    running = is_running(folder)
-    beside = _live_beside_others(folder) if running else []
-    live = max(beside, key=lambda step: float(step["at"])) if beside else _live(RunFolder(folder).live)
-    return {
-        **summary_of(read_state(folder)),
-        "running": running,
-        "live": live if running else None,
-        "live_beside_others": beside,
+    state, running = read_state(folder), is_running(folder)
+    lives = _lives(folder, state) if running else {}
+    steps = {number: live for number, live in lives.items() if live is not None and "at" in live}
+    live = max(steps.values(), key=lambda each: float(each["at"]), default=next(iter(lives.values()), None))
+    summary = summary_of(state)
+    # The journal does not know which of the arms that may train have a process now; before a step, it is the first.
+    may_train = [arm for arm in (summary["round"] or {"arms": ()})["arms"] if arm["state"] == "trains"]
+    working = set(steps) or {arm["phase"] for arm in may_train[:1]}
+    for arm in may_train:
+        arm["state"] = "interrupted" if not running else "trains" if arm["phase"] in working else "waits for its turn"
+    beside = [step for number, step in steps.items() if number and {"phase", "attempt"} <= step.keys()]
+    return {**summary, "running": running, "live": live, "live_beside_others": beside}
+
+
+def _lives(folder: Path, state: State) -> dict[int, dict[str, Any] | None]:
+    """The step that each open arm trains now, by the number of its phase; under 0 that of a phase without others."""
+    arms = [at for at in state.open_attempts if at.run.round]
+    if not arms:
+        return {0: _live(RunFolder(folder).live)}
+    found = {
+        at.run.number: _live(RunFolder(attempt_folder(folder, at.run, at.attempt.number).path).live) for at in arms
     }
+    return {at.run.number: _unless_done(found[at.run.number], at.attempt.records) for at in arms}
 
 
-def _live_beside_others(folder: Path) -> list[dict[str, Any]]:
-    """What the attempts do that have a `live.json` of their own, in the order of their folders."""
-    files = sorted(RunFolder(folder).phases.glob(f"*/*/{RunFolder(folder).live.name}"))
-    found = (_live(file) for file in files)
-    return [step for step in found if step is not None and {"phase", "attempt"} <= step.keys()]
+def _unless_done(live: dict[str, Any] | None, records: Sequence[EpochRecord]) -> dict[str, Any] | None:
+    """A step of an epoch that is not recorded yet; a file of before a pause says only that the next one is to come."""
+    done = records[-1].epoch if records else 0
+    return {"event": "starting"} if live is not None and live.get("epoch", done + 1) <= done else live
 
 
 def live_message(live: Mapping[str, Any]) -> Step | Evaluating:

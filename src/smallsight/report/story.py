@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from smallsight.config.load import Config, build_config, with_settings
-from smallsight.records import Decision, EpochRecord, Estimate
+from smallsight.records import EpochRecord, Estimate
 from smallsight.report.before import recorded_before
 from smallsight.report.by_hand import known_phase, latest_config, names_of, next_commands, title_of
-from smallsight.report.history import History, PhaseMemory, PhaseOutcome, PhaseStory, Stopped
+from smallsight.report.counterfactual import changes_settings, extrapolated
+from smallsight.report.history import Extrapolation, History, PhaseMemory, PhaseOutcome, PhaseStory, Stopped
+from smallsight.report.round_story import decisions_of, rounds_of, title_of_arm
 from smallsight.report.under_strategy import target_of
 from smallsight.run.folder import RunFolder
 from smallsight.run.given import Call
 from smallsight.run.state import Attempt, PhaseRun, State
-from smallsight.strategy.outcomes import has_failed, out_of_budget, outcome_in_words
+from smallsight.strategy.outcomes import arm_in_words, has_failed, out_of_budget, outcome_in_words
 from smallsight.strategy.plan import Plan, build_plan
 from smallsight.strategy.relief import in_words
 from smallsight.strategy.shipped import shipped_plan
-from smallsight.strategy.treatment import flatten
+from smallsight.strategy.treatment import Treatment, flatten
 from smallsight.strategy.tree import skipped, verdict_in_words
 
 _SAME_FIGURE = 0.01
@@ -45,9 +47,9 @@ def tell(folder: Path, state: State, *, running: bool = True) -> History:
         source=str(folder),
         records=(*before, *_records(state, names)),
         phases=(*(_story(run, plan, state, names, config, running) for run in state.runs), *_not_run(state, plan)),
-        decisions=tuple(_decision(run, state, names) for run in state.runs) + state.stops,
+        decisions=(*decisions_of(state, names), *state.stops),
         baseline=_baseline(state, before),
-        champion=state.champion.record if state.champion else None,
+        champion=_champion(state, names),
         config=config.to_dict(),
         target=target,
         plateau=plan.plateau,
@@ -61,7 +63,14 @@ def tell(folder: Path, state: State, *, running: bool = True) -> History:
         by_hand=state.kind == "train",
         call=_call(state),
         start_path=str(files.champion if state.champion else files.checkpoint),
+        rounds=rounds_of(state, plan, names),
     )
+
+
+def _champion(state: State, names: Mapping[int, str]) -> EpochRecord | None:
+    """The champion's record, under the name that its phase has here."""
+    champion = state.champion
+    return replace(champion.record, phase=names[champion.phase_number]) if champion else None
 
 
 def _call(state: State) -> Call | None:
@@ -120,20 +129,14 @@ def _stopped(state: State, *, running: bool) -> Stopped:
     return "failed" if has_failed(state) else "interrupted"
 
 
-def _decision(run: PhaseRun, state: State, names: Mapping[int, str]) -> Decision:
-    """A phase's decision; the settings of one by hand are its whole configuration, no change that was decided on."""
-    by_hand = state.kind == "train"
-    return replace(run.decision, phase=names[run.number], settings={}) if by_hand else run.decision
-
-
 def _story(
     run: PhaseRun, plan: Plan, state: State, names: Mapping[int, str], config: Config, running: bool
 ) -> PhaseStory:
-    planned = next((p for p in plan.phases if p.name == run.name), None)
+    planned = None if run.control else plan.treatment(run.name)
     phase, name, attempt = planned or known_phase(state, run), names[run.number], run.current
     return PhaseStory(
         name=name,
-        title=planned.title if planned and planned.title else title_of(state, run, name),
+        title=_title(run, state, plan, name),
         start_epoch=run.records[0].epoch if run.records else (attempt.first_epoch if attempt else 0),
         end_epoch=run.records[-1].epoch if run.records else attempt.first_epoch - 1 if attempt else -1,
         outcome=_outcome(run, state, running=running),
@@ -145,8 +148,34 @@ def _story(
         memory=_memory(run),
         notes=tuple(dict.fromkeys(str(fact["text"]) for fact in _facts(run, "note"))),
         only_measures=state.kind == "train" and not run.trains,
-        plays=phase.name if phase is not None and phase is not planned else "",
+        plays=phase.name if phase is not None and (phase is not planned or phase.name != name) else "",
+        records=tuple(replace(record, phase=name) for record in run.records),
+        round=run.round,
+        control=run.control,
+        crowned=run.crowned,
+        changes=_changes(run, state, phase),
+        extrapolated=_extrapolated(run, state, phase, plan.target.metric, names),
     )
+
+
+def _title(run: PhaseRun, state: State, plan: Plan, name: str) -> str:
+    planned = None if run.control else plan.treatment(run.name)
+    if run.round:
+        return title_of_arm(run, plan)
+    return planned.title if planned and planned.title else title_of(state, run, name)
+
+
+def _changes(run: PhaseRun, state: State, phase: Treatment | None) -> bool:
+    """Whether a phase changes settings; by hand it may correspond to one of the strategy that tells."""
+    if state.kind == "train" and phase is not None:
+        return bool(phase.set or phase.scale)
+    return changes_settings(state, run)
+
+
+def _extrapolated(
+    run: PhaseRun, state: State, phase: Treatment | None, metric: str, names: Mapping[int, str]
+) -> Extrapolation | None:
+    return extrapolated(state, run, metric, names) if run.closed and _changes(run, state, phase) else None
 
 
 def _changed(attempt: Attempt, config: Config) -> Mapping[str, Any]:
@@ -175,7 +204,10 @@ def _outcome(run: PhaseRun, state: State, *, running: bool) -> PhaseOutcome:
         return "failed"
     if run.status != "completed":
         given_up = run.current is not None and run.current.status == "failed" and run.forgiven == len(run.failures)
-        return "halted" if given_up else "running" if running or run != state.runs[-1] else "interrupted"
+        if run.round and not given_up and (run.current is None or run.current.status != "running"):
+            return "waiting"
+        going = running or (run != state.runs[-1] and not run.round)
+        return "halted" if given_up else "running" if going else "interrupted"
     if state.kind == "train" and not run.trains and run.verdict is not None:
         return "measured"
     verdict = run.over_start or run.verdict
@@ -185,7 +217,7 @@ def _outcome(run: PhaseRun, state: State, *, running: bool) -> PhaseOutcome:
 def _reason(run: PhaseRun, state: State, *, running: bool) -> str:
     attempt = run.current
     if attempt is None:
-        return "begun"
+        return "waits for its turn" if run.round else "begun"
     words, setbacks = _outcome_in_words(run, attempt, state, running=running), "".join(_setbacks(attempt))
     return f"{words.removesuffix('.')}.{setbacks}" if setbacks else words
 
@@ -208,10 +240,12 @@ def _outcome_in_words(run: PhaseRun, attempt: Attempt, state: State, *, running:
     if run.closed and state.kind == "train":
         return outcome_in_words(state, run) + early
     if run.verdict:
-        words = verdict_in_words(run.verdict)
+        words = arm_in_words(run) if run.round else verdict_in_words(run.verdict)
         return (words if words.endswith(".") else f"{words}.") + early
     if run.closed:
         return f"the start of the run.{early}"
+    if run.round and attempt.status == "paused":
+        return f"waits {_after(attempt)} for the other arms of its round."
     return ("not judged yet." if running else f"interrupted {_after(attempt)}; not judged yet.") + early
 
 

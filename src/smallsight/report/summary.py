@@ -6,7 +6,7 @@ Words that come from data are printed as text: markup in a name has no effect, c
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -16,11 +16,12 @@ from rich.text import Text
 
 from smallsight.evaluation.evidence import Evidence
 from smallsight.records import Decision, EpochRecord, Estimate
-from smallsight.report import key_metrics, risks, timeline
+from smallsight.report import key_metrics, risks, rounds, timeline
+from smallsight.report.cause import cause_cells
 from smallsight.report.comparison import Comparison, tables
 from smallsight.report.criteria import level_in_words
-from smallsight.report.findings import Analysis, Mark, PhaseReview
-from smallsight.report.history import History, PhaseStory
+from smallsight.report.findings import Analysis, Mark
+from smallsight.report.history import History
 from smallsight.report.lessons import gap_warnings, lessons
 from smallsight.report.sets import sets_in_words
 from smallsight.report.words import Rows, counted, filled, setting, visible, written
@@ -65,12 +66,10 @@ def print_summary(
         title = f"Expected timeline, {analysis.metric}"
         _print_table(console, title, *filled(timeline.HEAD, timeline.cells(analysis.timeline)))
         console.print(Padding(_text(analysis.timeline.note), (0, 0, 0, 2)))
-    rows = tuple(_phase_rows(history.phases, analysis.phases))
-    if rows and console.width >= _TABLE_WIDTH:
-        console.print(_heading("Phases"))
-        console.print(_phase_table(rows))
-    else:
-        _print_list(console, "Phases", map(_phase_line, rows))
+    _print_phases(console, history, analysis)
+    for each in history.rounds:
+        _print_list(console, rounds.heading(each), rounds.in_words(history, each))
+        _print_arms(console, "", *filled(rounds.HEAD, rounds.cells(history, each)))
     _print_table(console, "Risks", *filled(risks.HEAD, risks.cells(analysis.risks)))
     _print_list(console, "Decisions", (_decision(decision) for decision in history.decisions))
     _print_signs(console, analysis)
@@ -148,12 +147,12 @@ def _print_table(console: Console, title: str, head: tuple[str, ...], rows: Rows
     widest = [
         max(len(word) for cell in column for word in (cell.split() or [""])) for column in zip(head, *rows, strict=True)
     ]
-    if sum(widest) + 2 * len(widest) > console.width or console.width < _TABLE_WIDTH:
+    if sum(widest) + 2 * len(widest) + 2 > console.width or console.width < _TABLE_WIDTH:
         _print_list(console, title, (_line(head, row) for row in rows))
         return
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in head:
-        table.add_column(name, header_style="dim", overflow="fold")
+    for name, width in zip(head, widest, strict=True):
+        table.add_column(name, header_style="dim", overflow="fold", min_width=width)
     for row in rows:
         table.add_row(*map(_text, row))
     console.print(_heading(title))
@@ -165,29 +164,39 @@ def _line(head: tuple[str, ...], row: tuple[str, ...]) -> str:
     return f"{row[0]}: {', '.join(named)}"
 
 
-def _phase_rows(phases: tuple[PhaseStory, ...], reviews: tuple[PhaseReview, ...]) -> Iterator[tuple[str, ...]]:
-    for phase, review in zip(phases, reviews, strict=True):
-        expected = "" if review.expected is None else " to ".join(written(end, "+.3f") for end in review.expected)
-        actual = written(review.actual, "+.3f") if review.actual.known else ""
-        if review.agreement in ("above", "below"):
-            actual += f" {review.agreement} expected"
-        yield phase.name, phase.epochs, expected, actual, phase.outcome.replace("_", " ")
+def _print_phases(console: Console, history: History, analysis: Analysis) -> None:
+    """The phases, and how much of what each measured is more training."""
+    rows = rounds.phase_cells(history, analysis)
+    _print_arms(console, "Phases", *filled(rounds.phases_head(history), rows))
+    told = [f"{name}: {words}" for name, words in cause_cells(history)]
+    _print_list(console, "How much of it is more training", [*told, *filter(None, [history.error_rate])])
 
 
-def _phase_table(rows: Iterable[tuple[str, ...]]) -> Table:
+def _print_arms(console: Console, title: str, head: tuple[str, ...], rows: Rows) -> None:
+    """A table whose last column is an outcome; a line for each row where a cell would have to be broken."""
+    if not rows:
+        return
+    widest = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    if sum(widest) + 2 * len(widest) > console.width:
+        _print_list(console, title, (_arm_line(head, row) for row in rows))
+        return
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in ("phase", "epochs", "expected", "actual", "outcome"):
+    for name in head:
         table.add_column(name, header_style="dim", overflow="fold")
     for *cells, outcome in rows:
-        table.add_row(*map(_text, cells), _text(outcome, _OUTCOME_STYLES.get(outcome, "")))
-    return table
+        table.add_row(*map(_text, cells), _text(outcome, _OUTCOME_STYLES.get(outcome.partition(",")[0], "")))
+    if title:
+        console.print(_heading(title))
+    console.print(table)
 
 
-def _phase_line(row: tuple[str, ...]) -> str:
-    """A row of the table as a line, for terminals that are too narrow for a table."""
-    name, epochs, expected, actual, outcome = row
-    line = f"{name}{f', epochs {epochs}' if epochs else ''}: {outcome}{f', {actual}' if actual else ''}"
-    return f"{line} (expected {expected})" if expected else line
+def _arm_line(head: tuple[str, ...], row: tuple[str, ...]) -> str:
+    """`multi_scale, epochs 8-9: improved; expected +0.020 to +0.050; +0.031 [+0.010, +0.050] against the champion`."""
+    cells = dict(zip(head[1:], row[1:], strict=True))
+    outcome, epochs = cells.pop("outcome"), cells.pop("epochs", "")
+    known = ((name, cell) for name, cell in cells.items() if cell)
+    parts = (f"{cell} {name}" if name.startswith("against") else f"{name} {cell}" for name, cell in known)
+    return "; ".join([f"{row[0]}{f', epochs {epochs}' if epochs else ''}: {outcome}", *parts])
 
 
 def _print_signs(console: Console, analysis: Analysis) -> None:
@@ -219,7 +228,8 @@ def _print_list(console: Console, title: str, lines: Iterable[str]) -> None:
     lines = tuple(lines)
     if not lines:
         return
-    console.print(_heading(title))
+    if title:
+        console.print(_heading(title))
     table = Table.grid(padding=(0, 1))
     for line in lines:
         table.add_row("-", _text(line))
@@ -229,9 +239,15 @@ def _print_list(console: Console, title: str, lines: Iterable[str]) -> None:
 def _decision(decision: Decision) -> str:
     if decision.action == "stop":
         return f"stop: {decision.reason}"
-    settings = ", ".join(f"{key}={setting(value)}" for key, value in decision.settings.items())
     epochs = f", {counted(decision.epochs, 'epoch')}" if decision.epochs else ""
-    return f"run {decision.phase}{epochs}{f' ({settings})' if settings else ''}: {decision.reason}"
+    arms = "; ".join(f"{arm.phase}{_settings(arm)}" for arm in decision.arms if arm.settings)
+    each = f" ({arms})" if arms else ""
+    return f"run {decision.phase}{epochs}{_settings(decision)}: {decision.reason}{each}"
+
+
+def _settings(decision: Decision) -> str:
+    settings = ", ".join(f"{key}={setting(value)}" for key, value in decision.settings.items())
+    return f" ({settings})" if settings else ""
 
 
 def _of_record(record: EpochRecord | None, metric: str) -> str:

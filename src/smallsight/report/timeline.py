@@ -105,7 +105,7 @@ def _happened(history: History, stories: Sequence[PhaseStory], metric: str, star
     if not stories:
         return {"epochs": "", "outcome": "", "reached": math.nan, "total": math.nan}
     last = stories[-1]
-    closed = last.outcome not in ("running", "halted", "interrupted")
+    closed = last.outcome not in ("running", "halted", "interrupted", "waiting")
     after = _best(history, last, metric) if history.by_hand else _champion_after(history, last, metric)
     return {
         "epochs": ", ".join(story.epochs for story in stories),
@@ -117,7 +117,8 @@ def _happened(history: History, stories: Sequence[PhaseStory], metric: str, star
 
 def _best(history: History, story: PhaseStory, metric: str) -> float:
     """The highest value in a phase; NaN where none is known."""
-    best = best_epoch([r for r in history.records if story.start_epoch <= r.epoch <= story.end_epoch], metric)
+    recorded = [r for r in history.records if story.start_epoch <= r.epoch <= story.end_epoch]
+    best = best_epoch(story.records or recorded, metric)
     return best.value(metric) if best is not None else math.nan
 
 
@@ -125,7 +126,8 @@ def _champion_after(history: History, last: PhaseStory, metric: str) -> float:
     """The champion's value once `last` was closed: the best of the latest phase that was kept until then."""
     value = history.baseline.value(metric) if history.baseline is not None else math.nan
     for story in history.phases[: history.phases.index(last) + 1]:
-        value = _best(history, story, metric) if story.outcome in ("improved", "kept") else value
+        kept = story.crowned is not None if story.round else story.outcome in ("improved", "kept")
+        value = _best(history, story, metric) if kept else value
     return value
 
 
@@ -162,7 +164,8 @@ def _note(plan: Plan, *, rolls_back: bool, measured: bool) -> str:
     if measured:
         added += (
             " The best values and the gains so far are those of the best epoch, not corrected for choosing it; the "
-            "verdicts and the lift are."
+            "verdicts and the lift are. More training is a part of every gain: a gain so far is not what a phase "
+            "caused."
         )
     if not rolls_back:
         return added

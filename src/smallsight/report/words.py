@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smallsight.records import Estimate, shown
@@ -17,6 +17,11 @@ def visible(words: str) -> str:
 def counted(n: int, noun: str) -> str:
     """`1 epoch`, `2 epochs`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def written(figure: float | Estimate, spec: str = ".3f") -> str:

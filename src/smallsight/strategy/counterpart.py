@@ -58,6 +58,15 @@ def continues_champion(state: State, run: PhaseRun, plan: Plan) -> bool:
     return starts_there and run.annotations == state.runs[champion.phase_number - 1].annotations
 
 
+def same_training(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two attempts trained alike: what may differ between two that do the same does not count.
+
+    Args:
+        one, other: dotted keys of settings.
+    """
+    return all(one.get(key) == other.get(key) for key in {*one, *other} if _counts(key))
+
+
 def _counts(key: str) -> bool:
     return not key.startswith(_NO_CHANGE)
 

@@ -46,6 +46,15 @@ def _confidence(plan: Plan, state: State, tests: int) -> float:
     return 1 - min(1 - rule.confidence, left / tests)
 
 
+def planned_confidence(plan: Plan, treatments: int = 1) -> float:
+    """The confidence that a gain has to reach in the first test, if all phases and rounds of a strategy are to be run.
+
+    Args:
+        treatments: of a round; the level is then that of Holm's first step, which each of them may have to reach.
+    """
+    return 1 - (1 - first_rise_confidence(plan, State())) / treatments
+
+
 def spent(state: State) -> float:
     """The sum of the error probabilities of all tests that showed no gain."""
     return sum(each for each, gained in _levels(state) if not gained)

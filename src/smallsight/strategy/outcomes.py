@@ -6,7 +6,34 @@ from smallsight.records import EpochRecord
 from smallsight.run.state import PhaseRun, State
 from smallsight.strategy.budget import seconds_of_epoch
 from smallsight.strategy.lineage import followers, record_at
-from smallsight.strategy.tree import NO_CHANGE
+from smallsight.strategy.tree import NO_CHANGE, verdict_in_words
+
+
+def closed_in_words(run: PhaseRun) -> str:
+    """Sentences on a closed phase of a strategy; empty where it has no verdict."""
+    if run.verdict is None:
+        return ""
+    if run.round:
+        return arm_in_words(run)
+    words = verdict_in_words(run.verdict)
+    if run.verdict.outcome != "improved":
+        return words
+    if not run.decision.settings:
+        return f"{words.removesuffix('.')}. It changes no setting, so this is more training."
+    return f"{words.removesuffix('.')}. No control was trained, so how much of it is more training is not known."
+
+
+def arm_in_words(run: PhaseRun) -> str:
+    """The verdict on an arm of a round, and what follows."""
+    if run.verdict is None:
+        return ""
+    reason = run.verdict.reason.removesuffix(".")
+    if run.crowned is not None:
+        more = "It changes no setting: more training became the champion." if run.control else "It became the champion."
+        return f"{reason}. {more}"
+    if run.verdict.accepted:
+        return f"{reason}. Another arm of the round became the champion."
+    return f"{reason}. It does not become the champion."
 
 
 def outcome_in_words(state: State, run: PhaseRun) -> str:

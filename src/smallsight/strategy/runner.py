@@ -21,11 +21,12 @@ from smallsight.run.folder import RunFolder
 from smallsight.run.state import PhaseAttempt, PhaseRun, Round, State
 from smallsight.strategy.budget import done_names, remaining_share, seconds_of_epoch, time_is_up
 from smallsight.strategy.judging import Judgement, Judging
+from smallsight.strategy.outcomes import closed_in_words
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.recording import Recording
 from smallsight.strategy.relief import in_words, next_try, remembered
 from smallsight.strategy.rounds import pauses_after
-from smallsight.strategy.tree import continues, decide, end_phase_early, must_halt, verdict_in_words
+from smallsight.strategy.tree import continues, decide, end_phase_early, must_halt
 
 
 class Runner(Recording):
@@ -332,7 +333,7 @@ class Runner(Recording):
     def _tell_outcome(self, run: PhaseRun) -> None:
         """Say the verdict of a closed phase."""
         if run.verdict is not None:
-            self.means.watcher.note(f"Phase {run.name}: {verdict_in_words(run.verdict)}")
+            self.means.watcher.note(f"Phase {run.name}: {closed_in_words(run)}")
 
     def _close(self, run: PhaseRun, verdict: Verdict | None, crowned: Mapping[str, Any] | None = None) -> PhaseRun:
         """End a phase; the phase as it is then."""
