@@ -15,7 +15,7 @@ from smallsight.run.state import State
 from smallsight.strategy.plan import Plan, build_plan, flatten
 
 NOT_COMPARED = (
-    *("output.", "logging.", "checkpoint.", "dataset.cache_"),
+    *("output.", "logging.", "checkpoint.", "dataset.cache_", "dataset.exam_path"),
     *("training.num_workers", "training.threads", "training.device", "training.hang_timeout_s"),
     *("training.memory_budget_mb", "evaluation.sets"),
 )
