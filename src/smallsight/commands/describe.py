@@ -21,6 +21,8 @@ from smallsight.commands.forecast import (
 from smallsight.commands.inputs import strategy_inputs
 from smallsight.commands.train import show_warnings
 from smallsight.config.sections import Training
+from smallsight.records import to_json
+from smallsight.report.exam import NO_EXAM_YET
 from smallsight.strategy.describe import plan_as_rows, plan_as_text
 
 
@@ -53,10 +55,12 @@ def describe_plan(
         console.print(f"Measuring one step of each phase, for {LIMIT_S:.0f} s at most.")
     costs, gain = costs_of(inputs), smallest_gain_of(inputs)
     if not as_json:
-        parts = [plan_as_text(plan, rows), *risks_as_text(plan), *costs_as_text(costs), gain_as_text(gain, plan)]
+        exam = inputs.exam.in_words() if inputs.exam else NO_EXAM_YET
+        parts = [exam, plan_as_text(plan, rows), *risks_as_text(plan), *costs_as_text(costs), gain_as_text(gain, plan)]
         return "\n".join(parts)
     by_phase = {cost.name: cost.as_row() for cost in costs}
     content = {
+        "exam": None if inputs.exam is None else {**to_json(inputs.exam.images), "found": inputs.exam.found},
         "plan": plan.to_dict(),
         "phases": [{**row, "cost": by_phase.get(row["name"])} for row in rows],
         "cost": total_of(costs),

@@ -18,6 +18,7 @@ from smallsight.evaluation.evidence import Evidence
 from smallsight.files import write_text_atomically
 from smallsight.records import EpochRecord, Estimate, to_json
 from smallsight.report.analysis import analyse
+from smallsight.report.exam import exam_document
 from smallsight.report.findings import Analysis, Mark
 from smallsight.report.history import History, latest_per_epoch
 from smallsight.run.folder import RunFolder
@@ -49,6 +50,7 @@ def to_document(history: History, analysis: Analysis, evidence: Evidence | None 
     document = {
         "written_by": "smallsight",
         "source": history.source,
+        "exam": exam_document(history, evidence),
         "finished": history.finished,
         "target": to_json(history.target),
         "analysis": _analysis(analysis),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from smallsight.records import Decision, EpochRecord, Verdict
+from smallsight.run.exam import ExamLook, ExamSet
 from smallsight.run.given import Call
 from smallsight.strategy.plan import Plan, PlateauRule
 
@@ -148,6 +149,9 @@ class History:
         by_hand: whether its phases are by hand; each is then compared with what it started from.
         call: the command line that others to go on with are like; None where a strategy leads the run by itself.
         start_path: the checkpoint to go on from, for such commands.
+        exam: the images that no decision sees, where there are such.
+        exam_look: what baseline and champion reached there; None where they were not measured yet.
+        exam_looks: how often the exam was looked at.
     """
 
     source: str
@@ -169,6 +173,9 @@ class History:
     by_hand: bool = False
     call: Call | None = None
     start_path: str = ""
+    exam: ExamSet | None = None
+    exam_look: ExamLook | None = None
+    exam_looks: int = 0
 
 
 def latest_per_epoch(records: Iterable[EpochRecord]) -> tuple[EpochRecord, ...]:

@@ -32,6 +32,7 @@ from smallsight.report.charts import (
     target_figure,
 )
 from smallsight.report.criteria import criteria
+from smallsight.report.exam import exam_lines, lifts_of
 from smallsight.report.findings import Analysis
 from smallsight.report.history import History, latest_per_epoch
 from smallsight.report.lessons import KINDS, gap_warnings, lessons
@@ -80,6 +81,8 @@ def render(
             why=why.strip(),
             warnings=(*gap_warnings(evidence, analysis.metric), *analysis.warnings) if evidence else analysis.warnings,
             lessons=lessons(evidence) if evidence else (),
+            exam_lines=exam_lines(history, evidence),
+            lifts=lifts_of(history, evidence),
             kinds=KINDS,
             **_of_strategy(analysis),
             numbers=phase_numbers(history),

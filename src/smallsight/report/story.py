@@ -60,6 +60,9 @@ def tell(folder: Path, state: State, *, running: bool = True) -> History:
         by_hand=state.kind == "train",
         call=_call(state),
         start_path=str(files.champion if state.champion else files.checkpoint),
+        exam=state.exam,
+        exam_look=state.exam_look,
+        exam_looks=len(state.exams),
     )
 
 

@@ -19,6 +19,7 @@ from smallsight.records import Decision, EpochRecord, Estimate
 from smallsight.report import key_metrics, risks, timeline
 from smallsight.report.comparison import Comparison, tables
 from smallsight.report.criteria import level_in_words
+from smallsight.report.exam import exam_lines
 from smallsight.report.findings import Analysis, Mark, PhaseReview
 from smallsight.report.history import History, PhaseStory
 from smallsight.report.lessons import gap_warnings, lessons
@@ -52,6 +53,8 @@ def print_summary(
         report: path of the written report, named at the end.
         evidence: what the champion's detections say, where it was made out.
     """
+    for number, line in enumerate(exam_lines(history, evidence)):
+        console.print(_text(line, "" if number else "bold"))
     first, *others = analysis.recommendations or ("",)
     console.print(_text(f"Next: {first}", "bold"))
     for command in history.commands:

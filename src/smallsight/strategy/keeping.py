@@ -31,7 +31,8 @@ def superfluous(state: State, keep: Keep) -> tuple[Path, ...]:
 
     Of the lightweight files stay the last `keep`, the best and the last epoch of each attempt, and every file that a
     phase was told to start from. Of the attempts' `best.pth` stay that of the champion, from which
-    `checkpoint_best.pth` is put back where it is damaged, and those of a phase that is not judged yet.
+    `checkpoint_best.pth` is put back where it is damaged, that of the baseline, which is measured on the exam at the
+    end of the run, and those of a phase that is not judged yet.
 
     Args:
         state: of the run.
@@ -53,14 +54,10 @@ def _lightweight(state: State, keep: int) -> Iterator[Path]:
 
 
 def _best(state: State) -> Iterator[Path]:
-    champion = state.champion
+    kept = [(each.phase_number, each.attempt) for each in (state.champion, state.first) if each is not None]
     for run in state.runs:
         for attempt in run.attempts:
-            is_champion = champion is not None and (champion.phase_number, champion.attempt) == (
-                run.number,
-                attempt.number,
-            )
-            if run.closed and not is_champion:
+            if run.closed and (run.number, attempt.number) not in kept:
                 yield attempt_folder(Path(), run, attempt.number).best
 
 
