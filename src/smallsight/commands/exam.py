@@ -142,6 +142,14 @@ def name_exam(run: Runner, exam: ChosenExam | None) -> None:
         run.write("exam_named", exam=to_json(images))
 
 
+def is_due(state: State, exam: ChosenExam | None) -> bool:
+    """Whether there is a lift that was not measured on the exam."""
+    if exam is None or state.first is None or state.champion is None or state.first == state.champion:
+        return False
+    look = state.exam_look
+    return look is None or look.exam.fingerprint != exam.images.fingerprint
+
+
 def sit_exam(run: Runner, exam: ChosenExam | None, config: Config, say: Callable[[str], None]) -> None:
     """Measure baseline and champion on the exam and write down what was found, where that was not done before.
 
@@ -154,10 +162,7 @@ def sit_exam(run: Runner, exam: ChosenExam | None, config: Config, say: Callable
         Interrupted: a stop was requested; what is measured is kept.
     """
     first, champion = run.state.first, run.state.champion
-    if exam is None or first is None or champion is None or first == champion:
-        return
-    look = run.state.exam_look
-    if look is not None and look.exam.fingerprint == exam.images.fingerprint:
+    if exam is None or first is None or champion is None or not is_due(run.state, exam):
         return
     say(f"Exam: measuring the baseline and the champion on {exam.images.images} images.")
     try:

@@ -20,7 +20,7 @@ from smallsight.attempts.messages import SignOfLife
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.commands.background import Background
 from smallsight.commands.disk import Disk, taken
-from smallsight.commands.exam import name_exam, sit_exam
+from smallsight.commands.exam import is_due, name_exam, sit_exam
 from smallsight.commands.inputs import Inputs, read_inputs, strategy_inputs
 from smallsight.commands.live import live_writer
 from smallsight.commands.run_log import run_log
@@ -84,7 +84,7 @@ def optimize(
         run.begin(inputs.config, inputs.plan, "optimize", inputs.origin)
         _tell_exam(inputs, run, terminal)
         if run.state.finished:
-            terminal.note("Nothing is left to do in this run.")
+            terminal.note(f"Nothing is left to {'train' if is_due(run.state, inputs.exam) else 'do'} in this run.")
         elif run.state.runs:
             run.means.watcher.note(going_on(run.state))
         run.optimize(inputs.config, inputs.plan, budget_s)

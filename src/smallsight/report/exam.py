@@ -103,12 +103,10 @@ def _lines(history: History, lifts: Lifts) -> Iterator[str]:
         decided = ", on the images that also decided" if lifts.exam is not None else ""
         yield f"Lift on the validation set: {_figure(lifts.metric, lifts.validation)}{decided}."
     if lifts.optimism is not None:
-        yield f"Optimism: the validation set shows {written(lifts.optimism, '+.3f')} more. {_meaning(lifts.optimism)}"
+        yield f"Optimism, validation minus exam: {written(lifts.optimism, '+.3f')}. {_meaning(lifts.optimism)}"
     if history.exam_looks:
-        yield (
-            f"The exam was looked at {counted(history.exam_looks, 'time')}; from the second look on it is not unseen "
-            "any more."
-        )
+        times = "once" if history.exam_looks == 1 else f"{history.exam_looks} times"
+        yield f"The exam was looked at {times}; from the second look on it is not unseen any more."
 
 
 def _of_look(history: History, lifts: Lifts) -> Iterator[str]:
@@ -133,7 +131,7 @@ def _figure(metric: str, lift: Estimate) -> str:
 
 def _meaning(optimism: Estimate) -> str:
     if optimism.low > 0:
-        return "Part of its lift comes from choosing on its images; on new images expect the exam's."
+        return "The images that decided show too high a lift; on new images expect that of the exam."
     if optimism.high < 0:
         return "The exam shows more than the images that decided."
-    return "That is within chance: so many images can't tell whether its lift is too high."
+    return "Chance can explain that: on so many images it can't be told whether the validation lift is too high."

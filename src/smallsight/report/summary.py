@@ -54,7 +54,7 @@ def print_summary(
         evidence: what the champion's detections say, where it was made out.
     """
     for number, line in enumerate(exam_lines(history, evidence)):
-        console.print(_text(line, "" if number else "bold"))
+        console.print(Padding(_text(line), (0, 0, 0, 2)) if number else _text(line, "bold"))
     first, *others = analysis.recommendations or ("",)
     console.print(_text(f"Next: {first}", "bold"))
     for command in history.commands:
