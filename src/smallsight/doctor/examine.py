@@ -141,8 +141,8 @@ def examine(root: Path, options: Options | None = None, progress: Progress | Non
         options: how to look.
         progress: called with (images looked at, images in all).
     Raises:
-        ConfigError, DatasetError: there is no split; the pattern is wrong; the exam that the configuration names is in
-            another format and can't be read. Everything else becomes a finding.
+        ConfigError, DatasetError: there is no split; the pattern is wrong; the exam that the configuration names is not
+            there, or is in another format and can't be read. Everything else becomes a finding.
     """
     options = options or Options()
     sight = sight_of(options.config, options.resolution)
