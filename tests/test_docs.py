@@ -66,7 +66,7 @@ def test_each_file_that_contributing_names_is_there() -> None:
         ("AREA_RANGES", "evaluation/ap.py"),
         ("centre_curves", "evaluation/matching.py"),
         ("When", "strategy/plan.py"),
-        ("_checks", "strategy/tree.py"),
+        ("_checks", "strategy/conditions.py"),
         ("IsoNoise", "config/sections.py"),
         ("LabelledSet", "data/formats/labelled_set.py"),
         ("read_source", "data/sources.py"),

@@ -21,7 +21,8 @@ from smallsight.detectors.checkpoint import load_checkpoint, load_weights
 from smallsight.detectors.foreign import ForeignFile
 from smallsight.errors import CheckpointError, ConfigError
 from smallsight.run.fold import read_state
-from smallsight.strategy.plan import build_plan, check_plan
+from smallsight.strategy.plan import build_plan
+from smallsight.strategy.plan_check import check_plan
 from training.frames import write_data
 from waiting import HANGS_S
 

@@ -14,7 +14,9 @@ import typer
 
 from smallsight.cli import app
 from smallsight.config.load import load_config, with_settings
-from smallsight.strategy.plan import check_plan, flatten, load_plan
+from smallsight.strategy.plan import load_plan
+from smallsight.strategy.plan_check import check_plan
+from smallsight.strategy.treatment import flatten
 from waiting import HANGS_S
 
 ROOT = Path(__file__).parents[1]

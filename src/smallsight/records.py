@@ -174,6 +174,8 @@ class Verdict:
         guard_difference: of the guard metric, likewise.
         reason: one sentence.
         sets: of the target metric on each set that guards, likewise.
+        over_control: of the target metric, candidate minus the control of its round; None where there was none.
+        confidence: the one-sided level that a rise had to reach; NaN where it was not written down.
     """
 
     outcome: Outcome
@@ -181,6 +183,8 @@ class Verdict:
     guard_difference: Estimate
     reason: str
     sets: Mapping[str, Estimate] = field(default_factory=dict)
+    over_control: Estimate | None = None
+    confidence: float = math.nan
 
     @property
     def accepted(self) -> bool:
@@ -188,7 +192,8 @@ class Verdict:
         return self.outcome in ("improved", "kept")
 
 
-Action = Literal["run", "stop"]
+Action = Literal["run", "round", "stop"]
+Equal = Literal["epochs", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -196,11 +201,16 @@ class Decision:
     """What to do next and why.
 
     Attributes:
-        action: run a phase, or stop.
-        phase: name of the phase to run; empty for stop.
-        settings: dotted configuration keys that this phase changes.
-        epochs: how many epochs to run.
+        action: run a phase, run a round of arms, or stop.
         reason: one sentence.
+        phase: name of the phase or of the round; empty for stop.
+        settings: dotted configuration keys that a phase or an arm changes.
+        epochs: how many epochs to run; those of each arm, in a round.
+        control: whether this arm only goes on with the champion's settings.
+        arms: of a round, what each arm does, as decisions to run; the control is the first.
+        rungs: of a round, after how many epochs the arms that are demonstrably behind are stopped.
+        equal: what all arms of a round get the same of.
+        keep: of a round, how many of its winners a later round may combine.
     """
 
     action: Action
@@ -208,6 +218,11 @@ class Decision:
     phase: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     epochs: int = 0
+    control: bool = False
+    arms: tuple[Decision, ...] = ()
+    rungs: tuple[int, ...] = ()
+    equal: Equal = "epochs"
+    keep: int = 1
 
 
 def to_json(value: Any) -> Any:
@@ -267,6 +282,8 @@ def verdict_from_json(value: Mapping[str, Any]) -> Verdict:
         guard_difference=estimate_from_json(value["guard_difference"]),
         reason=str(value["reason"]),
         sets=estimates_from_json(value.get("sets", {})),
+        over_control=estimate_from_json(value["over_control"]) if value.get("over_control") else None,
+        confidence=_number(value.get("confidence")),
     )
 
 
@@ -278,4 +295,9 @@ def decision_from_json(value: Mapping[str, Any]) -> Decision:
         phase=str(value["phase"]),
         settings=dict(value["settings"]),
         epochs=int(value["epochs"]),
+        control=bool(value.get("control", False)),
+        arms=tuple(decision_from_json(arm) for arm in value.get("arms", ())),
+        rungs=tuple(int(rung) for rung in value.get("rungs", ())),
+        equal=value.get("equal", "epochs"),
+        keep=int(value.get("keep", 1)),
     )

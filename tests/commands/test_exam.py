@@ -319,7 +319,7 @@ def test_a_stop_while_measuring_leaves_the_rest_for_the_next_start(data: Path, a
 
 def test_a_power_cut_anywhere_around_the_exam_loses_nothing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
-    monkeypatch.setattr("smallsight.strategy.runner.to_yaml", lambda content: "")
+    monkeypatch.setattr("smallsight.strategy.recording.to_yaml", lambda content: "")
     undisturbed = Exam(data, "undisturbed")
     expected = undisturbed.sit()
     places = undisturbed.fuse.passed

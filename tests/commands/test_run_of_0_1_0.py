@@ -38,7 +38,16 @@ def smallsight(project: Path, *arguments: str) -> str:
 @pytest.mark.parametrize("run", ["begun", "ended"])
 def test_its_state_is_the_one_that_it_was(project: Path, run: str) -> None:
     then = json.loads((project / "states.json").read_text())[run]
-    assert to_json(read_state(project / "runs" / run)) == then
+    assert _as_known_then(to_json(read_state(project / "runs" / run)), then) == then
+
+
+def _as_known_then(now: Any, then: Any) -> Any:
+    """The state without what later versions know in addition."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        return {key: _as_known_then(value, then[key]) for key, value in now.items() if key in then}
+    if isinstance(then, list) and isinstance(now, list) and len(now) == len(then):
+        return [_as_known_then(*pair) for pair in zip(now, then, strict=True)]
+    return now
 
 
 def test_it_is_reported_and_shown(project: Path) -> None:

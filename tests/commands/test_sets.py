@@ -13,8 +13,8 @@ import pytest
 
 from builders import ANNOTATIONS, write_annotations, write_coco_folder
 from smallsight.commands.inputs import Inputs, read_inputs
+from smallsight.commands.judging import DetectionsJudge
 from smallsight.commands.sets import further_sets, guard_of
-from smallsight.commands.train import comparison
 from smallsight.config.load import LoadedConfig, build_config
 from smallsight.data.coco import read_coco
 from smallsight.errors import ConfigError, DatasetError, RunFolderError
@@ -161,7 +161,7 @@ def compared(data: Path, sets: Sets, candidate: Mapping[str, float], champion: M
         for name, share in shares.items():
             files.append(keep(data / "attempt", epoch, data / name, share, "" if name == "valid" else name))
     chosen = list(dict.fromkeys(files))
-    return comparison(inputs_of(data, sets))([chosen[0]], [chosen[1]])
+    return DetectionsJudge(inputs_of(data, sets)).phase([chosen[0]], [chosen[1]], 0.95)
 
 
 BETTER = ({"valid": 1.0}, {"valid": 0.3})

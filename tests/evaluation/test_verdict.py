@@ -272,7 +272,7 @@ def test_a_sentence_has_no_minus_zero(value):
         below=lambda confidence: value,
     )
     difference.rose, difference.fell = (lambda confidence: value > 0), (lambda confidence: value < 0)
-    said = verdicts._target_sentence("map_small", difference, 0.95, "over 9 images")
+    said = verdicts.target_sentence("map_small", difference, 0.95, "over 9 images")
     assert said.count("+0.000") == 4 and "-0" not in said
     assert verdicts._guard_sentence("map_50", difference, 0.01, False) == "map_50 held (+0.000)"
 

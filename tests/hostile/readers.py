@@ -50,7 +50,8 @@ from smallsight.run.events import Event
 from smallsight.run.fold import read_state
 from smallsight.run.journal import Journal
 from smallsight.strategy.describe import plan_as_rows, plan_as_text
-from smallsight.strategy.plan import Plan, check_plan, load_plan
+from smallsight.strategy.plan import Plan, load_plan
+from smallsight.strategy.plan_check import check_plan
 from strategy.lab import Lab
 
 JOURNAL = "journal.sqlite"

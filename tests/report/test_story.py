@@ -16,7 +16,8 @@ from smallsight.report.document import to_document
 from smallsight.report.history import PhaseMemory
 from smallsight.report.story import tell
 from smallsight.run.state import Attempt, Champion, PhaseRun, Setback, State
-from smallsight.strategy.plan import BASELINE, Plan, flatten
+from smallsight.strategy.plan import BASELINE, Plan
+from smallsight.strategy.treatment import flatten
 
 PLAN = Plan.model_validate(
     {

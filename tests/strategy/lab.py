@@ -6,7 +6,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,7 @@ class FakeTrainer:
     specs: list[AttemptSpec] = field(default_factory=list)
     started_from: list[str] = field(default_factory=list)
     guard: Mapping[str, float] = field(default_factory=dict)
+    seconds_of: Mapping[str, float] = field(default_factory=dict)
 
     def __call__(
         self, spec: AttemptSpec, on_epoch: Callable[[EpochRecord], bool], on_fact: Callable[..., None]
@@ -112,10 +113,11 @@ class FakeTrainer:
         return [epoch_record_from_json(item) for item in saved["records"]]
 
     def _trained(self, spec: AttemptSpec, epoch: int, figure: float) -> EpochRecord:
-        self.on_seconds(self.epoch_s)
+        seconds = self.seconds_of.get(spec.phase, self.epoch_s)
+        self.on_seconds(seconds)
         metrics = {"map_small": Estimate(figure), "map_50_95": Estimate(self.guard.get(spec.phase, 0.7))}
         resolution = spec.config["training"]["resolution"]
-        return EpochRecord(epoch, spec.phase, spec.attempt, metrics, seconds=self.epoch_s, resolution=resolution)
+        return EpochRecord(epoch, spec.phase, spec.attempt, metrics, seconds=seconds, resolution=resolution)
 
     def _save(self, spec: AttemptSpec, records: list[EpochRecord]) -> None:
         last = records[-1]
@@ -163,6 +165,11 @@ class Watcher:
         self.lines.append(text)
 
 
+def _figure(files: Sequence[Path]) -> float:
+    """Of the chosen epoch."""
+    return float(files[0].read_text())
+
+
 @dataclass
 class Lab:
     """One run folder, and everything that acts on it."""
@@ -180,6 +187,7 @@ class Lab:
     watcher: Watcher = field(default_factory=Watcher)
     published: list[State] = field(default_factory=list)
     compared: list[tuple[list[str], list[str]]] = field(default_factory=list)
+    confidences: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.trainer = FakeTrainer(self.script, self.fuse, self.on_seconds)
@@ -227,12 +235,10 @@ class Lab:
                 journal._connection.execute(f"pragma {pragma}")
             journal.fuse = self.fuse
             return act(
-                kind(
-                    self.folder, journal, Means(OneAfterAnother(self.trainer), self.compare, self.watcher, self.publish)
-                )
+                kind(self.folder, journal, Means(OneAfterAnother(self.trainer), self, self.watcher, self.publish))
             )
 
-    def compare(self, candidates: Sequence[Path], champions: Sequence[Path]) -> Verdict:
+    def phase(self, candidates: Sequence[Path], champions: Sequence[Path], rise_confidence: float) -> Verdict:
         """By the figures themselves."""
         self.fuse.pass_on()
         candidate, champion = candidates[0], champions[0]
@@ -242,9 +248,37 @@ class Lab:
         self.compared.append(
             tuple([str(path.relative_to(self.folder / "phases")) for path in each] for each in (candidates, champions))
         )
-        gain = float(candidate.read_text()) - float(champion.read_text())
+        self.confidences.append(rise_confidence)
+        gain = _figure(candidates) - _figure(champions)
         outcome = "improved" if gain > EVIDENCE else "regressed" if gain < -EVIDENCE else "no_evidence"
         return Verdict(outcome, Estimate(gain), Estimate(0.0), f"{outcome} by {gain:.3f}")
+
+    def arms(
+        self,
+        arms: Mapping[int, Sequence[Path]],
+        controls: Mapping[int, Sequence[Path]],
+        champions: Sequence[Path],
+        rise_confidence: float,
+    ) -> dict[int, Verdict]:
+        """By the figures themselves: better than the champion and than the control."""
+        return {n: self._arm(files, controls.get(n), champions, rise_confidence) for n, files in arms.items()}
+
+    def _arm(
+        self, files: Sequence[Path], control: Sequence[Path] | None, champions: Sequence[Path], confidence: float
+    ) -> Verdict:
+        verdict = self.phase(files, champions, confidence)
+        if control is None:
+            return verdict
+        assert len(control) == len(files), "the control is compared over as many epochs"
+        more = _figure(files) - _figure(control)
+        outcome = "no_evidence" if verdict.accepted and more <= EVIDENCE else verdict.outcome
+        return replace(verdict, outcome=outcome, over_control=Estimate(more), reason=f"{verdict.reason}, {more:+.3f}")
+
+    def behind(self, arms: Mapping[int, Sequence[Path]]) -> dict[int, str]:
+        """Those that are more than ten times the evidence below the best one."""
+        self.fuse.pass_on()
+        best = max(_figure(files) for files in arms.values())
+        return {n: "behind the leading arm" for n, files in arms.items() if best - _figure(files) > 10 * EVIDENCE}
 
     def publish(self, state: State) -> None:
         """Keep the state, and delete what nothing needs."""

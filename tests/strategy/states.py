@@ -10,8 +10,9 @@ from smallsight.records import Decision, EpochRecord, Estimate, Outcome, Verdict
 from smallsight.run.given import GivenFile, Place, TrainedIn
 from smallsight.run.state import Attempt, PhaseRun, State
 from smallsight.strategy.lineage import START
-from smallsight.strategy.plan import Plan, flatten
+from smallsight.strategy.plan import Plan
 from smallsight.strategy.same_run import phase_settings
+from smallsight.strategy.treatment import flatten
 
 RUN_ID = "this run"
 OLD = GivenFile("models/checkpoint.pth", "a" * 64, 39)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from smallsight.config.load import Config, build_config
 from smallsight.errors import ConfigError
+from smallsight.strategy.budget import remaining_share
 from smallsight.strategy.plan import (
     BASELINE,
     Baseline,
@@ -20,11 +21,10 @@ from smallsight.strategy.plan import (
     TargetLevels,
     When,
     build_plan,
-    check_plan,
     load_plan,
     possible_repeats,
-    remaining_share,
 )
+from smallsight.strategy.plan_check import check_plan
 
 SHIPPED = sorted((Path(str(files("smallsight"))) / "strategies").glob("*.yaml"))
 

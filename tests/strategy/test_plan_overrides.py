@@ -9,9 +9,10 @@ import pytest
 from smallsight.config.load import load_config
 from smallsight.config.overrides import parse_overrides, split_overrides
 from smallsight.errors import ConfigError
-from smallsight.strategy.plan import Plan, flatten
+from smallsight.strategy.plan import Plan
 from smallsight.strategy.plan_overrides import with_overrides
 from smallsight.strategy.shipped import shipped_plan
+from smallsight.strategy.treatment import flatten
 
 
 def laid(*items: str, strategy: str = "small_objects") -> Plan:
@@ -71,7 +72,7 @@ def test_a_whole_section_or_phase() -> None:
         ("strategy.stopat=success", "strategy.stopat: unknown key. Did you mean stop_at?"),
         ("strategy.targt.stop_at=success", "strategy.targt.stop_at: unknown key. Did you mean target?"),
         ("strategy.target.stopat=success", "strategy.target.stopat: unknown key. Did you mean stop_at?"),
-        ("strategy.zzz=1", "strategy.zzz: unknown key. Known here: baseline, first_when_flat, guard, name, "),
+        ("strategy.zzz=1", "strategy.zzz: unknown key. Known here: baseline, end_after_rounds_without_gain, "),
         (
             "strategy.stop_at=sucess",
             "strategy.stop_at: got 'sucess', expected minimum, success, optimal or never. Did you mean success?",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from smallsight.errors import DatasetError, Interrupted, RunFolderError, Trainin
 from smallsight.run.folder import hold
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.same_run import refuse_other_annotations
+from strategy.clock import Clock
 from strategy.lab import Lab, Script, Watcher
 
 PHASES: list[dict[str, Any]] = [
@@ -38,24 +38,6 @@ def lab(tmp_path: Path) -> Callable[..., Lab]:
         return Lab(tmp_path / "run", script, plan or plan_of(), **options)
 
     return make
-
-
-class Clock:
-    """The journal's clock, moved by training alone."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def pass_by(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    fake = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: 0.0)
-    monkeypatch.setattr("smallsight.run.journal.time", fake)
-    return clock
 
 
 def test_what_helps_is_inherited_and_what_does_not_is_rolled_back(lab: Callable[..., Lab]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from smallsight.config.load import Config
-from smallsight.strategy.plan import flatten
 from smallsight.strategy.same_run import phase_settings
+from smallsight.strategy.treatment import flatten
 
 
 def test_a_table_without_entries_tells_no_phase_from_another() -> None:

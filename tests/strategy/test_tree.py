@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from smallsight.config.load import Config, with_settings
 from smallsight.records import Decision, EpochRecord, Estimate, Outcome, Verdict
 from smallsight.run.state import Attempt, Champion, PhaseRun, State, Status
+from smallsight.strategy.conditions import holds
 from smallsight.strategy.plan import BASELINE, Plan, When, load_plan
 from smallsight.strategy.tree import (
     against_erosion,
@@ -23,7 +24,6 @@ from smallsight.strategy.tree import (
     continues,
     decide,
     end_phase_early,
-    holds,
     verdict_in_words,
     without_burden,
 )

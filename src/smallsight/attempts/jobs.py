@@ -21,12 +21,14 @@ class Job:
             epochs that are done already once more.
         on_fact: gets what else is to be kept.
         on_end: gets how the attempt ended.
+        may_begin: asked just before it begins; where not, it is left out, and `on_end` is not called.
     """
 
     spec: AttemptSpec
     on_epoch: Callable[[EpochRecord], bool]
     on_fact: Callable[[Fact], None]
     on_end: Callable[[AttemptResult], None]
+    may_begin: Callable[[], bool] = lambda: True
 
 
 CarryOut = Callable[[AttemptSpec, Callable[[EpochRecord], bool], Callable[[Fact], None]], AttemptResult]
@@ -59,4 +61,5 @@ class OneAfterAnother:
     def __call__(self, jobs: Sequence[Job]) -> None:
         """See `Trainer`."""
         for job in jobs:
-            job.on_end(self._carry_out(job.spec, job.on_epoch, job.on_fact))
+            if job.may_begin():
+                job.on_end(self._carry_out(job.spec, job.on_epoch, job.on_fact))

@@ -135,11 +135,13 @@ def as_known(exam: ChosenExam | None, state: State) -> ChosenExam | None:
     return replace(exam, is_new=not same)
 
 
-def name_exam(run: Runner, exam: ChosenExam | None) -> None:
-    """Write down which exam this start names, where that was another one before."""
+def name_exam(run: Runner, exam: ChosenExam | None) -> bool:
+    """Write down which exam this start names, where that was another one before; whether it was."""
     images = exam.images if exam else None
-    if run.state.exam != images:
-        run.write("exam_named", exam=to_json(images))
+    if run.state.exam == images:
+        return False
+    run.write("exam_named", exam=to_json(images))
+    return True
 
 
 def is_due(state: State, exam: ChosenExam | None) -> bool:

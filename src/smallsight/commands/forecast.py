@@ -16,7 +16,7 @@ from smallsight.evaluation.power import SPREADS, SmallestGain, images_for, over_
 from smallsight.run.folder import is_running
 from smallsight.strategy.plan import BASELINE, Phase, Plan
 from smallsight.strategy.relief import in_words, next_rung
-from smallsight.strategy.tree import changes_nothing
+from smallsight.strategy.repeats import changes_nothing
 from smallsight.training.rehearsal import Rehearsal, costs_alike, rehearse
 
 LIMIT_S = 60.0

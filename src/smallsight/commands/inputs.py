@@ -24,7 +24,8 @@ from smallsight.run.fold import read_state
 from smallsight.run.folder import RunFolder
 from smallsight.run.given import GivenFile, Origin, TrainedIn
 from smallsight.run.state import State
-from smallsight.strategy.plan import Plan, check_plan, load_plan
+from smallsight.strategy.plan import Plan, load_plan
+from smallsight.strategy.plan_check import check_plan
 from smallsight.strategy.plan_overrides import with_overrides
 from smallsight.strategy.same_run import refuse_other_annotations, refuse_other_settings, refuse_other_start
 from smallsight.strategy.shipped import DEFAULT_STRATEGY, is_shipped, shipped_plan

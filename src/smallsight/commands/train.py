@@ -8,7 +8,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,23 +21,19 @@ from smallsight.commands.background import Background
 from smallsight.commands.disk import Disk, taken
 from smallsight.commands.exam import is_due, name_exam, sit_exam
 from smallsight.commands.inputs import Inputs, read_inputs, strategy_inputs
+from smallsight.commands.judging import DetectionsJudge
 from smallsight.commands.live import live_writer
 from smallsight.commands.run_log import run_log
-from smallsight.commands.sets import guard_of
 from smallsight.commands.streams import keep_output
 from smallsight.commands.terminal import Terminal
 from smallsight.config.load import load_config
 from smallsight.data.coco import Dataset
 from smallsight.data.frames import decode
-from smallsight.data.groups import groups_of
 from smallsight.errors import Interrupted, SmallsightError, TrainingError, visible
-from smallsight.evaluation.bootstrap import Resampled, Units, resample
-from smallsight.evaluation.verdict import judge
 from smallsight.files import remove_leftovers, write_text_atomically
-from smallsight.records import Verdict
 from smallsight.report.analysis import analyse
 from smallsight.report.by_hand import next_commands
-from smallsight.report.champion import detections_on, examine, judged
+from smallsight.report.champion import examine
 from smallsight.report.document import to_document, write_report
 from smallsight.report.exam import NO_EXAM_YET
 from smallsight.report.status import going_on, summary_of
@@ -52,7 +47,7 @@ from smallsight.run.journal import Journal
 from smallsight.run.state import State
 from smallsight.strategy.by_hand import ByHand
 from smallsight.strategy.lineage import START
-from smallsight.strategy.means import Compare, Means
+from smallsight.strategy.means import Means
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.runner import Runner
 
@@ -165,7 +160,7 @@ def _session(
 
         means = Means(
             train=disk.watched(OneAfterAnother(ChildTrainer(live_writer(inputs.folder, progress)))),
-            compare=comparison(inputs),
+            judge=DetectionsJudge(inputs),
             watcher=terminal,
             publish=published,
         )
@@ -178,9 +173,9 @@ def _session(
 
 
 def _tell_exam(inputs: Inputs, run: Runner, terminal: Terminal) -> None:
-    """Say which images the lift will be measured on, and write it down."""
-    name_exam(run, inputs.exam)
-    terminal.note(inputs.exam.in_words() if inputs.exam else NO_EXAM_YET)
+    """Write down which images the lift will be measured on; said where a run begins, or the exam is another one."""
+    if name_exam(run, inputs.exam) or not run.state.runs:
+        terminal.note(inputs.exam.in_words() if inputs.exam else NO_EXAM_YET)
 
 
 def _break_off(folder: Path, run: Runner, terminal: Terminal, error: Interrupted | TrainingError) -> None:
@@ -215,43 +210,6 @@ def show_warnings(warnings: Sequence[str]) -> None:
     console = Console(stderr=True, highlight=False)
     for warning in warnings:
         console.print(f"Warning: {visible(warning)}", soft_wrap=not console.is_terminal, markup=False)
-
-
-def comparison(inputs: Inputs) -> Compare:
-    """Judges phases on the validation set; each file is evaluated once, since a candidate may be the next champion.
-
-    What it returns raises:
-        RunFolderError: a file was made on other images.
-    """
-    settings, plan, valid = inputs.config.evaluation, inputs.plan, inputs.valid
-    target, guard = plan.target.metric, plan.guard.metric
-    guarded = guard_of(inputs.config, plan, inputs.further)
-
-    @cache
-    def units() -> Units:
-        return Units.of(len(valid), groups_of(valid), settings.resample)
-
-    @cache
-    def resampled(path: Path, *metrics: str) -> Resampled:
-        evaluation = judged(inputs.config, valid, detections_on(valid, path))
-        return resample(evaluation, metrics, units(), replicates=settings.replicates)
-
-    def side(files: Sequence[Path]) -> list[Resampled]:
-        chosen, *others = files
-        return [resampled(chosen, target, guard), *(resampled(path, target) for path in others)]
-
-    def compare(candidates: Sequence[Path], champions: Sequence[Path]) -> Verdict:
-        verdict = judge(
-            side(candidates),
-            side(champions),
-            target=target,
-            guard=guard,
-            max_guard_drop=plan.guard.max_drop,
-            confidence=plan.verdict.confidence,
-        )
-        return guarded(verdict, candidates[0], champions[0])
-
-    return compare
 
 
 def publish(folder: Path, state: State, *, running: bool = True, say: Callable[[str], None]) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri, stdtr
 
 from smallsight.errors import SmallsightError
 from smallsight.evaluation.bootstrap import Resampled, check_same_objects, quantile
@@ -56,6 +57,24 @@ class Difference:
     def below(self, confidence: float) -> float:
         """The value that it stays below with this one-sided confidence; NaN where not defined."""
         return quantile(self.at_best, confidence, self.n_units)
+
+    @property
+    def p_rose(self) -> float:
+        """The smallest share of errors, 1 - confidence, at which it rose; 1 where it does at none.
+
+        The inverse of `above`: where the linear interpolation between two replicates passes 0.
+        """
+        values = np.sort(self.at_worst[~np.isnan(self.at_worst)])
+        not_above = int(np.searchsorted(values, 0, side="right"))
+        if self.n_units < 2 or not_above == len(values):
+            return 1.0
+        least = math.pow(0.5, self.n_units)
+        if not_above == 0:
+            return least
+        below, above = values[not_above - 1], values[not_above]
+        share = (not_above - 1 - below / (above - below)) / (len(values) - 1)
+        spread = math.sqrt(self.n_units / (self.n_units - 1))
+        return max(least, float(stdtr(self.n_units - 1, ndtri(share) / spread)))
 
     def rose(self, confidence: float) -> bool:
         """Whether it is above 0 with this confidence."""
@@ -114,6 +133,7 @@ def judge(
     guard: str,
     max_guard_drop: float,
     confidence: float = 0.95,
+    rise_confidence: float | None = None,
 ) -> Verdict:
     """Compare a phase's best epoch with the champion on the same images.
 
@@ -122,7 +142,8 @@ def judge(
 
     - `regressed` where the upper bound of the target's difference is below 0, or the guard failed: it dropped by more
       than `max_guard_drop` and the upper bound of its difference is below 0;
-    - `improved` where the lower bound of the target's difference is above 0 and the guard did not fail;
+    - `improved` where the lower bound of the target's difference is above 0, at `rise_confidence`, and the guard did
+      not fail;
     - `no_evidence` otherwise, and always where fewer images (or clips) hold such objects than could ever show a change
       at `confidence`: n that all agree do so by chance with probability 2^-n.
 
@@ -134,6 +155,7 @@ def judge(
         target, guard: names of metrics. No epoch is chosen by the guard, so its difference is a plain paired one.
         max_guard_drop: how far the guard may fall, in units of the metric (0.01 is one point of AP).
         confidence: of each one-sided bound, in (0.5, 1).
+        rise_confidence: of the bound that a rise has to pass; `confidence` by default.
     Returns:
         The differences carry two-sided 95 % intervals, so at 0.95 the decisive bound lies inside the interval shown.
     Raises:
@@ -141,37 +163,53 @@ def judge(
     """
     if not 0.5 < confidence < 1:
         raise SmallsightError(f"judge: confidence is out of range; got {confidence}, expected between 0.5 and 1.")
+    rise = confidence if rise_confidence is None else rise_confidence
     change = difference_of(candidates, champions, target)
     guarded = difference_of(candidates[:1], champions[:1], guard)
-    guard_failed = guarded.fell(confidence) and guarded.value < -max_guard_drop
-    bad, good = change.fell(confidence) or guard_failed, change.rose(confidence)
+    guard_failed = fails(guarded, max_guard_drop, confidence)
+    bad, good = change.fell(confidence) or guard_failed, change.rose(rise)
     outcome: Outcome = "regressed" if bad else "improved" if good else "no_evidence"
-    first = _target_sentence(target, change, confidence, _over(candidates, champions))
-    second = _guard_sentence(guard, guarded, max_guard_drop, guard_failed)
-    return Verdict(outcome, change.estimate, guarded.estimate, f"{first}; {second}")
+    first = target_sentence(target, change, confidence, rise, over_words(candidates, champions))
+    second = guard_sentence(guard, guarded, max_guard_drop, guard_failed)
+    return Verdict(outcome, change.estimate, guarded.estimate, f"{first}; {second}", confidence=rise)
 
 
-def _over(candidates: Sequence[Resampled], champions: Sequence[Resampled]) -> str:
+def fails(guarded: Difference, max_drop: float, confidence: float) -> bool:
+    """Whether the guard metric demonstrably fell, and by more than it may."""
+    return guarded.fell(confidence) and guarded.value < -max_drop
+
+
+def over_words(candidates: Sequence[Resampled], champions: Sequence[Resampled]) -> str:
+    """Over what a difference was measured, and what it was corrected for."""
     chosen = [f"{len(each)} candidates" for each in (candidates, champions) if len(each) > 1]
     corrected = f", corrected for choosing the best of {' and of '.join(chosen)}" if chosen else ""
     return f"over {candidates[0].over}{corrected}"
 
 
-def _target_sentence(metric: str, difference: Difference, confidence: float, over: str) -> str:
+def target_sentence(metric: str, difference: Difference, confidence: float, rise: float, over: str) -> str:
+    """How the target metric differs, and how sure that is."""
     if math.isnan(difference.value):
         return f"{metric} is not defined {over}, since none holds such an object"
     change = f"{difference.estimate:+.3f} {over}"
-    sure = f"or more at one-sided {confidence:.0%} confidence"
-    if difference.rose(confidence):
-        return f"{metric} rose: {change}, {shown(difference.above(confidence), '+.3f')} {sure}"
-    if difference.fell(confidence):
-        return f"{metric} fell: {change}, {shown(difference.below(confidence), '+.3f')} {sure}"
-    if not difference.could_show(confidence):
+    for word, shows, bound, level in (
+        ("rose", difference.rose, difference.above, rise),
+        ("fell", difference.fell, difference.below, confidence),
+    ):
+        if shows(level):
+            sure = f"or more at one-sided {_percent(level)} confidence"
+            return f"{metric} {word}: {change}, {shown(bound(level), '+.3f')} {sure}"
+    if not difference.could_show(rise):
         return f"{metric} changed by {change}, but only {difference.n_units} hold such objects, too few to tell"
     return f"{metric} changed by {change}, which chance can explain"
 
 
-def _guard_sentence(metric: str, difference: Difference, max_drop: float, failed: bool) -> str:
+def _percent(confidence: float) -> str:
+    """`95%`, `98.7%`."""
+    return f"{100 * confidence:.3g}%"
+
+
+def guard_sentence(metric: str, difference: Difference, max_drop: float, failed: bool) -> str:
+    """How the guard metric differs."""
     if math.isnan(difference.value):
         return f"{metric} is not defined"
     if failed:

@@ -10,7 +10,7 @@ from smallsight.records import EpochRecord, Estimate, to_json
 from smallsight.report.history import History, latest_per_epoch
 from smallsight.report.markdown import plain, table
 from smallsight.report.words import setting, written
-from smallsight.strategy.plan import flatten
+from smallsight.strategy.treatment import flatten
 
 _SHOWN = ("map_50_95", "map_50", "map_small", "ap_0_8", "ap_8_16", "ap_16_32", "recall_50", "centre_ap")
 

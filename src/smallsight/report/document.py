@@ -49,8 +49,8 @@ def to_document(history: History, analysis: Analysis, evidence: Evidence | None 
         baseline = {"epoch": history.baseline.epoch, **_row(history.baseline)}
     document = {
         "written_by": "smallsight",
-        "source": history.source,
         "exam": exam_document(history, evidence),
+        "source": history.source,
         "finished": history.finished,
         "target": to_json(history.target),
         "analysis": _analysis(analysis),

@@ -38,7 +38,7 @@ from smallsight.report.history import History, latest_per_epoch
 from smallsight.report.lessons import KINDS, gap_warnings, lessons
 from smallsight.report.sets import sets_in_words
 from smallsight.report.words import counted, ends, filled, setting, visible, written
-from smallsight.strategy.plan import flatten
+from smallsight.strategy.treatment import flatten
 
 _TEMPLATES = files("smallsight.report") / "templates"
 
@@ -81,10 +81,9 @@ def render(
             why=why.strip(),
             warnings=(*gap_warnings(evidence, analysis.metric), *analysis.warnings) if evidence else analysis.warnings,
             lessons=lessons(evidence) if evidence else (),
-            exam_lines=exam_lines(history, evidence),
-            lifts=lifts_of(history, evidence),
             kinds=KINDS,
             **_of_strategy(analysis),
+            **_of_exam(history, evidence),
             numbers=phase_numbers(history),
             tones=PHASE_TONES,
             reviews={review.phase: review for review in analysis.phases},
@@ -118,6 +117,11 @@ def _of_strategy(analysis: Analysis) -> dict[str, Any]:
         "planned": filled(timeline.HEAD, timeline.cells(found)) if found is not None and expects else None,
         "risks": filled(risks.HEAD, risks.cells(analysis.risks)) if analysis.risks else None,
     }
+
+
+def _of_exam(history: History, evidence: Evidence | None) -> dict[str, Any]:
+    """What stands first: the lift on images that no decision has seen, and beside it the one on the others."""
+    return {"exam_lines": exam_lines(history, evidence), "lifts": lifts_of(history, evidence)}
 
 
 def _environment() -> Environment:

@@ -13,8 +13,9 @@ from smallsight.report.issues import Issue
 from smallsight.report.timeline import conditional_phases
 from smallsight.report.words import setting
 from smallsight.strategy.counterpart import command as command_like
-from smallsight.strategy.plan import Phase, flatten
-from smallsight.strategy.tree import changes_nothing
+from smallsight.strategy.plan import Phase
+from smallsight.strategy.repeats import changes_nothing
+from smallsight.strategy.treatment import flatten
 
 
 def opportunities(history: History, issues: tuple[Issue, ...]) -> tuple[Opportunity, ...]:

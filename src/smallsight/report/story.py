@@ -18,9 +18,10 @@ from smallsight.run.folder import RunFolder
 from smallsight.run.given import Call
 from smallsight.run.state import Attempt, PhaseRun, State
 from smallsight.strategy.outcomes import has_failed, out_of_budget, outcome_in_words
-from smallsight.strategy.plan import Plan, build_plan, flatten
+from smallsight.strategy.plan import Plan, build_plan
 from smallsight.strategy.relief import in_words
 from smallsight.strategy.shipped import shipped_plan
+from smallsight.strategy.treatment import flatten
 from smallsight.strategy.tree import skipped, verdict_in_words
 
 _SAME_FIGURE = 0.01

@@ -16,7 +16,8 @@ from smallsight.report.findings import Mark, Range, Timeline, TimelineRow
 from smallsight.report.history import History, PhaseStory
 from smallsight.report.words import ends_of, written
 from smallsight.strategy.plan import Plan, When
-from smallsight.strategy.tree import best_epoch, changes_nothing
+from smallsight.strategy.repeats import changes_nothing
+from smallsight.strategy.tree import best_epoch
 
 HEAD = ("phase", "planned", "expected", "gain so far", "epochs", "best", "gain so far", "outcome")
 DECIMALS = ".2f"

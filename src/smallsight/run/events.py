@@ -1,8 +1,8 @@
 """Events: the facts of a journal, each addressed by the phase and the attempt that it concerns.
 
 `phase` in an event's content is the place of a phase among those that were begun, from 1. `attempt` is the number of
-an attempt at it. What concerns the run as a whole names neither: `created`, `budget`, `goal`, `interrupted`, and a
-decision to stop.
+an attempt at it. `rung` and `round_closed` name the round in `round`, its place among the rounds that were begun. What
+concerns the run as a whole names none of them: `created`, `budget`, `goal`, `interrupted`, and a decision to stop.
 """
 
 from __future__ import annotations

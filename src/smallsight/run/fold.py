@@ -5,19 +5,20 @@ So the events of two attempts may come in any order among each other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from smallsight.errors import RunFolderError
-from smallsight.records import decision_from_json, epoch_record_from_json, verdict_from_json
+from smallsight.records import Decision, decision_from_json, epoch_record_from_json, verdict_from_json
 from smallsight.run.events import Event
 from smallsight.run.exam import exam_look_from_json, exam_set_from_json
 from smallsight.run.folder import RunFolder
 from smallsight.run.given import call_from_json, given_from_json, place_from_json
 from smallsight.run.journal import Journal
-from smallsight.run.state import Attempt, Champion, PhaseAttempt, PhaseRun, Setback, State
+from smallsight.run.state import Attempt, Champion, PhaseAttempt, PhaseRun, Round, Rung, Setback, State
 
 _UNFIT = (TypeError, ValueError, AttributeError, IndexError, StopIteration, OverflowError)
 """What reading an event of another shape, or out of its order, raises."""
@@ -72,17 +73,36 @@ def _decided(state: State, content: Mapping[str, Any]) -> State:
     number = content["phase"]
     if type(number) is not int or number != len(state.runs) + 1:
         raise ValueError(f"phase {number!r} comes after phase {len(state.runs)}")
-    annotations = content.get("annotations", state.annotations)
+    if decision.action == "round":
+        return _round_begun(state, decision)
     run = PhaseRun(
         decision.phase,
         number,
         decision,
-        annotations=annotations,
+        annotations=content.get("annotations", state.annotations),
         given=given_from_json(content.get("given")),
         start=place_from_json(content.get("start")),
         call=call_from_json(content.get("call")),
     )
     return replace(state, runs=(*state.runs, run), finished="")
+
+
+def _round_begun(state: State, decision: Decision) -> State:
+    """Begin all arms of a round: a single event, so that no crash leaves some of them out."""
+    first, number = len(state.runs) + 1, len(state.rounds) + 1
+    arms = tuple(
+        PhaseRun(arm.phase, first + place, arm, annotations=state.annotations, round=number)
+        for place, arm in enumerate(decision.arms)
+    )
+    begun = Round(
+        decision.phase,
+        number,
+        decision,
+        tuple(arm.number for arm in arms),
+        began_s=state.elapsed_s,
+        champion_phase=state.champion.phase_number if state.champion else 0,
+    )
+    return replace(state, runs=(*state.runs, *arms), rounds=(*state.rounds, begun), finished="")
 
 
 def _goal(state: State, content: Mapping[str, Any]) -> State:
@@ -131,8 +151,55 @@ def _attempt_ended(state: State, content: Mapping[str, Any]) -> State:
         status=content["status"],
         failure=content["failure"],
         message=content["message"],
-        seconds=state.elapsed_s - at.attempt.began_s,
+        seconds=_trained_s(at) if at.run.round else state.elapsed_s - at.attempt.began_s,
     )
+
+
+def _trained_s(at: PhaseAttempt) -> float:
+    """Seconds of an arm's epochs: others train between its first and its last one."""
+    return sum(record.seconds for record in at.attempt.records if not math.isnan(record.seconds))
+
+
+def _attempt_paused(state: State, content: Mapping[str, Any]) -> State:
+    return _with_attempt(state, state.at(content), status="paused")
+
+
+def _rung(state: State, content: Mapping[str, Any]) -> State:
+    """Stop the arms that are behind, and let the others of the round train on."""
+    begun = state.rounds[_round_at(state, content) - 1]
+    stopped = {int(number): str(reason) for number, reason in content["stopped"].items()}
+    for arm in state.arms(begun):
+        attempt = arm.current
+        if arm.closed or attempt is None or attempt.status != "paused":
+            continue
+        at, reason = PhaseAttempt(arm, attempt), stopped.get(arm.number)
+        if reason is None:
+            state = _with_attempt(state, at, status="running")
+        else:
+            state = _with_attempt(state, at, status="completed", ended_early=reason, seconds=_trained_s(at))
+    rungs = (*begun.rungs, Rung(int(content["epoch"]), stopped))
+    return replace(state, rounds=tuple(replace(r, rungs=rungs) if r is begun else r for r in state.rounds))
+
+
+def _round_at(state: State, content: Mapping[str, Any]) -> int:
+    number = content["round"]
+    if type(number) is not int or not 1 <= number <= len(state.rounds):
+        raise ValueError(f"round {number!r} was never begun")
+    return number
+
+
+def _round_closed(state: State, content: Mapping[str, Any]) -> State:
+    """End all arms of a round that have not failed, and crown the best where one is better: a single event."""
+    begun, verdicts, crowned = state.rounds[_round_at(state, content) - 1], content["verdicts"], content["crowned"]
+    for arm in state.arms(begun):
+        if arm.closed:
+            continue
+        verdict = verdicts.get(str(arm.number))
+        epoch = crowned["epoch"] if crowned and crowned["phase"] == arm.number else None
+        state = _with_run(
+            state, arm, closed=True, verdict=verdict_from_json(verdict) if verdict else None, crowned=epoch
+        )
+    return _crowned(state, state.at(crowned), crowned) if crowned else state
 
 
 def _halted(state: State, content: Mapping[str, Any]) -> State:
@@ -201,6 +268,9 @@ _CHANGES = {
     "fact": _fact,
     "attempt_ended": _attempt_ended,
     "attempt_continued": _attempt_continued,
+    "attempt_paused": _attempt_paused,
+    "rung": _rung,
+    "round_closed": _round_closed,
     "halted": _halted,
     "phase_closed": _phase_closed,
     "exam_named": _exam_named,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +11,8 @@ from smallsight.records import Decision, EpochRecord, Verdict
 from smallsight.run.exam import ExamLook, ExamSet
 from smallsight.run.given import Call, GivenFile, Place
 
-Status = Literal["running", "completed", "failed"]
+Status = Literal["running", "paused", "completed", "failed"]
+"""Of an attempt; `paused` at the end of a segment, until the other arms of its round have come as far."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class PhaseRun:
         start: of a phase by hand, the epoch of this run that it starts from, or where its start was measured.
         over_start: of a phase by hand, the verdict against `start`.
         call: of a phase by hand, the command.
+        round: the number of the round that it is an arm of; 0 for none.
     """
 
     name: str
@@ -86,6 +88,12 @@ class PhaseRun:
     start: Place | None = None
     over_start: Verdict | None = None
     call: Call | None = None
+    round: int = 0
+
+    @property
+    def control(self) -> bool:
+        """Whether it is the arm that only goes on with the champion's settings."""
+        return self.decision.control
 
     @property
     def trains(self) -> bool:
@@ -116,7 +124,7 @@ class PhaseRun:
     @property
     def awaits_verdict(self) -> bool:
         """Whether the training of the phase is done, and its verdict is still to come."""
-        ended = all(attempt.status != "running" for attempt in self.attempts)
+        ended = all(attempt.status in ("completed", "failed") for attempt in self.attempts)
         return not self.closed and ended and self.current is not None and self.current.status == "completed"
 
     @property
@@ -162,6 +170,41 @@ class PhaseAttempt:
 
 
 @dataclass(frozen=True)
+class Rung:
+    """A look at the arms of a round that still train, after the same epoch of each.
+
+    Attributes:
+        epoch: the last one that they had trained.
+        stopped: by the number of the arm's phase, why it was stopped.
+    """
+
+    epoch: int
+    stopped: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Round:
+    """Arms that were begun from the same champion.
+
+    Attributes:
+        name, number: in the strategy, and the place among the rounds that were begun, from 1.
+        decision: what its arms are, and how they are compared.
+        phases: the numbers of its arms' phases.
+        rungs: the looks so far.
+        began_s: on the journal's clock.
+        champion_phase: number of the phase that the champion was of when it began; 0 for none.
+    """
+
+    name: str
+    number: int
+    decision: Decision
+    phases: tuple[int, ...]
+    rungs: tuple[Rung, ...] = ()
+    began_s: float = 0.0
+    champion_phase: int = 0
+
+
+@dataclass(frozen=True)
 class Champion:
     """The best checkpoint so far, with the settings that it was trained with."""
 
@@ -189,6 +232,7 @@ class State:
     resumed_epoch: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict)
     runs: tuple[PhaseRun, ...] = ()
+    rounds: tuple[Round, ...] = ()
     champion: Champion | None = None
     baseline: EpochRecord | None = None
     stops: tuple[Decision, ...] = ()
@@ -208,6 +252,28 @@ class State:
     def open_run(self) -> PhaseRun | None:
         """The latest phase that was begun and is not closed."""
         return next((run for run in reversed(self.runs) if not run.closed), None)
+
+    @property
+    def open_runs(self) -> tuple[PhaseRun, ...]:
+        """All phases that were begun and are not closed; several only as the arms of one round."""
+        return tuple(run for run in self.runs if not run.closed)
+
+    def arms(self, of: Round) -> tuple[PhaseRun, ...]:
+        """The arms of a round."""
+        return tuple(self.runs[number - 1] for number in of.phases)
+
+    def round_of(self, run: PhaseRun) -> Round | None:
+        """The round that a phase is an arm of."""
+        return self.rounds[run.round - 1] if run.round else None
+
+    @property
+    def line(self) -> tuple[PhaseRun, ...]:
+        """The phases that followed each other: of each round the arm that gave the champion, else the control.
+
+        Where the control has no epoch, the first arm that has one stands for it.
+        """
+        left_out = {arm.number for each in self.rounds for arm in _beside(self.arms(each))}
+        return tuple(run for run in self.runs if run.number not in left_out)
 
     @property
     def open_attempts(self) -> tuple[PhaseAttempt, ...]:
@@ -244,16 +310,20 @@ class State:
     def records(self) -> tuple[EpochRecord, ...]:
         """All epochs in order: of each phase its latest attempt's; the later phase's where two did the same one.
 
-        What was trained here goes before what was only measured.
+        What was trained here goes before what was only measured. Of a round it is the arm in `line`.
         """
-        runs = sorted(self.runs, key=lambda run: run.trains)
+        runs = sorted(self.line, key=lambda run: run.trains)
         by_epoch = {record.epoch: record for run in runs for record in run.records}
         return tuple(by_epoch[epoch] for epoch in sorted(by_epoch))
 
     @property
     def last_epoch(self) -> int:
         """Number of the last epoch that any attempt has trained, or that came with the checkpoint."""
-        attempts = (attempt for run in self.runs for attempt in run.attempts)
+        return self.last_epoch_before(len(self.runs) + 1)
+
+    def last_epoch_before(self, number: int) -> int:
+        """As `last_epoch`, over the phases before the one of that number."""
+        attempts = (attempt for run in self.runs[: number - 1] for attempt in run.attempts)
         return max((record.epoch for attempt in attempts for record in attempt.records), default=self.resumed_epoch)
 
     @property
@@ -282,3 +352,9 @@ class State:
     def target_value(self, metric: str) -> float:
         """The champion's value, NaN while there is none."""
         return self.champion.record.value(metric) if self.champion else math.nan
+
+
+def _beside(arms: tuple[PhaseRun, ...]) -> Iterator[PhaseRun]:
+    """The arms of a round but the one that stands for it among the phases that followed each other."""
+    chosen = sorted(arms, key=lambda run: (run.crowned is None, not run.records, not run.control, run.number))[0]
+    return (arm for arm in arms if arm is not chosen)

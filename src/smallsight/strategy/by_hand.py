@@ -86,7 +86,7 @@ class ByHand(Runner):
     def _work_off(self, config: Config, plan: Plan) -> PhaseRun:
         """Carry the open phase out to its end."""
         while (run := self.state.open_run) is not None:
-            self._carry_out(run, config, plan)
+            self._carry_out([run], config, plan)
             self.means.publish(self.state)
         return self.state.runs[-1]
 
@@ -166,9 +166,10 @@ class ByHand(Runner):
         best = best_epoch(run.records, self.state.plan["target"]["metric"])
         if start is None or known is None or attempt is None or best is None or not self._detections(start).is_file():
             return None
-        verdict = self.means.compare(
+        verdict = self.means.judge.phase(
             contenders(attempt_folder(self.folder, run, attempt.number), best, attempt.records),
             self._start_contenders(start),
+            float(self.state.plan["verdict"]["confidence"]),
         )
         return without_burden(verdict, changes=not self._continues(run))
 

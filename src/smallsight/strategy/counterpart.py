@@ -12,8 +12,9 @@ from smallsight.config.load import build_config, with_settings
 from smallsight.run.given import Call
 from smallsight.run.state import PhaseRun, State
 from smallsight.strategy.lineage import settings_before
-from smallsight.strategy.plan import Phase, Plan, flatten
+from smallsight.strategy.plan import Phase, Plan
 from smallsight.strategy.relief import LADDER
+from smallsight.strategy.treatment import flatten
 
 _NO_CHANGE = ("checkpoint.", "evaluation.", "training.epochs", "training.seed", "training.effective_batch", *LADDER)
 """Settings that may differ between a phase of the strategy and one that does the same by hand."""

@@ -7,7 +7,7 @@ rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from smallsight.config.load import Config
@@ -32,7 +32,8 @@ def superfluous(state: State, keep: Keep) -> tuple[Path, ...]:
     Of the lightweight files stay the last `keep`, the best and the last epoch of each attempt, and every file that a
     phase was told to start from. Of the attempts' `best.pth` stay that of the champion, from which
     `checkpoint_best.pth` is put back where it is damaged, that of the baseline, which is measured on the exam at the
-    end of the run, and those of a phase that is not judged yet.
+    end of the run, and those of a phase that is not judged yet. Arms of a round have a `checkpoint.pth` of their own,
+    which goes with the round.
 
     Args:
         state: of the run.
@@ -40,29 +41,40 @@ def superfluous(state: State, keep: Keep) -> tuple[Path, ...]:
     """
     if keep == "all":
         return ()
-    found = (*_lightweight(state, keep), *_best(state))
+    found = (*_lightweight(state, keep), *_full(state))
     return tuple(path for path in found if not _is_start(path, state))
 
 
 def _lightweight(state: State, keep: int) -> Iterator[Path]:
-    written = list(dict.fromkeys(record.epoch for attempt in _attempts(state) for record in attempt.records))
+    metric = state.plan["target"]["metric"]
+    sequence = [attempt for run in state.runs if not run.round for attempt in run.attempts]
+    yield from _beyond(sequence, keep, metric, RunFolder(Path()))
+    for run in state.runs:
+        for attempt in run.attempts if run.round else ():
+            yield from _beyond([attempt], keep, metric, RunFolder(attempt_folder(Path(), run, attempt.number).path))
+
+
+def _beyond(attempts: Sequence[Attempt], keep: int, metric: str, files: RunFolder) -> Iterator[Path]:
+    """The lightweight files of attempts that share a folder, but the last `keep`, each best and each last one."""
+    written = list(dict.fromkeys(record.epoch for attempt in attempts for record in attempt.records))
     needed = set(written[-keep:])
-    for attempt in _attempts(state):
-        best = best_epoch(attempt.records, state.plan["target"]["metric"])
+    for attempt in attempts:
+        best = best_epoch(attempt.records, metric)
         needed |= {record.epoch for record in (best, *attempt.records[-1:]) if record is not None}
-    return (RunFolder(Path()).lightweight(epoch) for epoch in written if epoch not in needed)
+    return (files.lightweight(epoch) for epoch in written if epoch not in needed)
 
 
-def _best(state: State) -> Iterator[Path]:
+def _full(state: State) -> Iterator[Path]:
+    """The full checkpoints of closed phases: `best.pth` without the champion's and the baseline's, and arms' own."""
     kept = [(each.phase_number, each.attempt) for each in (state.champion, state.first) if each is not None]
     for run in state.runs:
         for attempt in run.attempts:
+            folder = attempt_folder(Path(), run, attempt.number)
             if run.closed and (run.number, attempt.number) not in kept:
-                yield attempt_folder(Path(), run, attempt.number).best
-
-
-def _attempts(state: State) -> Iterator[Attempt]:
-    return (attempt for run in state.runs for attempt in run.attempts)
+                yield folder.best
+            if run.closed and run.round:
+                files = RunFolder(folder.path)
+                yield from (files.checkpoint, files.previous_checkpoint)
 
 
 def _is_start(path: Path, state: State) -> bool:

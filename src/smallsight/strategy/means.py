@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -25,9 +25,36 @@ class Watcher(Protocol):
         """One line about anything else."""
 
 
-Compare = Callable[[Sequence[Path], Sequence[Path]], Verdict]
-"""Judges a phase by its epochs' detections against those of the epochs that the champion was chosen from; the chosen
-one is the first of each."""
+Files = Sequence[Path]
+"""Detections of an attempt's epochs on the validation set, those of the chosen epoch first."""
+
+
+class Judge(Protocol):
+    """Compares what was trained, by its detections on the validation set."""
+
+    def phase(self, candidates: Files, champions: Files, rise_confidence: float) -> Verdict:
+        """The verdict on a phase against the champion.
+
+        Args:
+            candidates: of the phase.
+            champions: of the champion and of the epochs that it was chosen from.
+            rise_confidence: how sure a gain must be, one-sided.
+        """
+
+    def arms(
+        self, arms: Mapping[int, Files], controls: Mapping[int, Files], champions: Files, rise_confidence: float
+    ) -> Mapping[int, Verdict]:
+        """The verdicts on the treatments of a round, against the champion and against the control.
+
+        Args:
+            arms: by number.
+            controls: for each arm, of the control over as many epochs; an arm without them is judged against the
+                champion alone.
+            champions, rise_confidence: as above.
+        """
+
+    def behind(self, arms: Mapping[int, Files]) -> Mapping[int, str]:
+        """The arms that are demonstrably behind the leading one, each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +62,6 @@ class Means:
     """All of it."""
 
     train: Trainer
-    compare: Compare
+    judge: Judge
     watcher: Watcher
     publish: Callable[[State], None]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from smallsight.records import EpochRecord
 from smallsight.run.state import PhaseRun, State
+from smallsight.strategy.budget import seconds_of_epoch
 from smallsight.strategy.lineage import followers, record_at
-from smallsight.strategy.tree import NO_CHANGE, epoch_seconds
+from smallsight.strategy.tree import NO_CHANGE
 
 
 def outcome_in_words(state: State, run: PhaseRun) -> str:
@@ -79,7 +80,7 @@ def out_of_budget(state: State) -> bool:
     if state.done or state.budget_s is None or (run is not None and run.records):
         return False
     left = state.budget_s - state.elapsed_s
-    return left <= 0 or left < epoch_seconds(state.records)
+    return left <= 0 or left < seconds_of_epoch(state.records)
 
 
 def champion_before(state: State, run: PhaseRun) -> tuple[PhaseRun, int] | None:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from smallsight.config.load import Config, size_of, with_settings
+from smallsight.config.load import Config
 from smallsight.config.messages import raise_first
 from smallsight.config.section import Section
-from smallsight.config.unused_keys import switched_on_without_effect, without_effect
 from smallsight.config.yaml_files import read_yaml
-from smallsight.errors import ConfigError
+from smallsight.records import Equal
+from smallsight.strategy.treatment import Treatment, flatten
 
 Level = Literal["minimum", "success", "optimal"]
 Limit = Literal["minimum", "success", "optimal", "goal"]
 _Share = Annotated[float, Field(gt=0, le=1_000_000)]
 _Fraction = Annotated[float, Field(ge=0, le=1)]
-_Factor = Annotated[float, Field(gt=0, le=1000)]
-BASELINE = "baseline"
-_NAME = "a name of small letters, digits and _, a letter first, 60 at most"
+BASELINE, CONTROL = "baseline", "control"
+CONTROL_NAMES = (CONTROL, "continue")
+"""What the list of a round's arms may call the control."""
 
 
 class TargetLevels(Section):
@@ -136,35 +135,57 @@ def _limit_in_words(limit: float | Limit, target: TargetLevels) -> str:
     return f"{target.at(limit):g} (the {limit})" if isinstance(limit, str) else f"{limit:g}"
 
 
-class Phase(Section):
-    """One step of the strategy: what it changes and when it is taken; `mitigation` says what is done about its risk."""
+class Phase(Treatment):
+    """One step of the strategy: what it changes and when it is taken; `mitigation` says what is done about its risk.
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}$", description=_NAME)]
-    title: str = ""
+    With `control`, the champion's settings train on beside it for as many epochs: what those gain, too, was not caused
+    by the phase.
+    """
+
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10
-    set: Mapping[str, Any] = {}
-    scale: Mapping[str, _Factor] = {}
     when: When = When()
-    expected_gain: tuple[float, float] | None = None
     budget_share: _Share = 1.0
-    risk: Literal["low", "medium", "high"] = "low"
-    mitigation: str = ""
     end_on_plateau: bool = True
-
-    def settings(self, config: Config) -> dict[str, Any]:
-        """The configuration keys that this phase changes, with `scale` applied to the values in `config`."""
-        changed, values = dict(self.set), flatten(config.to_dict())
-        for dotted, factor in self.scale.items():
-            changed[dotted] = _scaled(dotted, values[dotted], factor, size_of(config).step_px)
-        return changed
+    control: bool = False
 
 
-def _scaled(dotted: str, value: float, factor: float, step: int) -> float:
-    """`value * factor`; whole where `value` is, and a resolution is a multiple of `step`."""
-    scaled = value * factor
-    if dotted == "training.resolution":
-        return round(scaled / step) * step
-    return round(scaled) if isinstance(value, int) else float(f"{scaled:.6g}")
+class Round(Section):
+    """Arms that start from the same champion and are compared with each other and with a control.
+
+    Attributes:
+        arms: names of treatments. A control is always among them.
+        combine: instead of `arms`, the winners of earlier rounds that the champion was not trained with: each by
+            itself, and all of them together.
+        epochs: of every arm.
+        equal: what all arms get the same of. With `seconds`, the control trains `epochs`, and each other arm for as
+            long as that took.
+        stop_behind_after: after how many epochs the arms that are demonstrably behind the leading one are stopped.
+        keep: how many of its winners a later round may combine; the best of them becomes the champion.
+        repeat: how often the round may be run.
+    """
+
+    title: str = ""
+    arms: Annotated[tuple[str, ...], Field(max_length=20)] = ()
+    combine: bool = False
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 4
+    equal: Equal = "epochs"
+    stop_behind_after: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    keep: Annotated[int, Field(ge=1, le=20)] = 1
+    repeat: Annotated[int, Field(ge=1, le=100)] = 1
+    when: When = When()
+    budget_share: _Share = 1.0
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Round:
+        if bool(self.arms) == self.combine:
+            raise ValueError("a round has either arms or combine: true")
+        if self.stop_behind_after and self.equal == "seconds":
+            raise ValueError("stop_behind_after counts epochs, so it needs equal: epochs")
+        if sorted(set(self.stop_behind_after)) != list(self.stop_behind_after) or any(
+            rung >= self.epochs for rung in self.stop_behind_after
+        ):
+            raise ValueError("stop_behind_after must rise and stay below epochs")
+        return self
 
 
 class Baseline(Section):
@@ -178,7 +199,8 @@ class Baseline(Section):
 class Plan(Section):
     """A whole strategy.
 
-    `first_when_flat` names phases that go before all others where the target metric is flat after a phase.
+    `first_when_flat` names phases that go before all others where the target metric is flat after a phase. The rounds
+    come after the phases; their arms are named in `treatments`.
     """
 
     name: str = "small objects"
@@ -189,12 +211,16 @@ class Plan(Section):
     baseline: Baseline = Baseline()
     first_when_flat: tuple[str, ...] = ()
     phases: Annotated[tuple[Phase, ...], Field(max_length=100)] = ()
+    treatments: Annotated[tuple[Treatment, ...], Field(max_length=100)] = ()
+    rounds: Annotated[tuple[Round, ...], Field(max_length=100)] = ()
+    end_after_rounds_without_gain: Annotated[int, Field(ge=1)] = 2
 
     @model_validator(mode="after")
     def _names(self) -> Plan:
         names = [phase.name for phase in self.phases]
-        for name in names:
-            if names.count(name) > 1 or name == BASELINE:
+        treatments = [treatment.name for treatment in self.treatments]
+        for name in (*names, *treatments):
+            if (names + treatments).count(name) > 1 or name in (BASELINE, CONTROL):
                 raise ValueError(f"the phase name {name!r} is used twice")
         for index, phase in enumerate(self.phases):
             for name in phase.when.phases():
@@ -203,7 +229,18 @@ class Plan(Section):
         for name in self.first_when_flat:
             if name not in names:
                 raise ValueError(f"first_when_flat names {name!r}, which is no phase")
+        for number, each in enumerate(self.rounds, 1):
+            for name in each.arms:
+                if name not in (*treatments, *CONTROL_NAMES):
+                    raise ValueError(f"round {number} has the arm {name!r}, which is not among treatments")
+            for name in each.when.phases():
+                if name not in names:
+                    raise ValueError(f"round {number} waits for {name!r}, which is no phase")
         return self
+
+    def treatment(self, name: str) -> Treatment | None:
+        """The phase or treatment of that name."""
+        return next((each for each in (*self.phases, *self.treatments) if each.name == name), None)
 
     def baseline_epochs(self, config: Config) -> int:
         """How many epochs a baseline without a checkpoint has; `training.epochs` is the number of the last one."""
@@ -242,33 +279,6 @@ def build_plan(content: Mapping[str, Any], source: str) -> Plan:
         raise_first(error, source, Plan)
 
 
-def check_plan(plan: Plan, config: Config, source: str) -> list[str]:
-    """Try every phase's settings on the configuration, so that a typo shows before hours of training.
-
-    Returns:
-        Warnings of settings of a phase that have no effect.
-    Raises:
-        ConfigError: a phase sets a key that is not there, or to a value that does not fit.
-    """
-    values = flatten(config.to_dict())
-    numbers = [key for key, value in values.items() if isinstance(value, (int, float)) and not isinstance(value, bool)]
-    warnings: list[str] = []
-    for phase in plan.phases:
-        where = f"{source}: phase {phase.name}"
-        for dotted in phase.scale:
-            if dotted not in numbers:
-                got = f"got {values[dotted]!r}" if dotted in values else "unknown key"
-                near = [] if dotted in values else difflib.get_close_matches(dotted, numbers, n=1)
-                hint = f"Did you mean {near[0]}?" if near else "Scale a key such as training.learning_rate."
-                raise ConfigError(f"{where}: scale.{dotted}: {got}, expected a number of the configuration. {hint}")
-        changed = with_settings(config, phase.settings(config), where)
-        useless = settings_without_effect(phase, config)
-        warnings += (f"{where}: {key} has no effect: {why}." for key, why in useless.items())
-        if changed.augmentation != config.augmentation:
-            warnings += (f"{where}: {warning}" for warning in switched_on_without_effect(changed, phase.epochs))
-    return warnings
-
-
 def possible_repeats(plan: Plan) -> dict[str, tuple[str, ...]]:
     """Phases that change the same as earlier ones, each with those: from the same champion they would train the same.
 
@@ -284,36 +294,11 @@ def possible_repeats(plan: Plan) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def settings_without_effect(phase: Phase, config: Config) -> dict[str, str]:
-    """The keys that a phase sets and that change nothing with this configuration's detector, each with the reason."""
-    settings = phase.settings(config)
-    reasons = without_effect(with_settings(config, settings, phase.name))
-    return {key: reasons[key] for key in flatten(settings) if key in reasons}
-
-
 def epochs_in_words(count: int) -> str:
     """`1 epoch`, `2 epochs`."""
     return f"{count} epoch{'s' * (count != 1)}"
 
 
-def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def remaining_share(plan: Plan, done: Sequence[str], current: str) -> float:
-    """The part of the time left that `current` gets, in (0, 1]: its share among the phases still possible.
-
-    Phases before it in the plan were passed over, unless it is one that may go before them.
-    """
-    shares = {BASELINE: plan.baseline.budget_share} | {p.name: p.budget_share for p in plan.phases}
-    names = list(shares)
-    first = 0 if current in plan.first_when_flat else names.index(current)
-    coming = [name for name in names[first:] if name == current or name not in done]
-    return shares[current] / sum(shares[name] for name in coming)
+def name_of_round(index: int) -> str:
+    """What the round at this place of the plan, from 0, is called."""
+    return f"round_{index + 1}"

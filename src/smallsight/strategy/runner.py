@@ -5,8 +5,7 @@ It is started again after any interruption with the same call: the journal says 
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,100 +13,23 @@ from smallsight.attempts.jobs import Job
 from smallsight.attempts.messages import Caution, Fact, Note, kind_and_content
 from smallsight.attempts.spec import AttemptResult, AttemptSpec
 from smallsight.config.load import Config, with_settings
-from smallsight.config.yaml_files import to_yaml
 from smallsight.errors import TrainingError
-from smallsight.files import copy_atomically, write_text_atomically
+from smallsight.files import copy_atomically
 from smallsight.records import Decision, EpochRecord, Verdict, to_json
-from smallsight.run.checkpoints import (
-    attempt_folder,
-    champion_checkpoint,
-    champion_contenders,
-    contenders,
-    start_checkpoint,
-)
-from smallsight.run.fold import fold
+from smallsight.run.checkpoints import attempt_folder, champion_checkpoint, start_checkpoint
 from smallsight.run.folder import RunFolder
-from smallsight.run.foreign_files import refuse_lost_journal, set_foreign_aside
-from smallsight.run.given import Origin
-from smallsight.run.journal import Journal
-from smallsight.run.state import PhaseAttempt, PhaseRun, State
-from smallsight.strategy.means import Means
-from smallsight.strategy.plan import Plan, remaining_share
+from smallsight.run.state import PhaseAttempt, PhaseRun, Round, State
+from smallsight.strategy.budget import done_names, remaining_share, seconds_of_epoch, time_is_up
+from smallsight.strategy.judging import Judgement, Judging
+from smallsight.strategy.plan import Plan
+from smallsight.strategy.recording import Recording
 from smallsight.strategy.relief import in_words, next_try, remembered
-from smallsight.strategy.same_run import refuse_other_settings, refuse_other_start
-from smallsight.strategy.tree import (
-    against_erosion,
-    best_epoch,
-    continues,
-    decide,
-    end_phase_early,
-    epoch_seconds,
-    must_halt,
-    verdict_in_words,
-    without_burden,
-)
+from smallsight.strategy.rounds import pauses_after
+from smallsight.strategy.tree import continues, decide, end_phase_early, must_halt, verdict_in_words
 
 
-class Runner:
+class Runner(Recording):
     """One run folder, held by this process."""
-
-    def __init__(self, folder: Path, journal: Journal, means: Means) -> None:
-        self.folder, self.journal, self.means = folder, journal, means
-        self.state = fold(journal.events())
-
-    def write(self, kind: str, **content: Any) -> None:
-        """Append to the journal and bring the state up to date."""
-        self.state = fold([self.journal.append(kind, **content)], self.state)
-
-    def write_of(self, at: PhaseAttempt, kind: str, **content: Any) -> PhaseAttempt:
-        """`write` what concerns an attempt; the attempt as it is then."""
-        self.write(kind, **at.address, **content)
-        return self.state.at(at.address)
-
-    def write_decision(self, decision: Decision, **content: Any) -> None:
-        """`write` a decision; one to run a phase begins it."""
-        begun = {"phase": len(self.state.runs) + 1} if decision.action == "run" else {}
-        self.write("decided", **begun, decision=to_json(decision), **content)
-
-    def begin(self, config: Config, plan: Plan, run_kind: str, origin: Origin, resume: str = "") -> None:
-        """Write down what this run is, or make sure that it still is what it was.
-
-        Args:
-            resume: what the first phase starts from, where the run as a whole has no origin.
-        Raises:
-            RunFolderError: the folder holds a run with other settings, or one whose journal is lost.
-        """
-        if self.state.created:
-            if run_kind == "optimize" or self.state.kind != run_kind:
-                refuse_other_settings(self.folder, self.state, config, plan, run_kind)
-                refuse_other_start(self.folder, self.state, origin.resume)
-                self._set_goal(plan)
-            return
-        refuse_lost_journal(self.folder)
-        files = RunFolder(self.folder)
-        texts = {files.config.name: to_yaml(config.to_dict()), files.strategy.name: to_yaml(plan.to_dict())}
-        for line in set_foreign_aside(self.folder, texts, origin.resume or resume):
-            self.means.watcher.note(line)
-        for name, text in texts.items():
-            write_text_atomically(self.folder / name, text)
-        self.write(
-            "created",
-            config=config.to_dict(),
-            plan=plan.to_dict(),
-            run_id=uuid.uuid4().hex,
-            run_kind=run_kind,
-            resume=origin.resume,
-            resumed_epoch=origin.resumed_epoch,
-            annotations=dict(origin.annotations),
-        )
-
-    def _set_goal(self, plan: Plan) -> None:
-        """Take over another level to stop at; a run that has ended at the one before goes on to it."""
-        before, now = self.state.plan["target"]["stop_at"], plan.target.stop_at
-        if now != before:
-            self.write("goal", stop_at=now)
-            write_text_atomically(RunFolder(self.folder).strategy, to_yaml(plan.to_dict()))
-            self.means.watcher.note(f"target.stop_at is now {now}; it was {before}.")
 
     def optimize(self, config: Config, plan: Plan, budget_s: float | None) -> State:
         """Run the strategy to its end.
@@ -120,22 +42,19 @@ class Runner:
         if budget_s != self.state.budget_s:
             self.write("budget", budget_s=budget_s)
         while not self.state.finished:
-            open_run = self.state.open_run
-            decision = None if open_run else decide(self.state, plan, self._champion_config(config))
-            trains = decision.action == "run" if decision else open_run is not None and not _has_something(open_run)
-            if trains and self._budget_used_up():
-                if open_run is not None and open_run.current is not None and open_run.records:
-                    at = PhaseAttempt(open_run, open_run.current)
-                    self.write_of(at, "ended_early", reason="the budget was used up after a failure")
-                    self.write_of(at, "attempt_ended", status="completed", failure="", message="")
+            runs = self.state.open_runs
+            decision = None if runs else decide(self.state, plan, self._champion_config(config))
+            trains = decision.action != "stop" if decision else not all(_has_something(run) for run in runs)
+            if trains and self._budget_used_up(decision):
+                if self._ends_for_want_of_time(runs):
                     continue
                 self.means.watcher.note(f"The budget of {budget_s:.0f} s is used up; the champion stays as it is.")
                 break
             if decision is not None:
                 self.write_decision(decision)
                 self.means.watcher.decided(decision)
-            elif open_run is not None:
-                self._carry_out(open_run, config, plan)
+            else:
+                self._carry_out(runs, config, plan)
                 self.means.publish(self.state)
         self.means.publish(self.state)
         if self.state.champion is None:
@@ -147,33 +66,109 @@ class Runner:
         settings = self.state.champion.settings if self.state.champion else {}
         return with_settings(config, settings, "champion")
 
-    def _budget_used_up(self) -> bool:
-        """Whether there is no time left for another epoch like the latest ones."""
-        left = self._seconds_left()
-        return left is not None and (left <= 0 or left < epoch_seconds(self.state.records))
+    def _budget_used_up(self, decision: Decision | None) -> bool:
+        """Whether there is no time left for another epoch like the latest ones, of every arm of a new round."""
+        left, arms = self._seconds_left(), len(decision.arms) if decision else 0
+        return left is not None and (left <= 0 or left < max(1, arms) * seconds_of_epoch(self.state.records))
+
+    def _ends_for_want_of_time(self, runs: Sequence[PhaseRun]) -> bool:
+        """End attempts that wait and have epochs to judge, and arms of a round that have none; whether any ended."""
+        before = self.state
+        for run in runs:
+            attempt = run.current
+            if attempt is not None and run.records and attempt.status in ("failed", "paused"):
+                at = PhaseAttempt(run, attempt)
+                after = " after a failure" if attempt.status == "failed" else ""
+                self.write_of(at, "ended_early", reason=f"the budget was used up{after}")
+                self.write_of(at, "attempt_ended", status="completed", failure="", message="")
+            elif run.round and not run.records:
+                if attempt is not None and attempt.status == "running":
+                    words = {"status": "failed", "failure": "interrupted", "message": "no time was left for it"}
+                    self.write_of(PhaseAttempt(run, attempt), "attempt_ended", **words)
+                self._close(run, None)
+        return self.state is not before
 
     def _seconds_left(self) -> float | None:
         budget = self.state.budget_s
         return None if budget is None else budget - self.journal.elapsed_s
 
-    def _carry_out(self, run: PhaseRun, config: Config, plan: Plan) -> None:
-        attempt = run.current
-        if attempt is None:
-            at = self._start_attempt(run, {**self._inherited(), **run.decision.settings}, config)
-        else:
-            at = PhaseAttempt(run, attempt)
-        if at.attempt.status == "failed":
-            again = next_try(at, with_settings(config, at.attempt.settings, run.name))
-            if again is None:
-                self._give_up(at)
-                return
-            self.means.watcher.note(f"Phase {run.name} failed ({at.attempt.failure}): {self._told(at)}")
-            self.means.watcher.note(f"Phase {run.name} goes on {in_words(at.attempt.settings, again)}.")
-            at = self.write_of(at, "attempt_continued", settings=dict(again))
-        elif at.run.awaits_verdict:
-            self._judge(at, plan)
+    def _carry_out(self, runs: Sequence[PhaseRun], config: Config, plan: Plan) -> None:
+        """Train what is to be trained of a phase, or of the arms of a round; where nothing is, judge.
+
+        Args:
+            runs: all that are open.
+        """
+        for run in runs:
+            self._make_ready(run, config)
+        to_train = [at for at in self.state.open_attempts if self._may_train(at)]
+        if to_train:
+            self.means.train([self._job(at, config, plan) for at in to_train])
             return
-        self._train(at, config, plan)
+        still_open = self.state.open_runs
+        begun = self.state.round_of(still_open[0]) if still_open else None
+        waiting = [run.records[-1].epoch for run in still_open if run.current and run.current.status == "paused"]
+        if begun is not None and waiting:
+            self._look_at_arms(begun, max(waiting), plan)
+        elif begun is not None:
+            self._judge_round(begun, plan)
+        elif still_open:
+            run = still_open[0]
+            if run.current is not None:
+                self._judge(PhaseAttempt(run, run.current), plan)
+
+    def _make_ready(self, run: PhaseRun, config: Config) -> None:
+        """Begin a phase's attempt where there is none; after a failure go on with it, or give it up."""
+        if run.current is None:
+            self._start_attempt(run, {**self._inherited(), **run.decision.settings}, config)
+            return
+        at = PhaseAttempt(run, run.current)
+        if at.attempt.status != "failed":
+            return
+        again = next_try(at, with_settings(config, at.attempt.settings, run.name))
+        if again is None:
+            self._give_up(at)
+            return
+        self.means.watcher.note(f"Phase {run.name} failed ({at.attempt.failure}): {self._told(at)}")
+        self.means.watcher.note(f"Phase {run.name} goes on {in_words(at.attempt.settings, again)}.")
+        self.write_of(at, "attempt_continued", settings=dict(again))
+
+    def _may_train(self, at: PhaseAttempt) -> bool:
+        """Whether an attempt trains now: where all arms get the time that the control took, the control goes first."""
+        begun = self.state.round_of(at.run)
+        if begun is None or begun.decision.equal != "seconds" or at.run.control:
+            return True
+        control = next((arm for arm in self.state.arms(begun) if arm.control), None)
+        return control is None or control.current is None or control.current.status != "running"
+
+    def _look_at_arms(self, begun: Round, epoch: int, plan: Plan) -> None:
+        """Stop the arms of a round that are demonstrably behind; the others go on."""
+        stopped = self._judging(plan).behind(begun, epoch)
+        self.write("rung", round=begun.number, epoch=epoch, stopped={str(n): why for n, why in stopped.items()})
+        for number, why in stopped.items():
+            self.means.watcher.note(f"Arm {self.state.runs[number - 1].name} is stopped after epoch {epoch}: {why}.")
+
+    def _judge_round(self, begun: Round, plan: Plan) -> None:
+        """Compare the arms with champion and control, and crown the best where one is accepted."""
+        found = self._judging(plan).round(begun)
+        verdicts = {str(number): to_json(verdict) for number, verdict in found.verdicts.items()}
+        crowned = self._kept(found)
+        if crowned is not None and found.crowned is not None:
+            crowned = {**crowned, "phase": found.crowned[0].run.number}
+        self.write("round_closed", round=begun.number, verdicts=verdicts, crowned=crowned)
+        for number in found.verdicts:
+            self._tell_outcome(self.state.runs[number - 1])
+
+    def _judging(self, plan: Plan) -> Judging:
+        return Judging(self.folder, self.state, plan, self.means.judge)
+
+    def _kept(self, found: Judgement) -> dict[str, Any] | None:
+        """Store the checkpoint of the epoch that becomes the champion, and describe it for the journal."""
+        if found.crowned is None:
+            return None
+        at, record = found.crowned
+        folder = attempt_folder(self.folder, at.run, at.attempt.number)
+        sha256 = copy_atomically(folder.best, RunFolder(self.folder).champion)
+        return {"attempt": at.attempt.number, "epoch": record.epoch, "sha256": sha256}
 
     def _give_up(self, at: PhaseAttempt) -> None:
         """Close a phase that failed, or end the run without using the phase up where that would help nobody.
@@ -182,7 +177,7 @@ class Runner:
             TrainingError: a person has to look.
         """
         run = at.run
-        if self.state.kind == "optimize" and must_halt(self.state):
+        if self.state.kind == "optimize" and must_halt(self.state, run):
             self.write("halted", phase=run.number)
             self.means.publish(self.state)
             raise TrainingError(
@@ -203,8 +198,10 @@ class Runner:
 
     def _first_epoch(self, run: PhaseRun, config: Config) -> int:
         """The number of a phase's first epoch."""
-        begins = len(self.state.runs) == 1
-        return first_epoch(config, self.state.resumed_epoch) if begins else self.state.last_epoch + 1
+        if run.number == 1:
+            return first_epoch(config, self.state.resumed_epoch)
+        begun = self.state.round_of(run)
+        return self.state.last_epoch_before(begun.phases[0] if begun else run.number) + 1
 
     def _start_attempt(self, run: PhaseRun, settings: Mapping[str, Any], config: Config) -> PhaseAttempt:
         first = self._first_epoch(run, config)
@@ -215,7 +212,7 @@ class Runner:
         self.write("attempt_started", **address, settings=dict(settings), first_epoch=first, last_epoch=last)
         return self.state.at(address)
 
-    def _train(self, at: PhaseAttempt, config: Config, plan: Plan) -> None:
+    def _job(self, at: PhaseAttempt, config: Config, plan: Plan) -> Job:
         run, attempt = at.run, at.attempt
         resolved = with_settings(config, attempt.settings, f"phase {run.name}")
         start = self._start_path(run, resolved)
@@ -232,18 +229,23 @@ class Runner:
             start_path=str(start or ""),
             target_metric=plan.target.metric,
             setbacks=len(attempt.setbacks),
+            beside_others=run.round > 0,
         )
         deadline = self._deadline(at, plan)
-        job = Job(
+        return Job(
             spec,
             lambda record: self._on_epoch(self.state.at(at.address), record, plan, deadline),
             lambda fact: self._on_fact(self.state.at(at.address), fact),
-            lambda result: self._on_end(at, result),
+            lambda result: self._on_end(self.state.at(at.address), result),
+            lambda: run.round == 0 or not self._budget_used_up(None),
         )
-        self.means.train([job])
 
     def _on_end(self, at: PhaseAttempt, result: AttemptResult) -> None:
-        """Write down how an attempt ended."""
+        """Write down how an attempt ended; one that waits for the other arms of its round has not ended."""
+        done, pause = at.attempt.records[-1].epoch if at.attempt.records else 0, self._pauses_after(at)
+        if not result.failure and not at.attempt.ended_early and done == pause:
+            self.write_of(at, "attempt_paused")
+            return
         self.write_of(
             at,
             "attempt_ended",
@@ -251,6 +253,11 @@ class Runner:
             failure=result.failure,
             message=result.message,
         )
+
+    def _pauses_after(self, at: PhaseAttempt) -> int | None:
+        """The epoch after which an attempt waits for the other arms of its round."""
+        begun = self.state.round_of(at.run)
+        return pauses_after(begun, at.attempt.first_epoch) if begun else None
 
     def _start_path(self, run: PhaseRun, config: Config) -> Path | None:
         """The checkpoint that an attempt starts from: the champion, or a copy of what the user gave."""
@@ -271,9 +278,10 @@ class Runner:
         """When this phase's share of the budget ends, on the journal's clock; a restart does not move it."""
         if self.state.budget_s is None:
             return None
-        done = [r.name for r in self.state.runs if r.closed]
+        if at.run.round:  # its number of epochs was chosen to fit; all arms shall have the same
+            return self.state.budget_s
         left = self.state.budget_s - at.attempt.began_s
-        return at.attempt.began_s + left * remaining_share(plan, done, at.run.name)
+        return at.attempt.began_s + left * remaining_share(plan, done_names(self.state), at.run.name)
 
     def _on_epoch(self, at: PhaseAttempt, record: EpochRecord, plan: Plan, deadline: float | None) -> bool:
         """Write an epoch down; whether to train another one."""
@@ -285,16 +293,23 @@ class Runner:
             best = max((v for v in values if v == v), default=float("nan"))
             self.means.watcher.epoch(record, best)
         self.means.publish(self.state)
-        if record.epoch >= at.attempt.last_epoch or at.attempt.ended_early:
+        if record.epoch >= at.attempt.last_epoch or at.attempt.ended_early or record.epoch == self._pauses_after(at):
             return False
-        flat_ends = plan.ends_on_plateau(at.run.name)
+        flat_ends = plan.ends_on_plateau(at.run.name) and not at.run.round
         left = None if deadline is None else deadline - self.journal.elapsed_s
         reason = end_phase_early(at.attempt.records, plan, end_on_plateau=flat_ends, seconds_left=left)
+        reason = reason or self._time_is_up(at)
         if reason is None:
             return True
         self.write_of(at, "ended_early", reason=reason)
         self.means.watcher.note(f"Phase {at.run.name} ends after epoch {record.epoch}: {reason}.")
         return False
+
+    def _time_is_up(self, at: PhaseAttempt) -> str | None:
+        begun = self.state.round_of(at.run)
+        if begun is None or begun.decision.equal != "seconds":
+            return None
+        return time_is_up(at.run, next((arm for arm in self.state.arms(begun) if arm.control), None))
 
     def _on_fact(self, at: PhaseAttempt, fact: Fact) -> None:
         """Write down what the training told, once per attempt; a note is shown the first time only."""
@@ -307,25 +322,8 @@ class Runner:
 
     def _judge(self, at: PhaseAttempt, plan: Plan) -> None:
         """Compare the phase's best epoch with the champion, and crown it where the verdict accepts it."""
-        run, attempt = at.run, at.attempt
-        best = best_epoch(attempt.records, plan.target.metric)
-        if best is None:
-            self._close(run, None)
-            return
-        folder = attempt_folder(self.folder, run, attempt.number)
-        verdict = None
-        champion = self.state.champion
-        if champion is not None:
-            verdict = self.means.compare(
-                contenders(folder, best, attempt.records), champion_contenders(self.folder, self.state, champion)
-            )
-            verdict = without_burden(verdict, changes=not self._continues(run))
-            verdict = against_erosion(verdict, best, self.state.baseline, plan)
-        crowned = None
-        if verdict is None or verdict.accepted:
-            sha256 = copy_atomically(folder.best, RunFolder(self.folder).champion)
-            crowned = {"attempt": attempt.number, "epoch": best.epoch, "sha256": sha256}
-        self._tell_outcome(self._close(run, verdict, crowned))
+        found = self._judging(plan).phase(at, changes=not self._continues(at.run))
+        self._tell_outcome(self._close(at.run, found.verdicts.get(at.run.number), self._kept(found)))
 
     def _continues(self, run: PhaseRun) -> bool:
         """Whether a phase changes no setting of the champion's."""

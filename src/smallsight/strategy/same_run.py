@@ -12,7 +12,8 @@ from smallsight.config.overrides import STRATEGY
 from smallsight.errors import ConfigError, RunFolderError
 from smallsight.run.folder import RunFolder
 from smallsight.run.state import State
-from smallsight.strategy.plan import Plan, build_plan, flatten
+from smallsight.strategy.plan import Plan, build_plan
+from smallsight.strategy.treatment import flatten
 
 NOT_COMPARED = (
     *("output.", "logging.", "checkpoint.", "dataset.cache_", "dataset.exam_path"),

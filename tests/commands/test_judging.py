@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smallsight.commands import train
+from smallsight.commands import judging
 from smallsight.commands.inputs import Inputs
-from smallsight.commands.train import comparison
+from smallsight.commands.judging import DetectionsJudge
 from smallsight.config.load import Config
 from smallsight.data.coco import ANNOTATION_FILE, read_coco
 from smallsight.evaluation.detections_file import save_detections
@@ -54,15 +54,16 @@ def inputs(folder: Path, **evaluation: object) -> Inputs:
     ],
 )
 def test_a_phase_is_judged_by_clip_unless_told_otherwise(files: list[Path], how: str, over: str) -> None:
-    verdict = comparison(inputs(files[0].parent, resample=how))(files[:1], files[2:])
+    verdict = DetectionsJudge(inputs(files[0].parent, resample=how)).phase(files[:1], files[2:], 0.95)
     assert verdict.outcome == "improved" and over in verdict.reason
 
 
 def test_each_file_is_evaluated_once(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
-    real = train.detections_on
-    monkeypatch.setattr(train, "detections_on", lambda valid, path: (read.append(path), real(valid, path))[1])
-    compare = comparison(inputs(files[0].parent))
-    first = compare(files[:2], files[2:])
-    assert compare(files[:2], files[2:]) == first and compare(files[2:], files[:2]).outcome == "regressed"
+    real = judging.detections_on
+    monkeypatch.setattr(judging, "detections_on", lambda valid, path: (read.append(path), real(valid, path))[1])
+    judge = DetectionsJudge(inputs(files[0].parent))
+    first = judge.phase(files[:2], files[2:], 0.95)
+    assert judge.phase(files[:2], files[2:], 0.95) == first
+    assert judge.phase(files[2:], files[:2], 0.95).outcome == "regressed"
     assert sorted(read) == sorted(files)
