@@ -36,8 +36,8 @@ def describe_plan(
     *,
     as_json: bool,
 ) -> str:
-    """The plan as text or JSON: phases, changes, conditions, risks, expected gains and shares of the budget; time and
-    memory of each phase, measured in child processes; the smallest gain that the validation set can show.
+    """The plan as text or JSON: phases, changes, conditions, risks, expected gains and shares of the budget; the exam;
+    time and memory of each phase, measured in child processes; the smallest gain that the validation set can show.
 
     Nothing is written into the run folder.
 
@@ -56,7 +56,7 @@ def describe_plan(
     costs, gain = costs_of(inputs), smallest_gain_of(inputs)
     if not as_json:
         exam = inputs.exam.in_words() if inputs.exam else NO_EXAM_YET
-        parts = [exam, plan_as_text(plan, rows), *risks_as_text(plan), *costs_as_text(costs), gain_as_text(gain, plan)]
+        parts = [plan_as_text(plan, rows), exam, *risks_as_text(plan), *costs_as_text(costs), gain_as_text(gain, plan)]
         return "\n".join(parts)
     by_phase = {cost.name: cost.as_row() for cost in costs}
     content = {

@@ -5,6 +5,7 @@ Beside it stands the lift on the validation set, whose images also decided, and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -130,6 +131,8 @@ def _figure(metric: str, lift: Estimate) -> str:
 
 
 def _meaning(optimism: Estimate) -> str:
+    if math.isnan(optimism.low):
+        return "Without an interval it can't be told whether the validation lift is too high."
     if optimism.low > 0:
         return "The images that decided show too high a lift; on new images expect that of the exam."
     if optimism.high < 0:
