@@ -153,7 +153,7 @@ def test_a_detached_run_goes_on_alone(project: Path, start: Start) -> None:
         "Run folder: out",
         "Log: out/run.log",
         "Watch: smallsight status out --watch",
-        f"Stop: kill {pid} (it saves; the same command goes on)",
+        f"Stop: kill {pid} (it saves its state; the same command continues the run)",
     ]
     assert is_running(project / "out") and os.getsid(pid) == pid
     assert [Path(f"/proc/{pid}/fd/{number}").readlink() for number in (1, 2)] == [project / "out" / "run.log"] * 2

@@ -117,7 +117,7 @@ def test_what_is_left_when_the_time_is_up_is_said(inputs: Inputs, monkeypatch: p
     assert [(call[1], call[3]) for call in measure.calls] == [(False, 35.0)]
     assert [cost.measured.failure for cost in costs] == ["", "", *["measuring ends after 45 s"] * 3]
     text = costs_as_text(costs)
-    assert text[0].startswith("Time and memory of each phase, about (one training step and one evaluation batch were ")
+    assert text[0].startswith("Approximate time and memory of each phase (one training step and one evaluation batch ")
     assert text[1].split() == ["phase", "epochs", "time", "memory", "of", "9.0", "GB"]
     assert text[4].split() == ["scales", "4", "-", "-", *["not", "measured:", "measuring", "ends", "after", "45", "s"]]
     assert text[-1].split() == ["all", "20", "at", "least", "15", "s", "0.10"]
@@ -128,7 +128,7 @@ def test_nothing_is_measured_beside_a_run_that_works(inputs: Inputs) -> None:
     with hold(Path("out")):
         costs = costs_of(inputs, measure=measure)
     assert measure.calls == [] and {cost.measured.failure for cost in costs} == {"a run works in out now"}
-    assert costs_as_text(costs)[0].startswith("Time and memory of each phase, about (not measured; ")
+    assert costs_as_text(costs)[0].startswith("Approximate time and memory of each phase (not measured; ")
     assert costs_as_text(costs)[-1].split() == ["all", "20", "-", "-"]
 
 
@@ -158,9 +158,9 @@ def test_what_the_validation_set_can_show(inputs: Inputs) -> None:
     plan = expecting(inputs, 0.02)
     assert gain_as_text(found, plan) == (
         "Smallest gain of map_small that the validation set shows in 80% of the cases at 90% confidence: about "
-        "+0.10 (+0.054 to +0.16); the set holds 9 such objects in 9 images. The range is that of the spreads that were "
-        "seen on match frames. Expected to gain less than can be shown: scales. To show +0.02, about 190 images with "
-        "such objects are needed (57 to 500)."
+        "+0.10 (+0.054 to +0.16); the set holds 9 such objects in 9 images. The range covers the lowest and the "
+        "highest spread per object that was measured on match frames. Expected to gain less than can be shown: scales. "
+        "To show +0.02, about 190 images with such objects are needed (57 to 500)."
     )
     assert [images_for(0.02, 0.9, spread) for spread in (0.13, 0.07, 0.21)] == pytest.approx([190, 56, 500], rel=0.03)
     row = gain_as_row(found, plan)

@@ -137,7 +137,7 @@ def test_many_further_frames_are_said(data: Path) -> None:
     few = inputs_of(data, guarding(data, "real")).warnings
     many = inputs_of(data, guarding(data, "real", "night")).warnings
     assert not any("further frames" in warning for warning in few)
-    assert any("32 further frames are looked at after every epoch, beside 16" in warning for warning in many)
+    assert any("32 further frames are evaluated after every epoch, in addition to the 16" in text for text in many)
 
 
 # What a set says to a phase

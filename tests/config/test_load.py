@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from smallsight.config.load import (
     Config,
     build_config,
+    filled_path,
     load_config,
     training_scales,
     with_settings,
@@ -23,7 +24,6 @@ from smallsight.config.section import Section
 from smallsight.config.sections import EvaluationSet
 from smallsight.config.unused_keys import keys_without_effect
 from smallsight.config.yaml_files import to_yaml
-from smallsight.data.configured_sets import split_folder
 from smallsight.errors import ConfigError
 
 EXISTING = """
@@ -560,26 +560,14 @@ def test_one_scale_without_multi_scale() -> None:
 def test_dataset_paths_hold_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMALLSIGHT_TEST_DATA", "/data/one")
     monkeypatch.setenv("HOME", "/home/someone")
-    paths = {"coco_train_path": "${SMALLSIGHT_TEST_DATA}/train", "coco_val_path": "~/$SMALLSIGHT_TEST_DATA/valid"}
-    config = build_config({"dataset": paths}, "x")
-    assert split_folder(config, "train") == Path("/data/one/train")
-    assert split_folder(config, "val") == Path("/home/someone//data/one/valid")
+    assert filled_path("key", "${SMALLSIGHT_TEST_DATA}/train") == Path("/data/one/train")
+    assert filled_path("key", "~/$SMALLSIGHT_TEST_DATA/valid") == Path("/home/someone//data/one/valid")
 
 
 @pytest.mark.parametrize("spelling", ["$SMALLSIGHT_ABSENT/train", "${SMALLSIGHT_ABSENT}/train"])
 def test_an_environment_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch, spelling: str) -> None:
     monkeypatch.delenv("SMALLSIGHT_ABSENT", raising=False)
-    config = build_config({"dataset": {"coco_train_path": spelling}}, "x")
     with pytest.raises(ConfigError) as caught:
-        split_folder(config, "train")
+        filled_path("dataset.coco_train_path", spelling)
     expected = "dataset.coco_train_path: the environment variable SMALLSIGHT_ABSENT is not set. Set it, or pass "
     assert str(caught.value) == expected + "dataset.coco_train_path=FOLDER."
-
-
-@pytest.mark.parametrize("which", ["train", "val"])
-def test_a_dataset_that_is_not_given_is_asked_for(which: Any) -> None:
-    for dataset in ({}, {f"coco_{which}_path": ""}):
-        with pytest.raises(
-            ConfigError, match=rf"^dataset\.coco_{which}_path: not given\. Add it .* pass dataset\.coco"
-        ):
-            split_folder(build_config({"dataset": dataset}, "x"), which)

@@ -7,7 +7,7 @@ import pytest
 
 from builders import write_coco_folder
 from smallsight.config.load import build_config
-from smallsight.data.configured_sets import read_splits, split_folder
+from smallsight.data.configured_sets import read_splits
 from smallsight.data.convert import ConvertOptions, convert
 from smallsight.errors import ConfigError
 
@@ -47,4 +47,24 @@ def test_notes_on_a_conversion_stay_with_the_set_also_when_it_is_in_the_cache(yo
 def test_two_formats_for_one_split_are_refused() -> None:
     config = build_config({"dataset": {"coco_train_path": "a", "yolo_train_path": "b"}}, "x")
     with pytest.raises(ConfigError, match=r"dataset\.yolo_train_path: beside dataset\.coco_train_path"):
-        split_folder(config, "train")
+        read_splits(config)
+
+
+def test_environment_variables_in_the_paths_are_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("train", "valid"):
+        write_coco_folder(tmp_path / name, 2)
+    monkeypatch.setenv("SMALLSIGHT_TEST_DATA", str(tmp_path))
+    paths = {"coco_train_path": "${SMALLSIGHT_TEST_DATA}/train", "coco_val_path": "$SMALLSIGHT_TEST_DATA/valid"}
+    train, valid = read_splits(build_config({"dataset": paths}, "x"))
+    assert (train.root, valid.root) == (tmp_path / "train", tmp_path / "valid")
+
+
+@pytest.mark.parametrize("which", ["train", "val"])
+def test_a_dataset_that_is_not_given_is_asked_for(tmp_path: Path, which: str) -> None:
+    write_coco_folder(tmp_path, 2)
+    other = {f"coco_{name}_path": str(tmp_path) for name in ("train", "val") if name != which}
+    for dataset in (other, {**other, f"coco_{which}_path": ""}):
+        with pytest.raises(
+            ConfigError, match=rf"^dataset\.coco_{which}_path: not given\. Add it .* pass dataset\.coco"
+        ):
+            read_splits(build_config({"dataset": dataset}, "x"))

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from smallsight.errors import BoxError, DatasetError, SmallsightError
-from smallsight.evaluation.ap import AREA_RANGES, evaluate, metric_definitions
+from smallsight.evaluation.ap import AREA_RANGES, Metric, evaluate, metric_definitions
 from smallsight.evaluation.bootstrap import replicate_values
 from smallsight.records import Detections, Truth
 
@@ -228,3 +228,9 @@ def test_wrong_input_is_named(truths, detections, n_classes, error, message):
 def test_evaluation_is_frozen(make_odd):
     with pytest.raises(dataclasses.FrozenInstanceError):
         evaluate(*make_odd(0), 3).n_images = 5
+
+
+def test_a_metric_at_an_overlap_that_is_not_matched_is_refused():
+    assert Metric("precision", "all", 0.75).thresholds == slice(5, 6)
+    with pytest.raises(ValueError, match=r"IoU 0\.3; detections are matched at"):
+        _ = Metric("precision", "all", 0.3).thresholds

@@ -27,13 +27,13 @@ def change(middle: float, spread: float = 0.02, n_units: int = 40) -> Difference
         (GAINED, {}, "improved", ""),
         (GAINED, {"real": change(-0.1)}, "regressed", "on real, which guards, map_small fell: -0.100 [-0.1"),
         (GAINED, {"real": change(-0.01)}, "improved", "on real map_small changed by -0.010 ["),
-        (GAINED, {"real": change(+0.1)}, "improved", "no loss that is shown"),
+        (GAINED, {"real": change(+0.1)}, "improved", "no loss is shown"),
         (GAINED, {"real": change(+0.1), "night": change(-0.1)}, "regressed", "on night, which guards"),
         (FLAT, {"real": change(-0.1)}, "regressed", "or more at one-sided 95% confidence"),
         (FLAT, {"real": change(+0.1)}, "no_evidence", ""),
-        (GAINED, {"real": None}, "improved", "real can't guard, because not both were measured on it"),
+        (GAINED, {"real": None}, "improved", "real can't guard, because only one of the two was measured on it"),
         (GAINED, {"real": change(float("nan"))}, "improved", "on real map_small is not defined"),
-        (GAINED, {"real": change(-0.1, n_units=4)}, "improved", "no loss that is shown"),  # too few to show anything
+        (GAINED, {"real": change(-0.1, n_units=4)}, "improved", "no loss is shown"),  # too few to show anything
     ],
 )
 def test_what_a_set_says(

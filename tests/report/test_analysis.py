@@ -51,8 +51,8 @@ def test_the_recorded_run(recorded: History) -> None:
     assert (ahead.value, ahead.low, ahead.high) == pytest.approx((14.3, 5.5, 30.4), abs=0.05)
     assert found.recommendations[0].startswith("Train on with the current settings: map_small rises by 0.0036 [0.0023")
     assert (
-        "The best of 17 epochs (0.600 at epoch 33) is too high, by about 0.023 if the series were flat: so much the "
-        "best of so many gains on average from epoch noise (sd 0.0130)."
+        "The best of 17 epochs (0.600 at epoch 33) is biased upwards, because it was chosen as the best: by about "
+        "0.023 if the epochs differ by noise alone (standard deviation 0.0130)."
     ) in found.warnings
 
 
@@ -83,9 +83,17 @@ def test_an_empty_history() -> None:
         ([0.50, 0.53, 0.49, 0.52, 0.50, 0.53], {}, "Train on until the trend shows"),
         ([0.5, 0.51, 0.52, 0.53], {}, "Train on with the current settings"),
         ([0.6, 0.58, 0.56, 0.54], {}, "Go back to an earlier checkpoint: map_small falls by 0.0200 [0.0200, 0.0200]"),
-        ([0.5] * 8, {}, "Change a setting, since training on brings little"),
-        ([0.6, 0.64, 0.66], {}, "Use the checkpoint of epoch 3: map_small is 0.660, at the level of 0.65, though"),
-        ([0.6, 0.64, 0.71], {}, "Use the checkpoint of epoch 3: map_small is 0.710, at the level of 0.70, though"),
+        ([0.5] * 8, {}, "Change a setting, since further training gains little"),
+        (
+            [0.6, 0.64, 0.66],
+            {},
+            "Use the checkpoint of epoch 3: map_small is 0.660, at the level of 0.65, but possibly",
+        ),
+        (
+            [0.6, 0.64, 0.71],
+            {},
+            "Use the checkpoint of epoch 3: map_small is 0.710, at the level of 0.70, but possibly",
+        ),
         (
             [0.5, 0.51, 0.52, 0.53, 0.54],
             {"train_loss": [5.0, 4.0, 3.0, 2.0, 1.0], "val_loss": [1.0, 2.0, 3.0, 4.0, 5.0]},
@@ -196,7 +204,7 @@ STORY = PhaseStory("a", "A", 1, 3, "improved")
                 "phases": (replace(STORY, outcome="halted", reason="failed (crashed): bus error"),),
                 "stopped": "interrupted",
             },
-            "Mend what stopped phase a, then run the same command again: it failed (crashed): bus error.",
+            "Fix what stopped phase a, then run the same command again: it failed (crashed): bus error.",
         ),
         ({"decisions": (Decision("stop", "done."),)}, "Change the data or the strategy"),
         ({"finished": True}, "Change the data or the strategy"),

@@ -146,7 +146,7 @@ def test_a_start_that_was_overwritten_is_taken_from_its_copy(tmp_path: Path) -> 
 def test_another_failure_names_no_other_phase() -> None:
     history = tell(Path("models"), after_two(failed(two(), "crashed")), running=False)
     assert history.commands == ()
-    assert analyse(history).recommendations[0].startswith("Mend what stopped phase two, then run the same command")
+    assert analyse(history).recommendations[0].startswith("Fix what stopped phase two, then run the same command")
 
 
 def going(run: PhaseRun, epochs: int) -> PhaseRun:

@@ -126,8 +126,8 @@ def test_nothing_known_nothing_said() -> None:
 
 def test_the_success_criteria_have_three_levels() -> None:
     assert criteria(analyse(of_values([0.6, 0.64, 0.71]))) == (
-        "Minimum (map_small 0.65 or more): reached, though chance may have lifted it.",
-        "Success (map_small 0.70 or more): reached, though chance may have lifted it.",
+        "Minimum (map_small 0.65 or more): reached, but possibly by chance.",
+        "Success (map_small 0.70 or more): reached, but possibly by chance.",
         "Optimal (map_small 0.75 or more): 0.040 to go, about 1 epoch [0 to no limit] at this rate.",
     )
 

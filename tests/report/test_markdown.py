@@ -53,7 +53,7 @@ def test_lessons_name_the_costliest_mistake() -> None:
 
 def test_lessons_say_what_calibration_error_chance_gives() -> None:
     found, unknown = lessons(evidence())[-1], dataclasses.replace(evidence().calibration, error_if_perfect=float("nan"))
-    assert found.endswith("(ECE), n=90; perfect scores would show 0.080 by chance.")
+    assert found.endswith("(ECE), n=90; perfectly calibrated scores would have 0.080 by chance.")
     assert lessons(dataclasses.replace(evidence(), calibration=unknown))[-1].endswith("(ECE), n=90.")
 
 
@@ -130,7 +130,7 @@ def test_memory_is_told_in_a_line(run: History) -> None:
     small = dataclasses.replace(run.phases[0], memory=PhaseMemory(peak_mb=800.0))
     large = dataclasses.replace(run.phases[1], memory=memory)
     assert (
-        "Memory: at most 1.20 GB of the 24.33 GB that there may be, in phase multi_scale; 1.18 GB were expected before "
+        "Memory: at most 1.20 GB of the 24.33 GB that may be used, in phase multi_scale; 1.18 GB were expected before "
         "its first step."
     ) in to_markdown(dataclasses.replace(run, phases=(small, large)))
     unlimited = dataclasses.replace(run, phases=(dataclasses.replace(large, memory=PhaseMemory(peak_mb=800.0)),))

@@ -149,7 +149,7 @@ def test_a_run_that_was_halted_is_to_be_mended() -> None:
     run = replace(run_of("a", 3, status="failed", failure="crashed", message="bus error"), closed=False, forgiven=1)
     history = tell(Path("x"), state_of(run), running=False)
     assert history.phases[1].outcome == "halted"
-    assert analyse(history).recommendations[0].startswith("Mend what stopped phase a, then run the same command again")
+    assert analyse(history).recommendations[0].startswith("Fix what stopped phase a, then run the same command again")
 
 
 def test_memory_and_notes_are_told() -> None:
@@ -215,7 +215,7 @@ def test_a_single_phase_that_failed_is_to_be_mended(tmp_path: Path) -> None:
     run = run_of("resume_20_epochs", 1, status="failed", failure="crashed", message="bus error")
     history = tell(tmp_path, replace(state_of(), kind="train", plan=Plan().to_dict(), runs=(run,)))
     assert not history.finished and analyse(history).recommendations[0] == (
-        "Mend what stopped phase resume_20_epochs, then run the same command again: it failed (crashed): bus error."
+        "Fix what stopped phase resume_20_epochs, then run the same command again: it failed (crashed): bus error."
     )
 
 

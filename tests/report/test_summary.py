@@ -153,5 +153,5 @@ def test_a_history_without_epochs() -> None:
 def test_a_level_that_is_reached_and_a_guard(run: History) -> None:
     flat = one_line(summary(replace(run, target=TargetAndGuard(minimum=0.45, success=0.5, guard_floor=0.72))))
     assert "0.45 reached" in flat
-    assert "0.50 reached, though chance may have lifted it" in flat
+    assert "0.50 reached, but possibly by chance" in flat
     assert "map_50_95 0.700 [0.600, 0.800], n=200 0.720 or more, by the baseline NOT kept" in flat

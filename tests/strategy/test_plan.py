@@ -38,7 +38,8 @@ def test_shipped_strategies_load_and_fit_any_configuration(path: Path) -> None:
     plan = load_plan(path)
     assert check_plan(plan, Config(), str(path)) == []
     assert build_plan(plan.to_dict(), "again") == plan
-    assert plan.phases and all(phase.title for phase in plan.phases)
+    steps = (*plan.phases, *plan.treatments, *plan.rounds)
+    assert steps and all(step.title for step in steps)
 
 
 def test_strategies_are_shipped() -> None:

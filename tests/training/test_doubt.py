@@ -54,7 +54,7 @@ def test_a_doubt_names_its_causes() -> None:
         "The checkpoint has AP50 0.003 on the validation images before any training; its file records 0.981. Likely "
         "causes: it was trained at 560 px and is measured at 1120 px; the wrong class outputs of its head were taken "
         "(model.class_outputs names them); it was trained on other classes than ball, or on classes in another order; "
-        "it was trained on other images. Make sure of it before you train on."
+        "it was trained on other images. Check them before you train."
     )
 
 

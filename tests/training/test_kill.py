@@ -18,9 +18,10 @@ import torch
 import yaml
 
 from smallsight.detectors.checkpoint import load_checkpoint
-from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED, CheckpointError
+from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED, CheckpointError, RunFolderError
 from smallsight.rng import keyed_generator
 from smallsight.run.fold import read_state
+from smallsight.run.journal import Journal
 from smallsight.run.state import State
 from training.frames import tiny_settings, write_data
 from waiting import HANGS_S, until
@@ -120,6 +121,55 @@ def test_killed_at_random_moments(command: list[str], undisturbed: Path, tmp_pat
         kill_tree(process)
     assert finish(command, run) == EXIT_DONE
     assert_same_end(run, undisturbed)
+
+
+RACE = {
+    "target": {"stop_at": "never"},
+    "baseline": {"epochs": 1},
+    "treatments": [{"name": "multi_scale", "set": {"training.multi_scale": True}}],
+    "rounds": [{"arms": ["multi_scale"], "epochs": 2, "stop_behind_after": [1]}],
+}
+
+
+def events_of(run: Path) -> int:
+    """How many events the journal holds."""
+    try:
+        with Journal(run / "journal.sqlite", read_only=True) as journal:
+            return len(journal.events())
+    except RunFolderError:  # not yet there
+        return 0
+
+
+def arms_of(state: State) -> list[tuple[str, str, int, list[float]]]:
+    """Each arm with its verdict and its figures."""
+    figures = [[record.value("map_small") for record in run.records] for run in state.runs]
+    runs = zip(state.runs, figures, strict=True)
+    return [(run.name, repr(run.verdict), run.crowned or 0, values) for run, values in runs]
+
+
+@pytest.mark.slow
+def test_a_round_killed_at_random_moments(command: list[str], tmp_path: Path) -> None:
+    """Between its segments, in an arm's steps, at the look at the arms: the journal's events say where it stands."""
+    strategy = tmp_path / "race.yaml"
+    strategy.write_text(yaml.safe_dump(RACE))
+    race = [strategy.as_posix() if word.endswith("strategy.yaml") else word for word in command]
+    undisturbed, run, generator = tmp_path / "undisturbed", tmp_path / "run", keyed_generator("kill a round", 1)
+    assert finish(race, undisturbed) == EXIT_DONE
+    for after in sorted(generator.integers(8, events_of(undisturbed) - 4, size=3).tolist()):
+        process = start(race, run)
+        until(
+            lambda after=after: events_of(run) > after,  # type: ignore[misc]
+            while_true=lambda process=process: process.poll() is None,  # type: ignore[misc]
+            what=f"event {after}",
+        )
+        time.sleep(float(generator.uniform(0, 1)))
+        kill_tree(process)
+    assert finish(race, run) == EXIT_DONE
+    state, expected = read_state(run), read_state(undisturbed)
+    assert what_counts(state) == what_counts(expected) and arms_of(state) == arms_of(expected)
+    assert [rung.epoch for begun in state.rounds for rung in begun.rungs] == [2]
+    left, right = (load_checkpoint(folder / "checkpoint_best.pth")["ema_model"] for folder in (run, undisturbed))
+    assert all(torch.equal(left[key], right[key]) for key in left)
 
 
 def by_hand(folder: Path) -> list[str]:

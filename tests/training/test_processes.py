@@ -71,7 +71,7 @@ def test_the_address_is_the_users_where_it_is_given(monkeypatch: pytest.MonkeyPa
     with socket.create_server(("", 0)) as free:
         port = free.getsockname()[1]
         monkeypatch.setenv("MASTER_PORT", str(port))
-        with pytest.raises(ConfigError, match=f"MASTER_PORT: {port} can't be listened at"):
+        with pytest.raises(ConfigError, match=f"MASTER_PORT: {port} can't be listened on"):
             open_door({"devices": 1, "num_nodes": 2})
     meeting = Rendezvous.of(Path("attempt.json"), {"devices": 1, "num_nodes": 2})
     assert meeting.address == "10.0.0.5"
@@ -284,7 +284,7 @@ def test_waiting_for_another_machine_is_no_hanging_and_can_be_stopped(data: Path
         runner.terminate()
         *signs, last = runner.communicate(timeout=HANGS_S)[0].splitlines()
     assert set(signs) <= {"Alive", "Stopping"}
-    assert last == "Interrupted: stopped before all processes had come together"
+    assert last == "Interrupted: stopped before all processes had joined"
 
 
 def test_a_machine_of_a_number_that_the_run_has_not_is_refused(tmp_path: Path) -> None:

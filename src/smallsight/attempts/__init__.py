@@ -1,1 +1,1 @@
-"""How an attempt is carried out in another process or on another machine. No torch."""
+"""Running an attempt in other processes, here or on other machines. No torch."""

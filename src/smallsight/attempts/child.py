@@ -1,6 +1,7 @@
-"""The parent's end: starts the processes of an attempt, passes their messages on, and answers them. No torch here.
+"""The parent's side: starts the processes of an attempt, passes their messages on, and answers them. No torch here.
 
-A process of its own, because an out-of-memory kill raises no exception, and because it gives all memory back.
+Training runs in processes of its own, because an out-of-memory kill raises no exception, and because a process that
+ends gives all its memory back.
 """
 
 from __future__ import annotations
@@ -53,10 +54,10 @@ from smallsight.errors import (
 from smallsight.records import EpochRecord
 
 GRACE_S = 30
-"""How long a child may take to save its state after it was asked to stop."""
+"""Time that a child may take to save its state after it was asked to stop."""
 
 WORD_WITHIN_S = 5.0
-"""How long to wait, after a lost connection, for the failure that another machine writes."""
+"""Time to wait, after a lost connection, for the failure that another machine writes."""
 
 OnEpoch = Callable[[EpochRecord], bool]
 OnFact = Callable[[Fact], None]
@@ -67,8 +68,8 @@ class ChildTrainer:
     """Carries out attempts, one child process for each device.
 
     Args:
-        on_progress: gets an attempt's signs of life, with the attempt.
-        limit_s: an attempt that takes longer is killed, and has crashed.
+        on_progress: called with an attempt and each of its signs of life.
+        limit_s: an attempt that takes longer is killed, and counts as crashed.
     """
 
     def __init__(self, on_progress: OnProgress, limit_s: float = math.inf) -> None:
@@ -77,12 +78,12 @@ class ChildTrainer:
     def __call__(self, spec: AttemptSpec, on_epoch: OnEpoch, on_fact: OnFact) -> AttemptResult:
         """See `strategy.runner.Trainer`.
 
-        A stop request always ends in `Interrupted`, also where the attempt had just come to its end: the next start
-        reports its epochs again and ends at once.
+        A stop request always raises `Interrupted`, even where the attempt had just ended: after a restart it reports
+        its epochs again and ends at once.
 
         Raises:
             Interrupted, InputError: see there.
-            OSError: the disk is full; once there is room, the attempt goes on where it stood.
+            OSError: the disk is full; once there is room, the attempt can be continued.
         """
         door = open_door(spec.config["training"])
         meeting = Rendezvous.of(spec.save(), spec.config["training"], door)
@@ -103,7 +104,7 @@ class ChildTrainer:
         return result_of(code, last, failed, spec.log)
 
     def _converse(self, spec: AttemptSpec, workers: Workers, on_epoch: OnEpoch, on_fact: OnFact) -> Message | None:
-        """Handle the leader's messages until all pipes are closed; the last one."""
+        """Handle the leader's messages until all pipes are closed; returns the last message."""
         go_on = True
         last: Message | None = None
         for last in workers.messages(self._limit_s):
@@ -123,7 +124,7 @@ class ChildTrainer:
 
 @contextmanager
 def _announced(meeting: Rendezvous, folder: Path) -> Iterator[None]:
-    """Where other machines take part, they learn of the meeting for as long as it lasts."""
+    """Announce the rendezvous to other machines, where they take part, for the length of the block."""
     if meeting.nodes == 1:
         yield
         return
@@ -158,10 +159,10 @@ class _Worker:
         self._unread = b""
 
     def said(self, received: bytes) -> list[Message]:
-        """The messages that are whole with what was `received`; one that tells of a failure is kept.
+        """The messages that are complete with the bytes `received`; a reported failure is stored.
 
         Raises:
-            NotAMessage: something else was written into the pipe. What a library prints goes to the log.
+            NotAMessage: something else was written into the pipe. (Output of libraries goes to the log.)
         """
         *lines, self._unread = (self._unread + received).split(b"\n")
         messages = [decode(line) for line in lines]
@@ -169,12 +170,12 @@ class _Worker:
         return messages
 
     def kill(self) -> None:
-        """End the process and those it has started: they hold the pipe too, and may be what hangs."""
+        """End the process and its children: they hold the pipe too, and one of them may be what hangs."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def exit_code(self) -> int:
-        """A process that has closed its pipe and does not end is killed."""
+        """Wait for the exit code; a process that has closed its pipe and does not end is killed."""
         try:
             return self.process.wait(timeout=GRACE_S)
         except subprocess.TimeoutExpired:
@@ -182,7 +183,7 @@ class _Worker:
             return self.process.wait()
 
     def clear_away(self) -> None:
-        """Whatever happened, the process is gone afterwards."""
+        """Make sure that the process is gone."""
         if self.process.poll() is None:
             self.kill()
             self.process.wait()
@@ -195,11 +196,12 @@ class Workers:
     """An attempt's processes on this machine; the first one leads. Where one fails, all end.
 
     Args:
-        meeting: where they meet.
-        node: which of its machines this is.
+        meeting: their rendezvous.
+        node: number of this machine in it.
         log: file for what they print.
-        silence_s: a leader that says nothing for so long hangs; so it does when another one hangs, for which it waits.
-        door: where the leader will listen; it is closed here.
+        silence_s: a leader that sends no message for this long counts as hanging. It also waits, and so sends nothing,
+            where another process hangs.
+        door: the socket that the leader will listen on; this process closes its copy.
         on_stop: called once, when the first stop request is passed on.
 
     Attributes:
@@ -239,10 +241,10 @@ class Workers:
             worker.clear_away()
 
     def messages(self, limit_s: float = math.inf) -> Iterator[Message]:
-        """The leader's messages, as they come. A stop request from outside is passed on; they save and end.
+        """The leader's messages, as they come. A stop request is passed on to the processes, which save and end.
 
         Args:
-            limit_s: after so long all are killed.
+            limit_s: after this time all processes are killed.
         """
         leader, talking = self._workers[0], {worker.pipe: worker for worker in self._workers}
         heard = time.monotonic()
@@ -258,7 +260,7 @@ class Workers:
                     _kill(self._workers)
                     return
                 received = [(talking[pipe], os.read(pipe, 1 << 16)) for pipe in ready]
-                # The silent end of one comes before what others say: they lost their connection to it.
+                # An end without a message comes first: the others then report only that they lost the connection.
                 for worker, words in sorted(received, key=lambda item: bool(item[1])):
                     messages = self._heard(worker, words)
                     if messages is None:
@@ -268,10 +270,10 @@ class Workers:
                         heard = time.monotonic()
 
     def _heard(self, worker: _Worker, received: bytes) -> list[Message] | None:
-        """The messages in what a worker has written since; None once it has closed its pipe.
+        """The messages in the bytes that a worker has written since; None once it has closed its pipe.
 
-        The first to fail is the culprit; the others fail because of it, or would wait for it. One that stops leaves
-        them time to save.
+        The first process to fail is taken as the cause; the others fail because of it, or would wait for it. After one
+        that stops, they get time to save.
         """
         messages = worker.said(received) if received else None
         failed = worker.failure is not None
@@ -306,20 +308,20 @@ class Workers:
                 signal.signal(number, handler)
 
     def answer(self, text: str) -> None:
-        """Answer the leader's question; one that is already gone needs no answer."""
+        """Answer the leader's question; nothing happens where it has already ended."""
         answers = self._workers[0].answers
         with contextlib.suppress(BrokenPipeError):
             answers.write(text + "\n")
             answers.flush()
 
     def outcome(self) -> tuple[int, Failed | None]:
-        """Exit code and told failure of the first that failed, else of the leader."""
+        """Exit code and reported failure of the first process that failed, else of the leader."""
         worker = self._culprit or self._workers[0]
         return worker.exit_code(), worker.failure
 
 
 def _outcome(workers: Workers, meeting: Rendezvous) -> tuple[int, Failed | None]:
-    """Exit code and told failure of what failed first; another machine writes its failure a little later."""
+    """Exit code and reported failure of the first failure; that of another machine may arrive a little later."""
     code, failed = workers.outcome()
     until = time.monotonic() + WORD_WITHIN_S
     while meeting.nodes > 1 and code not in (EXIT_DONE, EXIT_INTERRUPTED):
@@ -340,7 +342,7 @@ def _how_it_stopped(last: Message | None) -> str:
     if isinstance(last, Stopped):
         return last.message
     done = isinstance(last, Done)
-    return "stopped as the attempt had come to its end" if done else "stopped before the state could be saved"
+    return "stopped when the attempt had just ended" if done else "stopped before the state could be saved"
 
 
 def result_of(code: int, last: Message | None, failed: Failed | None, log: Path) -> AttemptResult:
@@ -354,7 +356,7 @@ def result_of(code: int, last: Message | None, failed: Failed | None, log: Path)
     Raises:
         Interrupted, InputError, OSError: see `ChildTrainer`.
     """
-    if code == EXIT_DONE or isinstance(last, Done):  # done is done, even if the process then hung or crashed
+    if code == EXIT_DONE or isinstance(last, Done):  # it was done, even if the process then hung or crashed
         return AttemptResult()
     failed = failed or Failed()
     message = failed.message or f"the process ended with code {code}; see {log}"

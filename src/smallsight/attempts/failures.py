@@ -48,5 +48,5 @@ def classify(exit_code: int, exception: str = "", message: str = "") -> Failure:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out, whoever raised it."""
+    """Whether an error means that memory ran out, by its type or its message."""
     return classify(1, type(error).__name__, str(error)) == "out_of_memory"

@@ -1,4 +1,4 @@
-"""Attempts that are to be carried out, one after another or at the same time, and who hears of them."""
+"""Attempts to carry out, one after another or at the same time, with the callbacks for their events."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ class Job:
 
     Attributes:
         spec: what to train.
-        on_epoch: gets each finished epoch, and answers whether to train another one. After a restart it gets the
-            epochs that are done already once more.
-        on_fact: gets what else is to be kept.
-        on_end: gets how the attempt ended.
-        may_begin: asked just before it begins; where not, it is left out, and `on_end` is not called.
+        on_epoch: called with each finished epoch; returns whether to train another one. After a restart it is called
+            again with the epochs that are already done.
+        on_fact: called with other facts for the journal.
+        on_end: called with the result of the attempt.
+        may_begin: asked just before the attempt begins. If it returns False, the attempt is left out and `on_end` is not
+            called.
     """
 
     spec: AttemptSpec

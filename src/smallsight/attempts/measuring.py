@@ -1,4 +1,4 @@
-"""A checkpoint measured in a process of its own, with the failures of an attempt. No torch here."""
+"""Evaluate a checkpoint in a process of its own; it can fail in the same ways as an attempt. No torch here."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from smallsight.errors import Interrupted
 from smallsight.files import write_text_atomically
 
 SILENCE_S = 1e9
-"""A detector on a large set may say nothing for long."""
+"""No limit in practice: the evaluation of a large set may send no message for a long time."""
 _ONE_PROCESS = {"device": "auto", "devices": 1, "num_nodes": 1}
 
 
 def measure_in_child(spec: MeasureSpec, job: Path, log: Path) -> AttemptResult:
-    """Measure a checkpoint; where the result names no failure, the figures are in `spec.result`.
+    """Evaluate a checkpoint; where the result names no failure, the figures are in `spec.result`.
 
     Args:
         spec: what to measure.

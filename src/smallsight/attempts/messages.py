@@ -1,4 +1,4 @@
-"""What the process of an attempt tells the one that started it: records, and their lines of JSON between the two."""
+"""Messages from the process of an attempt to the one that started it: records, and their form as lines of JSON."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class NotAMessage(ValueError):
 
 @dataclass(frozen=True)
 class Step:
-    """A step of training was done.
+    """A training step is done.
 
     Attributes:
         epoch, last_epoch: the one in training, and the last of the attempt.
         batch, batches: trained in this epoch, and all that it has.
         losses: means over the epoch so far, by part.
         learning_rate: of the step.
-        memory_mb, memory_limit_mb: the most taken so far, and what there may be; None where that is not known.
+        memory_mb, memory_limit_mb: peak so far, and the limit; None where it is not known.
     """
 
     epoch: int
@@ -47,7 +47,7 @@ class Evaluating:
 
 @dataclass(frozen=True)
 class Alive:
-    """Something takes long, and goes on."""
+    """Sign of life during long work."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class AsksToGoOn:
-    """After a reported epoch: shall another one be trained? The process waits for the answer."""
+    """The question, after a reported epoch, whether to train another one. The process waits for the answer."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +71,20 @@ class Note:
 
 @dataclass(frozen=True)
 class Caution:
-    """A doubt about the start; shown as a warning."""
+    """A warning about the start, see `training.doubt`."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a phase is expected to take, after a try of its hardest steps.
+    """Memory that a phase is expected to take, after its largest steps were tried.
 
     Attributes:
         batch_size: of the steps.
-        peak_mb: highest memory: the CUDA allocator's, else the process's resident size, to which is added what comes
-            later: the judging of an epoch, and decoded frames that are kept.
-        limit_mb: what there may be.
+        peak_mb: peak of the CUDA allocator; on a CPU, of the process's resident size, with an estimate for the
+            evaluation of an epoch and for decoded frames that are kept.
+        limit_mb: memory that may be taken.
     """
 
     batch_size: int
@@ -94,7 +94,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Memory:
-    """The hardest steps were tried, and fit."""
+    """The largest steps were tried, and fit into memory."""
 
     probe: Probe
 
@@ -109,7 +109,7 @@ class CheckpointSizes:
 
 @dataclass(frozen=True)
 class AveragingHorizon:
-    """How the average of the weights looks back: optimizer steps of an epoch, those that it spans, its decay a step."""
+    """The horizon of the weights' average: optimizer steps of an epoch and of the horizon, and the decay per step."""
 
     steps_per_epoch: int
     horizon_steps: float
@@ -118,7 +118,7 @@ class AveragingHorizon:
 
 @dataclass(frozen=True)
 class Ramp:
-    """Optimizer steps with a lower rate at the start of an attempt, and the reason in words."""
+    """Number of optimizer steps with a lower rate at the start of an attempt, and the reason in words."""
 
     steps: int
     reason: str
@@ -126,12 +126,12 @@ class Ramp:
 
 @dataclass(frozen=True)
 class Pace:
-    """About how long the two parts of an epoch take, in seconds, for one process that does all of it.
+    """Approximate time of the two parts of an epoch, in seconds, for one process that does all of it.
 
     Attributes:
-        training_s: its training batches, and the search for false alarms on training frames.
+        training_s: the training batches, and the search for false positives on training frames.
         evaluation_s: the validation set with both kinds of weights, and the further sets with one.
-        device: that it was measured on.
+        device: the device that it was measured on.
     """
 
     training_s: float
@@ -148,7 +148,7 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Done:
-    """The attempt has come to its end. The last message."""
+    """The attempt is complete. The last message."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Failed:
     Attributes:
         exception: name of its type.
         message: its text.
-        file: that an operating-system error names; None for none.
+        file: the file that an operating-system error names; None where it names none.
     """
 
     exception: str = ""
@@ -168,11 +168,11 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stopping:
-    """A stop request was passed on to the attempt's processes. The one that started them says so itself."""
+    """A stop request was passed on to the attempt's processes. It comes from the process that started them."""
 
 
 SignOfLife: TypeAlias = Step | Evaluating | Alive | Stopping
-"""Of use while it is new; nothing of it is kept."""
+"""Progress; not stored."""
 Fact: TypeAlias = Note | Caution | Memory | CheckpointSizes | AveragingHorizon | Ramp | Pace
 """To be kept in the journal."""
 End: TypeAlias = Stopped | Done | Failed
@@ -196,12 +196,12 @@ KINDS: Mapping[str, type[Any]] = {
     "done": Done,
     "failed": Failed,
 }
-"""By the word that names it in a line, and in the journal where it is a fact. Journals hold these words: keep them."""
+"""By the name in a line of JSON, and in the journal for facts. Journals hold these names, so they must not change."""
 _WORDS = {kind: word for word, kind in KINDS.items()}
 
 
 def encode(message: Message) -> str:
-    """A message as one line of JSON, without its end."""
+    """A message as one line of JSON, without the line break."""
     return json.dumps(content_of(message))
 
 
@@ -209,7 +209,7 @@ def decode(line: str | bytes) -> Message:
     """The inverse of `encode`.
 
     Raises:
-        NotAMessage: the line is none, or not one of this version.
+        NotAMessage: the line holds no message of this version.
     """
     try:
         content = json.loads(line)
@@ -224,7 +224,7 @@ def content_of(message: Message) -> dict[str, Any]:
 
 
 def kind_and_content(fact: Fact) -> tuple[str, dict[str, Any]]:
-    """A fact as the journal keeps it."""
+    """A fact as the journal stores it: its kind, and its content."""
     content = content_of(fact)
     return content.pop("event"), content
 
@@ -233,7 +233,7 @@ def message_from(content: Any) -> Message:
     """The inverse of `content_of`.
 
     Raises:
-        NotAMessage: it is none: of no known kind, with a part missing, of another type, or one too many.
+        NotAMessage: the kind is unknown, a part is missing or unknown, or a part has the wrong type.
     """
     try:
         parts = dict(content)
@@ -280,4 +280,4 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "EpochRecord": epoch_record_from_json,
     "Probe": lambda value: _record(Probe, value),
 }
-"""By the type of a message's part, how it is read."""
+"""Readers of a message's parts, by type."""

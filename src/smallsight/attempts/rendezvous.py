@@ -1,7 +1,7 @@
-"""Where the processes of an attempt meet: what each is told of its place, and how other machines learn of it. No torch.
+"""Rendezvous of an attempt's processes: address and rank of each, and the announcement to other machines. No torch.
 
-Other machines take part with `smallsight join RUN_FOLDER`, which reads the file that the runner leaves in the run
-folder for as long as an attempt lasts; the folder, the data and the environment have to be theirs as well.
+Other machines take part with `smallsight join RUN_FOLDER`. It reads a file that exists in the run folder while an
+attempt runs. The run folder, the data and the environment must be the same there.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from smallsight.run.folder import AttemptFolder, RunFolder
 
 LOOPBACK = "127.0.0.1"
 DOOR = "SMALLSIGHT_DOOR"
-"""Names the descriptor at which the leader listens, in its environment."""
+"""Environment variable of the leader with the file descriptor of its listening socket."""
 _TAKEN_OVER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", DOOR)
-"""Variables of torch's: inherited ones are somebody else's."""
+"""Variables that torch reads; inherited ones belong to another program and are not passed on."""
 
 
 @dataclass(frozen=True)
 class Rendezvous:
-    """The meeting of one attempt's processes.
+    """The rendezvous of one attempt's processes.
 
     Attributes:
-        key: tells it from other meetings in the same place.
+        key: random; tells it from other ones in the same folder.
         spec: path of the attempt's specification.
         devices: processes on each machine.
         nodes: machines.
-        address, port: of the leader; `MASTER_ADDR` and `MASTER_PORT` where they are set. 0 where one process is alone.
+        address, port: of the leader; `MASTER_ADDR` and `MASTER_PORT` where they are set. Port 0 for a single process.
     """
 
     key: str
@@ -49,7 +49,7 @@ class Rendezvous:
 
     @staticmethod
     def of(spec: Path, training: Mapping[str, Any], door: socket.socket | None = None) -> Rendezvous:
-        """A meeting on this machine, at `door`, which `open_door` gives where several processes meet."""
+        """A rendezvous on this machine; `door` is the socket from `open_door`, where there are several processes."""
         devices, nodes = _count(training)
         address = LOOPBACK if nodes == 1 else os.environ.get("MASTER_ADDR", socket.getfqdn())
         port = 0 if door is None else int(door.getsockname()[1])
@@ -73,13 +73,13 @@ class Rendezvous:
         ]
 
     def announce(self, folder: Path) -> Path:
-        """Announce the meeting to other machines, in a file of the run folder; its path."""
+        """Announce the rendezvous to other machines in a file of the run folder; returns its path."""
         path = RunFolder(folder).rendezvous
         write_text_atomically(path, json.dumps(asdict(self)))
         return path
 
     def write_failure(self, node: int, code: int, failure: Failed | None) -> None:
-        """Say on machine `node` why its processes failed; where the leader runs, there is only a lost connection."""
+        """Write why the processes of machine `node` failed; the leader's machine sees only a lost connection."""
         word = {"code": code, "failure": asdict(failure) if failure else None}
         write_text_atomically(self._failure_file(node), json.dumps(word))
 
@@ -96,7 +96,7 @@ class Rendezvous:
 
 
 def announced(folder: Path) -> Rendezvous | None:
-    """The meeting that the runner has announced in a run folder, if there is one now."""
+    """The rendezvous that is announced in a run folder now; None where there is none."""
     try:
         return Rendezvous(**json.loads(RunFolder(folder).rendezvous.read_text()))
     except FileNotFoundError:
@@ -104,7 +104,7 @@ def announced(folder: Path) -> Rendezvous | None:
 
 
 def open_door(training: Mapping[str, Any]) -> socket.socket | None:
-    """Where the leader will listen; None where a process trains alone. Held from here on, nobody else takes its port.
+    """Open the socket that the leader will listen on, so that no other program takes its port; None for one process.
 
     Raises:
         ConfigError: the port in `MASTER_PORT` is taken.
@@ -120,7 +120,7 @@ def open_door(training: Mapping[str, Any]) -> socket.socket | None:
         family = socket.AF_INET6 if both else socket.AF_INET
         return socket.create_server(("", port), family=family, dualstack_ipv6=both)
     except OSError as error:
-        raise ConfigError(f"MASTER_PORT: {port} can't be listened at ({error.strerror}). Set another one.") from error
+        raise ConfigError(f"MASTER_PORT: {port} can't be listened on ({error.strerror}). Set another one.") from error
 
 
 def _count(training: Mapping[str, Any]) -> tuple[int, int]:

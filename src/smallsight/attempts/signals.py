@@ -14,9 +14,9 @@ Handler = Callable[[int, FrameType | None], Any]
 
 
 def handle_stops(handler: Handler) -> dict[int, Any]:
-    """Call `handler` for SIGINT, SIGTERM and SIGHUP; what is to be restored with `signal.signal`, by number.
+    """Call `handler` for SIGINT, SIGTERM and SIGHUP; returns the previous handlers by number, to be restored.
 
-    Where a hang-up is ignored, as under `nohup`, it goes on being ignored.
+    Where SIGHUP is ignored, as under `nohup`, it stays ignored.
     """
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -31,7 +31,7 @@ def cause_of(number: int) -> str:
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """A handler that ends the work at hand.
+    """A signal handler that ends the current work.
 
     Raises:
         Interrupted: always.
@@ -41,7 +41,7 @@ def interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 @contextlib.contextmanager
 def stops_interrupt() -> Iterator[None]:
-    """While this holds, a request to stop raises `Interrupted`; what handled it before does so again afterwards."""
+    """In this block a request to stop raises `Interrupted`; afterwards the previous handlers are restored."""
     before = handle_stops(interrupt)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What the processes of an attempt are told, and how it ended."""
+"""The specification that an attempt's processes get, and the result of an attempt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from smallsight.run.folder import AttemptFolder, RunFolder
 
 Start = Literal["scratch", "warm"]
 FORMAT = "smallsight 1"
-"""What a checkpoint says that smallsight wrote."""
+"""Format entry of the checkpoints that smallsight writes."""
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,17 @@ class AttemptSpec:
     """One attempt of one phase.
 
     Attributes:
-        run_id: tells this run's files from another run's that lie in the same place.
+        run_id: tells this run's files from another run's in the same folder.
         run_folder: the run.
         folder: this attempt's own folder in it.
-        phase, attempt: which one; a `checkpoint.pth` of the same run, phase and attempt is continued exactly.
+        phase, attempt: name and number; a `checkpoint.pth` of the same run, phase and attempt is continued exactly.
         config: the whole configuration as resolved for this phase.
         first_epoch, last_epoch: numbers, both included. Where last < first nothing is trained, and the start is
             evaluated as epoch `first_epoch - 1`.
         start: from scratch, or warm from `start_path`.
         target_metric: decides which epoch of the attempt is its best.
         setbacks: how often it failed and was continued with other settings.
-        rehearses: whether nothing is trained; its hardest steps are tried, and usual ones are timed.
+        rehearses: train nothing; try the largest steps, and time ordinary ones.
         beside_others: whether another attempt of the run may be open at the same time. See `state_folder`.
     """
 
@@ -68,21 +68,21 @@ class AttemptSpec:
 
     @property
     def state_folder(self) -> Path:
-        """Where the files lie that an attempt writes again and again.
+        """The folder of the files that an attempt rewrites again and again.
 
-        Attempts that follow each other share those in the run folder: `--resume RUN/checkpoint.pth` goes on from the
-        latest one, and the disk holds one of them. An attempt beside others has its own, so that none overwrites them.
+        Attempts in sequence share those in the run folder: `--resume RUN/checkpoint.pth` continues the latest one, and
+        the disk holds one set of them. An attempt beside others has its own, so that no other one overwrites them.
         """
         return Path(self.folder if self.beside_others else self.run_folder)
 
     @property
     def checkpoint(self) -> Path:
-        """From which an interrupted attempt goes on."""
+        """The checkpoint from which an interrupted attempt continues."""
         return RunFolder(self.state_folder).checkpoint
 
     @property
     def live(self) -> Path:
-        """The step that the attempt trains now."""
+        """The file with the step that the attempt trains now."""
         return RunFolder(self.state_folder).live
 
     @property
@@ -101,7 +101,7 @@ class AttemptSpec:
 
 @dataclass(frozen=True)
 class MeasureSpec:
-    """A checkpoint to be measured on a labelled set.
+    """A checkpoint to evaluate on a labelled set.
 
     Attributes:
         checkpoint: path of the file.
@@ -130,7 +130,7 @@ def load_spec(path: Path) -> AttemptSpec | MeasureSpec:
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """How an attempt ended: `failure` is empty where it ended well, else a kind of `training.failures`."""
+    """How an attempt ended: `failure` is empty where it ended well, else a kind of `attempts.failures`."""
 
     failure: str = ""
     message: str = ""

@@ -1,1 +1,1 @@
-"""Samples to training samples: geometry and photometry, pure functions of arrays and a generator."""
+"""Augmentation of training samples, geometric and photometric: pure functions of arrays and a random generator."""

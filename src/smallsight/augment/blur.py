@@ -1,6 +1,6 @@
-"""Blur by motion and by defocus. Both smear small objects, so the boxes grow to where the smear still is half as high.
+"""Motion blur and defocus blur. Both spread small objects, so boxes grow to the half maximum of the blurred object.
 
-The frame's outermost pixels stand for what lies outside, so an object cut by the border has no edge to smear there.
+The frame's border pixels are replicated outwards, so an object that the border cuts has no edge there to blur.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _Lengths = npt.NDArray[np.float64]
 
 
 def blur_along(sample: Sample, length_px: int, angle: float) -> Sample:
-    """Blur by a motion at even speed while the shutter is open.
+    """Motion blur at constant speed while the shutter is open.
 
     A box of sides `w`, `h` under a streak of `a`, `b` px along x and y keeps the share s = min(1, w/a, h/b) of its
-    contrast. Half of that is left (1 - s) a / 2 and (1 - s) b / 2 px outside the box's edges, and there the new edges
-    are: where they were if the object is longer than the streak, as far apart as the streak is long if it is tiny.
-    To half a pixel for objects of 2 px or more and streaks of up to 7 px, to one pixel for longer streaks.
+    contrast. The contrast is half of that at (1 - s) a / 2 and (1 - s) b / 2 px outside the box, and the new edges are
+    placed there. An object longer than the streak keeps its edges; the box of a tiny one gets the streak's length.
+    The error is up to half a pixel for objects of 2 px or more and streaks of up to 7 px, one pixel for longer streaks.
 
     Args:
         sample: any frame.
@@ -38,7 +38,7 @@ def blur_along(sample: Sample, length_px: int, angle: float) -> Sample:
 
 
 def streak_growth(sides_wh: _Lengths, streak_wh: _Lengths) -> _Lengths:
-    """How much longer an object gets along x and y by a streak, at half of its height; see `blur_along`.
+    """Growth of a box along x and y under motion blur, measured at half maximum; see `blur_along`.
 
     Args:
         sides_wh: (N, 2) px, of the objects' boxes.
@@ -53,8 +53,8 @@ def streak_growth(sides_wh: _Lengths, streak_wh: _Lengths) -> _Lengths:
 def _streak(length_px: int, angle: float) -> tuple[npt.NDArray[np.float32], _Lengths]:
     """A kernel and its extent along x and y, px.
 
-    The kernel is its own mirror image and has one pixel at each step of its longer axis, as few as show no gap: its
-    cost is their number. The extent is that of an even streak with the same deviations, so that it counts rounding.
+    The kernel is point-symmetric. It has one pixel per step along its longer axis: the fewest without a gap, because
+    each costs time. The extent is that of a uniform streak with the same standard deviations, so it includes rounding.
     """
     direction = np.array([np.cos(angle), np.sin(angle)])
     direction /= np.abs(direction).max()
@@ -68,10 +68,10 @@ def _streak(length_px: int, angle: float) -> tuple[npt.NDArray[np.float32], _Len
 
 
 def defocus(sample: Sample, kernel_px: int) -> Sample:
-    """Gaussian blur.
+    """Defocus as a Gaussian blur.
 
-    A box of side `w` grows to the fourth root of w^4 + f^4, where f = 2.355 sigma is the kernel's width at half of its
-    height. Fitted: off by less than 0.4 px at each edge for any object and kernel, by 0.25 px up to a kernel of 5 px.
+    A box of side `w` grows to the fourth root of w^4 + f^4, where f = 2.355 sigma is the kernel's full width at half
+    maximum. The formula is a fit. Its error at each edge is below 0.4 px, and below 0.25 px for kernels of up to 5 px.
 
     Args:
         sample: any frame.
@@ -86,14 +86,14 @@ def defocus(sample: Sample, kernel_px: int) -> Sample:
 
 
 def _sides_wh(sample: Sample) -> _Lengths:
-    """(N, 2) px; endless along an axis where the border cuts the box."""
+    """Width and height, (N, 2) px; a very large value along an axis where the frame's border cuts the box."""
     boxes = sample.truth.boxes.astype(np.float64)
     cut = (boxes[:, :2] < _TOUCHING_PX) | (boxes[:, 2:] > np.array(sample.size_wh) - _TOUCHING_PX)
     return np.asarray(np.where(cut, _ENDLESS_PX, boxes[:, 2:] - boxes[:, :2]))
 
 
 def _grown(sample: Sample, image: Image, growth_wh: _Lengths) -> Sample:
-    """Boxes longer by `growth_wh`, (N, 2) px, half of it at each end, as far as the frame goes."""
+    """The sample with boxes longer by `growth_wh`, (N, 2) px, half of it at each end, clipped to the frame."""
     truth = sample.truth
     half = growth_wh / 2
     boxes = clip_to(np.asarray(truth.boxes + np.hstack([-half, half]), np.float32), sample.size_wh)

@@ -1,4 +1,4 @@
-"""What a camera does to a picture behind the lens: noise of the sensor, a smaller size on the way, compression."""
+"""Degradations of a picture after the lens: sensor noise, downscaling, JPEG compression."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smallsight.records import Image
 
 
 def _normal_bytes() -> Image:
-    """What takes evenly spread bytes to normal ones around 127.5, spread as far as bytes can be."""
+    """Look-up table from uniform random bytes to normally distributed ones: mean 127.5, scaled to fill 0..255."""
     quantiles = np.array([NormalDist().inv_cdf((byte + 0.5) / 256) for byte in range(256)])
     return np.asarray(np.rint(127.5 * (1 + quantiles / quantiles[-1])), dtype=np.uint8)
 
@@ -22,14 +22,15 @@ _DEVIATION = float(_NORMAL_BYTES.std())
 
 
 def add_noise(image: Image, deviation: float, generator: np.random.Generator) -> Image:
-    """Normal noise on each value, independent of its neighbours and of the other channels.
+    """Add Gaussian noise to each value, independent of its neighbours and of the other channels.
 
-    Made from one random byte a value, many times as fast as normal draws: 256 steps, none beyond 2.9 deviations.
+    The noise is made from one random byte per value, many times as fast as normal draws: it has 256 levels, none
+    beyond 2.9 standard deviations.
 
     Args:
         image: uint8 (H, W, 3).
-        deviation: standard deviation as a share of white.
-        generator: where the bytes come from.
+        deviation: standard deviation as a share of white (255).
+        generator: source of the random bytes.
     Returns:
         uint8 (H, W, 3), a new array, rounded and clipped to 0..255.
     """
@@ -41,13 +42,13 @@ def add_noise(image: Image, deviation: float, generator: np.random.Generator) ->
 
 
 def rescale(image: Image, factor: float) -> Image:
-    """What is left of an image that went through a smaller size: down by area, up again between the pixels."""
+    """Shrink a uint8 (H, W, 3) image by `factor` and enlarge it to its size again, so that it loses detail."""
     height, width = image.shape[:2]
     return resize(resize(image, (max(1, round(width * factor)), max(1, round(height * factor)))), (width, height))
 
 
 def compress(image: Image, quality: int) -> Image:
-    """What JPEG of this quality (1 to 100) leaves of an RGB image."""
+    """Encode a uint8 (H, W, 3) RGB image as JPEG of this quality (1 to 100) and decode it again."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), dtype=np.uint8)

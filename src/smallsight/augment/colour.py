@@ -1,4 +1,4 @@
-"""Exposure and colour: what differs between evenings, grounds and cameras, as one affine map of the channels."""
+"""Jitter of exposure and colour, which differ between matches, pitches and cameras: one affine map of the channels."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def jitter_colour(image: Image, settings: ColorJitter, generator: np.random.Gene
 
     Args:
         image: uint8 (H, W, 3) RGB.
-        settings: how far each may go.
-        generator: where the draws come from; the same number of draws every time.
+        settings: the largest change of each.
+        generator: random source; the number of draws is always the same.
     Returns:
         uint8 (H, W, 3) RGB, a new array, clipped to 0..255.
     """
@@ -35,12 +35,12 @@ def jitter_colour(image: Image, settings: ColorJitter, generator: np.random.Gene
 
 
 def _saturation(factor: float) -> _Matrix:
-    """Away from grey for a factor above 1, towards it below."""
+    """(3, 3) matrix that moves colours away from grey for a factor above 1, and towards grey below 1."""
     return factor * np.eye(3) + (1 - factor) * np.tile(_LUMA, (3, 1))
 
 
 def _hue(turn: float) -> _Matrix:
-    """Turn all hues by a share of the whole circle, keeping the luma."""
+    """(3, 3) matrix that rotates all hues by `turn`, a share of the full circle, and keeps the luma."""
     angle = 2 * np.pi * turn
     rotation = np.array(
         [[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]], dtype=np.float64

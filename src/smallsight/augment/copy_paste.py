@@ -1,7 +1,7 @@
-"""Small objects of other frames pasted into a part of a frame, where they could be and as they would look there.
+"""Copy-paste augmentation: small objects of other frames are pasted where their class occurs, and look as if there.
 
 Source: the idea is of Dwibedi et al., "Cut, Paste and Learn", ICCV 2017, and Kisantal et al., "Augmentation for small
-object detection", 2019. Here no masks are needed, and size, light, sharpness and noise follow the place.
+object detection", 2019. Here no masks are needed, and size, light, sharpness and noise are adapted to the place.
 """
 
 from __future__ import annotations
@@ -27,30 +27,35 @@ from smallsight.records import Floats, Image, Sample, Truth
 TRIES = 12
 """Draws of an object and its place for each paste."""
 SCALES = (0.5, 1.4)
-"""A patch is shrunk or enlarged no further: it would lose its detail, or be blurred."""
+"""Smallest and largest scale of a patch: beyond them it would lose detail, or look blurred."""
 LEAST_SHRUNK_PX = 2.0
-"""No object is shrunk to a shorter side."""
+"""No object is shrunk until its shorter side is below this."""
 ROUNDING_PX = 1.0
-"""A pasted object may come so much to one side of its place, because it is laid on whole pixels."""
+"""A pasted object may lie this far from its planned place, because it is placed on whole pixels."""
 STREAK_SIDES = (0.4, 1.6)
-"""Length of a streak, in sides of the object."""
+"""Shortest and longest motion streak, in multiples of the object's longer side."""
 MOST_EXPOSURE, MOST_TINT = 0.7, 0.25
-"""Ground is like the object's own if its colours, as logarithms, differ by no more: all channels alike, and apart."""
+"""Two grounds are alike if the logarithms of their colours differ by no more than this: in the mean over the channels
+(exposure), and in each channel after the mean is subtracted (tint).
+"""
 LIGHT = 0.4
-"""Share of the difference between two grounds, as logarithms, that objects on them show: the rest is the grounds' own
-colour, or what the camera makes up for. Measured: 0.15 to 0.6 on three sets of broadcast and of rendered frames.
+"""Share of the difference between two grounds, in logarithms of colour, that is applied to a pasted object. The rest
+is the grounds' own colour, or is removed by the camera's exposure control. Measured: 0.15 to 0.6 on three sets of
+broadcast and of rendered frames.
 """
 WHITE = 250.0
 SOFTER, MOST_BLUR_PX = 1.3, 1.2
-"""Widths of edges are known to about a factor of 1.3; what looks softer by less is not."""
+"""Edge widths are known to about a factor of 1.3: the window must be softer than the patch by more than that before
+blur is added, and no more than `MOST_BLUR_PX` (standard deviation) is added.
+"""
 
 
 class Patches:
-    """The patches of a bank's objects, each cut when first asked for, once for all processes forked from this one.
+    """The patches of a bank's objects. Each is cut when first needed, once for all processes forked from this one.
 
     Args:
         bank: the objects.
-        fetch: gives the training frame at a position.
+        fetch: returns the training frame at a position.
     """
 
     def __init__(self, bank: ObjectBank, fetch: Callable[[int], Sample]) -> None:
@@ -76,7 +81,7 @@ class _Window:
         frame: position of the frame.
         corner_xy: upper left corner of the window, px, image frame.
         size_wh: px; all of it shows the frame.
-        edge_px: how wide its sharpest edges are; NaN where it has none.
+        edge_px: width of its sharpest edges, see `edge_width`; NaN where it has none.
     """
 
     frame: int
@@ -87,9 +92,15 @@ class _Window:
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """An object and its place: where its middle comes (px, window), how much larger, mirrored, moving along which way.
+    """An object and where and how it is pasted.
 
-    `size` is that of its box, px; `streak_xy` is in px of the window as well.
+    Attributes:
+        index: of the object in the bank.
+        middle: (2,) centre of its box, px, window.
+        scale: px of the window per px of its own frame.
+        flips: whether it is mirrored left and right.
+        streak_xy: (2,) its motion during the exposure, px, window; zeros for none.
+        size: (2,) width and height of its box with the streak, px, window.
     """
 
     index: int
@@ -111,14 +122,15 @@ def paste_objects(
 ) -> Sample:
     """Paste up to `settings.max_pastes` objects into a part of a training frame.
 
-    As many fewer as it has objects already, but one at least. An object comes at a height where its class was seen, on
-    ground like its own, in the size that the place asks for and clear of all boxes.
+    Objects that the part already has are subtracted from the number drawn; at least one paste is tried. An object is
+    pasted at a height where its class was seen, on ground like its own, at the size expected there, apart from all
+    boxes.
 
     Args:
         sample: a window of the frame at its own resolution; what lies outside of the frame is left alone.
         patches: what to paste.
-        settings: `max_pastes`, and how often an object is drawn out to a streak of up to `max_side_px`.
-        generator: where all draws come from.
+        settings: `max_pastes`; `streak_prob`, the probability of motion blur; `max_side_px`, the longest side with it.
+        generator: source of all draws.
         frame: position of the window's frame in the training set.
         corner_xy: upper left corner of the window, px, image frame.
     Returns:
@@ -163,7 +175,7 @@ def _extended(truth: Truth, bank: ObjectBank, indices: list[int], boxes: Boxes) 
 def _planned(
     window: _Window, bank: ObjectBank, taken: Boxes, settings: CopyPaste, generator: np.random.Generator
 ) -> _Plan | None:
-    """An object and a place for it, if what was drawn fits together."""
+    """Draw an object and a place for it; None where they don't fit together."""
     index = bank.draw(generator)
     top, whole = window.corner_xy[1], bank.size_wh(window.frame)[1]
     height = bank.draw_height(int(bank.labels[index]), top / whole, (top + window.size_wh[1]) / whole, generator)
@@ -182,14 +194,14 @@ def _planned(
 
 
 def _drawn_streak(chance: float, generator: np.random.Generator) -> Floats:
-    """How an object moves while the shutter is open, in its own sides along x and y; mostly not."""
+    """Draw an object's motion during the exposure along x and y, in multiples of its longer side; zeros for none."""
     drawn, length, angle = generator.random(3)
     sides = STREAK_SIDES[0] + (STREAK_SIDES[1] - STREAK_SIDES[0]) * length if drawn < chance else 0.0
     return np.array([sides * np.cos(np.pi * angle), sides * np.sin(np.pi * angle)], dtype=np.float32)
 
 
 def _is_free(middle: Floats, size: Floats, size_wh: tuple[int, int], taken: Boxes) -> bool:
-    """Whether a box lies inside of the window and clear of the boxes there, also after rounding."""
+    """Whether a box lies inside the window and apart from the boxes there, also after rounding."""
     low, high = middle - size / 2, middle + size / 2
     if (low < ROUNDING_PX).any() or (high > np.subtract(size_wh, ROUNDING_PX)).any():
         return False
@@ -201,7 +213,7 @@ def _is_free(middle: Floats, size: Floats, size_wh: tuple[int, int], taken: Boxe
 def _pasted(
     plan: _Plan, window: _Window, canvas: Image, patches: Patches, generator: np.random.Generator
 ) -> Floats | None:
-    """The box of the object, px, window, after it was written into `canvas`; None where it can't be cut or seen."""
+    """Write the object into `canvas` and return its box, px, window; None where it can't be cut or would not show."""
     patch = patches.of(plan.index)
     if patch is None:
         return None
@@ -224,16 +236,16 @@ def _rounded(xy: npt.NDArray[np.floating]) -> tuple[int, int]:
 
 
 def _missing(own: float, wanted: float) -> float:
-    """The deviation that makes `wanted` out of `own`, both deviations; 0 where it is there, small or not known."""
+    """Standard deviation to add to `own` to reach `wanted`; 0 where nothing or little is missing, or one is NaN."""
     missing = wanted**2 - own**2
     return float(np.sqrt(missing)) if missing > 0.04 else 0.0
 
 
 def _gain(patch: Patch, target: Floats) -> Floats | None:
-    """What carries an object from its light to that of the place, (3,) by channel.
+    """Factor of each channel, (3,), that adapts an object to the light of the place.
 
-    It stops where the object's brightest parts would be white, as a sensor does. None over ground that is unlike the
-    object's own, or so varied that the object would be lost in it.
+    It is limited so that the object's brightest parts don't exceed white. None over ground whose colour is unlike the
+    object's own ground, or that varies so much that the object would not stand out.
     """
     ground = usual_colour(target)
     change = np.log((ground + 8) / (patch.ground + 8))

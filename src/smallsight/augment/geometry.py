@@ -1,4 +1,4 @@
-"""Cut, scale and flip: samples in, samples out, boxes follow the pixels."""
+"""Crop, scale and flip samples; the boxes are transformed with the pixels."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from smallsight.records import Image, Sample, Truth
 FILL = 114
 """Grey level of what lies outside the frame."""
 LEAST_SIDE_PX = 1.0
-"""An object that scaling leaves with a shorter side than this is ignored: no loss is taken there."""
+"""An object whose shorter side is below this after scaling is marked ignored: no loss is computed there."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What a cut must leave of an object that it goes through, for the object to count; by default, anything.
+    """How much of an object must stay visible at the edge of a crop for it to count; by default, any part.
 
     Attributes:
-        min_visible: share of its area.
-        least_px: length of its shorter side, px, image frame.
+        min_visible: least visible share of its area.
+        least_px: least visible length of its shorter side, px, image frame.
     """
 
     min_visible: float = 0.0
@@ -36,7 +36,7 @@ def window(sample: Sample, corner_xy: tuple[int, int], size_wh: tuple[int, int],
         sample: image frame.
         corner_xy: upper left corner of the part, px, image frame; may lie outside the frame.
         size_wh: of the part, px.
-        rule: which objects that are cut through still count; the others are marked ignored.
+        rule: which objects cut by the edge still count; the others are marked ignored.
     Returns:
         The part in its own frame; its image may be a view of the frame's. Objects outside are gone.
     """
@@ -78,9 +78,9 @@ def scaled(sample: Sample, size_wh: tuple[int, int]) -> Sample:
 
 
 def resize(image: Image, size_wh: tuple[int, int]) -> Image:
-    """Scale an image to `size_wh` px: by area where it shrinks, so that small things don't fall between pixels.
+    """Scale an image to `size_wh` px: by area averaging where it shrinks, so that small objects don't vanish.
 
-    A side that shrinks goes before one that grows: OpenCV's INTER_AREA only averages where both shrink.
+    A side that shrinks is resized before one that grows, because OpenCV's INTER_AREA averages only where both shrink.
     """
     height, width = image.shape[:2]
     smaller = min(width, size_wh[0]), min(height, size_wh[1])

@@ -1,7 +1,7 @@
-"""A cut-out object on its way to another image: scaled, softened, drawn out to a streak, laid over.
+"""A cut-out object with its opacity: scaled, blurred, motion-blurred, and pasted over another image.
 
-Layers are (H, W, 4) float32: red, green and blue times opacity, grey levels, then opacity, 0 to 1. Their box is (4,)
-float32 xyxy px in the frame of the layers.
+Layers are (H, W, 4) float32: red, green and blue multiplied by opacity, in grey levels, then opacity, 0 to 1. Their
+box is (4,) float32 xyxy px in the frame of the layers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from smallsight.records import Floats, Image
 
 @dataclass(frozen=True, eq=False)
 class Layers:
-    """Pixels (H, W, 4) and box, see above. Laid over an image they give colour + (1 - opacity) * image."""
+    """Pixels (H, W, 4) and box, see above. Pasted over an image they give colour + (1 - opacity) * image."""
 
     pixels: Floats
     box: Floats
@@ -35,17 +35,17 @@ class Layers:
         return Layers(np.asarray(cv2.resize(pixels, size, interpolation=method), np.float32), box * factors)
 
     def softened(self, deviation_px: float) -> Layers:
-        """Under a Gaussian blur; the box stays."""
+        """With a Gaussian blur of this standard deviation; the size of the box does not change."""
         if not deviation_px:
             return self
         wider = self._padded(int(np.ceil(2.5 * deviation_px)))
         return replace(wider, pixels=np.asarray(cv2.GaussianBlur(wider.pixels, (0, 0), deviation_px), np.float32))
 
     def streaked(self, way_xy: Floats) -> Layers:
-        """What is left on a sensor by an object that moves along `way_xy` px at even speed.
+        """With motion blur: the object moves by `way_xy`, (2,) px, at constant speed during the exposure.
 
-        The box ends where the streak has half of its height, as that of a blurred frame does. Opacity is drawn out with
-        the colour: a streak is faint, and its ground shows through.
+        The box ends at half maximum, as in `blur_along`. Opacity is blurred with the colour, so the ground shows
+        through the streak.
         """
         if not way_xy.any():
             return self
@@ -64,11 +64,11 @@ class Layers:
         return Layers(np.asarray(pixels, np.float32), np.asarray(box, np.float32))
 
     def lit(self, gain: Floats) -> Layers:
-        """In another light: `gain` (3,) by channel."""
+        """With each colour channel multiplied by its `gain`, (3,)."""
         return replace(self, pixels=self.pixels * np.append(gain, 1).astype(np.float32))
 
     def noisy(self, deviation: float, generator: np.random.Generator) -> Layers:
-        """With white noise, grey levels, where the object is opaque."""
+        """With white noise of this standard deviation, grey levels, weighted by opacity."""
         if not deviation:
             return self
         noise = generator.standard_normal((*self.pixels.shape[:2], 3), dtype=np.float32) * np.float32(deviation)
@@ -77,7 +77,7 @@ class Layers:
         return replace(self, pixels=pixels)
 
     def lay_over(self, image: Image, corner_xy: tuple[int, int]) -> None:
-        """Write into `image` (H, W, 3), which must be the caller's own; what would lie outside of it is lost."""
+        """Blend into `image` (H, W, 3) in place, which the caller must own; parts outside the image are dropped."""
         under = part_of(image, corner_xy, self.pixels.shape[:2])
         x, y = (max(0, -c) for c in corner_xy)
         over = self.pixels[y : y + under.shape[0], x : x + under.shape[1]]
@@ -88,6 +88,6 @@ class Layers:
 
 
 def part_of(image: Image, corner_xy: tuple[int, int], shape: tuple[int, ...]) -> Image:
-    """The part of an image of `shape` (height, width) from a corner on, as far as there is one; a view."""
+    """View of the part of an image with `shape` (height, width) at `corner_xy`, clipped to the image."""
     (x, y), (height, width) = corner_xy, shape
     return image[max(0, y) : max(0, y + height), max(0, x) : max(0, x + width)]

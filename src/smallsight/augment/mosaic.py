@@ -1,7 +1,7 @@
-"""Mosaic: one training image out of parts of several frames, without shrinking what is small.
+"""Mosaic: one training image made of parts of several frames, at a scale that keeps small objects large enough.
 
-Each tile shows a part of a frame at the scale of an ordinary training image, or nearby, instead of a whole frame made
-small. Where a drawn scale would shrink an object of the frame under the smallest side wanted, it is raised.
+Each tile shows a part of a frame at about the scale of an ordinary training image, instead of a whole frame made
+small. Where a drawn scale would shrink an object below the smallest side wanted, the scale is raised.
 
 Source: Bochkovskiy et al., "YOLOv4", 2020, section 3.3 (four images around a random centre). Departs from it: tiles are
 parts at full scale, also nine of them, and objects cut by a seam are ignored instead of learnt as fragments.
@@ -19,7 +19,7 @@ from smallsight.boxes import as_boxes
 from smallsight.records import Image, Sample, Truth
 
 SEAM_SPREAD = 0.2
-"""A seam lies within this share of a tile's side from where it would lie if all tiles were equal."""
+"""A seam is displaced from the even division by at most this share of a tile's side."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ def raised(
 
     Args:
         drawn: scale along x and y, px of the mosaic per px of the image frame.
-        usual: scale of an ordinary training sample; an object that is smaller than wanted at this one is left so.
-        frame: that the tile shows a part of.
-        tile: where it is shown.
+        usual: scale of an ordinary training sample; no object is enlarged beyond its size at this scale.
+        frame: the frame that the tile shows a part of.
+        tile: its place and size in the mosaic.
         least_side_px: shorter side that the smallest object shall keep, px of the mosaic.
     Returns:
-        Both in the proportion of `drawn`.
+        Scale along x and y, in the proportion of `drawn`.
     """
     boxes = frame.truth.boxes[~frame.truth.ignored]
     sides = (boxes[:, 2:] - boxes[:, :2]).min(axis=0, initial=np.inf).clip(min=1e-3)
@@ -70,11 +70,11 @@ def raised(
 
 
 def assembled(parts: Sequence[Sample], places: Sequence[Tile], size_wh: tuple[int, int]) -> Sample:
-    """Parts laid side by side.
+    """Join the parts of a mosaic into one sample.
 
     Args:
         parts: one per tile, of its size.
-        places: that fill the canvas.
+        places: the tiles, which fill the canvas.
         size_wh: of the canvas, px.
     Returns:
         One sample with the objects of all parts, under the first part's id.

@@ -15,11 +15,12 @@ from smallsight.records import Floats, Labels, Truth
 from smallsight.rng import keyed_generator
 
 MOST_OBJECTS = 2000
-"""Kept to draw from, so that all their patches fit into memory; of heights, as many per class."""
+"""Objects kept, so that all their patches fit into memory; also the number of heights kept per class."""
 CLEARANCE_PX = 2.0
-"""No other box may come closer to an object that is cut out, or to where one is pasted."""
+"""Least distance from other boxes, both of an object that is cut out and of a place where one is pasted."""
 HEIGHT_JITTER = 0.03
-"""Objects are placed where their class was seen, give or take this share of the frame's height (one deviation)."""
+"""Standard deviation of a pasted object's height around one where its class was seen, as a share of the frame's height.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +33,11 @@ class ObjectBank:
         boxes: (M, 4) px, image frame.
         areas: (M,) px^2, the annotations' own.
         labels: (M,) class indices.
-        chances: (M,) cumulative, the last one is 1. A class is drawn in proportion to the square root of its count.
-        heights: by class, middles of its small objects as shares of the frame's height.
+        chances: (M,) cumulative probabilities; the last one is 1. A class is drawn in proportion to the square root of
+            its count.
+        heights: by class, centres of its small objects as shares of the frame's height.
         sizes_wh: (F, 2) px, of each training frame.
-        perspective: the size to be expected at a height of each frame.
+        perspective: the size expected at a height of each frame.
     """
 
     frames: npt.NDArray[np.int64]
@@ -105,7 +107,10 @@ class ObjectBank:
         return int(np.searchsorted(self.chances, generator.random(), side="right"))
 
     def draw_height(self, label: int, low: float, high: float, generator: np.random.Generator) -> float | None:
-        """Where an object of the class could be between `low` and `high` (shares of the frame's height), or None."""
+        """Draw a height for an object of the class between `low` and `high`, shares of the frame's height.
+
+        None where the class was not seen near there, or the draw lies outside.
+        """
         seen = self.heights[label]
         near = seen[(seen > low - HEIGHT_JITTER) & (seen < high + HEIGHT_JITTER)]
         if not len(near):
@@ -114,7 +119,7 @@ class ObjectBank:
         return height if low <= height <= high else None
 
     def scale(self, index: int, frame: int, height: float) -> float:
-        """How much larger the object at `index` would be seen at `height` of `frame` than where it is, px per px."""
+        """Size that the object at `index` would have at `height` of `frame`, relative to its own size, px per px."""
         own, size = int(self.frames[index]), self.sizes_wh
         own_height = float(self.boxes[index, 1::2].mean() / size[own, 1])
         seen = self.perspective.ratio(int(self.labels[index]), (own, own_height), (frame, height))
@@ -122,7 +127,7 @@ class ObjectBank:
 
 
 def _clear(boxes: Boxes, size_wh: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Whether each box lies inside of its frame, and clear of the frame's other boxes."""
+    """Whether each box lies inside its frame and apart from the frame's other boxes; (N,) bool."""
     inside = (boxes[:, :2] >= 1).all(axis=1) & (boxes[:, 2:] <= size_wh - 1).all(axis=1)
     low, high = boxes[:, :2] - CLEARANCE_PX, boxes[:, 2:] + CLEARANCE_PX
     meets = ((low[:, None] < boxes[None, :, 2:]) & (high[:, None] > boxes[None, :, :2])).all(axis=2)
@@ -132,7 +137,7 @@ def _clear(boxes: Boxes, size_wh: npt.NDArray[np.float64]) -> npt.NDArray[np.boo
 def _chosen(
     pasteable: npt.NDArray[np.int64], labels: Labels, counts: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """At most `MOST_OBJECTS` of the objects and their cumulative chances."""
+    """At most `MOST_OBJECTS` of the objects and their cumulative probabilities."""
     if not len(pasteable):
         return pasteable, np.zeros(0)
     weights = _weights(labels[pasteable], counts)
@@ -145,7 +150,7 @@ def _chosen(
 
 
 def _weights(labels: Labels, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Chances of objects, equal within a class; a class gets the square root of its count in the training set."""
+    """Probabilities of objects: equal within a class; a class's weight is the square root of its training set count."""
     shares = np.sqrt(counts[labels]) / np.bincount(labels)[labels]
     return np.asarray(shares / shares.sum(), dtype=np.float64)
 

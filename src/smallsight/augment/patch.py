@@ -1,4 +1,4 @@
-"""A small object cut out of its frame: its colour and how much of it covers the ground, to be laid over another one."""
+"""A small object cut out of its frame: its colour and opacity, to be pasted over another ground."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from smallsight.boxes import Boxes
 from smallsight.records import Floats, Image, Sample
 
 MARGIN = 0.6
-"""Ground around the box that is looked at, as a share of the longer side; 4 px at least."""
+"""Width of the ground that is examined around the box, as a share of its longer side; at least 4 px."""
 SURROUNDINGS_PX = 64
-"""Reach of the part of the frame that tells how sharp it is."""
+"""Margin around the object in which the sharpness of the frame is measured."""
 CLEAR = 3.0
-"""An object must stand out from its ground by this many times what the ground itself varies."""
+"""An object must differ from its ground by this many times the variation of the ground."""
 
 FEWEST_PX = 16
-"""A ground is not learnt from fewer pixels."""
+"""Fewest pixels from which a ground is estimated."""
 
 _FEW_BYTES = 2048
-"""What a pickled patch takes beside its pixels, at most."""
+"""Most bytes of a pickled patch besides its pixels."""
 
 _Mask = npt.NDArray[np.bool_]
 
@@ -32,17 +32,17 @@ _Mask = npt.NDArray[np.bool_]
 class Patch:
     """An object without its ground.
 
-    Laid over its own ground it gives itself.
+    Pasted over its own ground, it reproduces the original pixels.
 
     Attributes:
-        pixels: (H, W, 4) float32, as in `Layers`. In the soft outskirts, where opacity is near 0, colour is the
-            difference to the ground, which may be negative: a shadow.
+        pixels: (H, W, 4) float32, as in `Layers`. In the soft margin, where opacity is near 0, colour is the
+            difference from the ground, which is negative in a shadow.
         box: (4,) float32 xyxy px, patch frame; the annotation's.
         ground: (3,) float32, mean colour right around the object, grey levels.
         peak: (3,) float32, colour of its brightest parts, grey levels.
-        contrast: how far its core stands out from its ground, grey levels, Euclidean over the channels.
+        contrast: distance of its core's colour from the ground, grey levels, Euclidean over the channels.
         noise: standard deviation, grey levels.
-        edge_px: how wide the sharpest edges near the object are; NaN where there are none.
+        edge_px: width of the sharpest edges near the object, see `edge_width`; NaN where there are none.
     """
 
     pixels: Floats
@@ -55,10 +55,12 @@ class Patch:
 
 
 def most_bytes(boxes: Boxes) -> list[int]:
-    """Bytes that the pickled patch of each object takes at most.
+    """Upper bound of the size of each object's pickled patch.
 
     Args:
         boxes: (N, 4) px, image frame.
+    Returns:
+        Bytes, one per box.
     """
     sides = boxes[:, 2:] - boxes[:, :2]
     wide = np.ceil(sides + 2 * np.maximum(4.0, MARGIN * sides.max(axis=1, keepdims=True)) + 2)
@@ -66,17 +68,17 @@ def most_bytes(boxes: Boxes) -> list[int]:
 
 
 def cut_patch(sample: Sample, row: int) -> Patch | None:
-    """Cut an object out.
+    """Cut an object out of its frame.
 
-    The ground is a plane fitted to the colours around the object. Opacity is the difference to it, by the difference
-    of the object's core; the colour follows from both. So whatever the opacity gets wrong vanishes over ground like
-    the object's own, and no border shows.
+    The ground is a plane fitted to the colours around the object. Opacity is a pixel's difference from the ground,
+    divided by the difference at the object's core; the colour follows from both. Over ground like the object's own,
+    errors of the opacity cancel, so that no border shows.
 
     Args:
         sample: image frame.
         row: of the object in the sample's truth.
     Returns:
-        None where the object can't be told from its ground or from something else that touches it.
+        The patch; None where the object can't be separated from its ground or from something that touches it.
     """
     box = sample.truth.boxes[row]
     corner, region = _with_margin(sample.image, box)
@@ -135,9 +137,10 @@ def _in_box(region: Floats | _Mask, box: Floats, grown_px: float = 0.0) -> _Mask
 
 
 def _ground(region: Floats, ring: _Mask) -> tuple[Floats, _Mask] | None:
-    """The ground as a plane for each channel, and the pixels of the ring that show it; None where few do.
+    """The ground as a plane per channel, and the ring's pixels that show it; None where too few do.
 
-    Two rounds: what differs most from the first plane, a boot or a line, has no say in the second.
+    It is fitted twice: pixels that differ most from the first plane, such as a boot or a line, are left out of the
+    second fit.
     """
     if ring.sum() < FEWEST_PX:
         return None
@@ -163,9 +166,10 @@ def _disc(side_px: float) -> Image:
 
 
 def _reach(opacity: Floats, box: Floats) -> Floats | None:
-    """How far the object goes: 1 on it, falling to 0 around it and before anything else; None where it is not apart.
+    """Weight of each pixel: 1 on the object, falling to 0 around it and towards other things, (H, W).
 
-    The object is the parts that lie in its box, almost whole; they must span much of the box.
+    The object consists of the connected parts that lie almost wholly in its box. None where something touches it, or
+    where it covers too little of its box.
     """
     count, parts = cv2.connectedComponents((opacity > 0.35).astype(np.uint8))
     pixels = np.bincount(parts.ravel(), minlength=count)

@@ -1,4 +1,4 @@
-"""How large objects of a class are at a height of a frame, learnt from the training objects."""
+"""Expected size of a class's objects at a height of a frame, fitted to the training objects."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy.typing as npt
 from smallsight.rng import keyed_generator
 
 FEWEST = 12
-"""Objects of a class, under which its size is taken to be the same everywhere."""
+"""With fewer objects of a class, its size is taken as the same everywhere."""
 MOST = 400
-"""Objects of a class that its line is fitted to."""
+"""Most objects of a class that its line is fitted to."""
 SHRINKAGE = 2.0
-"""A frame's zoom rests on its objects and on this many that say "as usual"."""
+"""A frame's zoom is shrunk towards 0, as if it had this many more objects of the expected size."""
 
 _Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Perspective:
-    """The logarithm of an object's size is a line over its height in the frame, plus the zoom of the frame.
+    """Model: the logarithm of an object's size is linear in its height in the frame, plus the zoom of the frame.
 
     Attributes:
-        lines: (C, 2) by class: log size at the top of the frame, change down to its bottom.
-        zooms: (F,) by frame: how much larger its objects, of all classes, are than their lines say; a logarithm.
+        lines: (C, 2) by class: log size at the top of the frame, and its change from top to bottom.
+        zooms: (F,) by frame: log of how much larger its objects, of all classes, are than their lines predict.
     """
 
     lines: _Floats
@@ -57,10 +57,9 @@ class Perspective:
         return Perspective(lines, zooms)
 
     def ratio(self, label: int, here: tuple[int, float], there: tuple[int, float]) -> float:
-        """Size of an object `there` by its size `here`; places are (frame, height).
+        """Size of an object `there`, relative to its size `here`; places are (frame, height).
 
-        What is particular to the object, flown high or fast, stays with it: sizes at a place spread as they do in the
-        training set without a draw.
+        The object's own deviation from its line is kept, so the sizes at a place vary as they do in the training set.
         """
         (frame, height), (other_frame, other_height) = here, there
         zoom = self.zooms[other_frame] - self.zooms[frame]
@@ -68,10 +67,10 @@ class Perspective:
 
 
 def robust_line(x: _Floats, y: _Floats) -> tuple[float, float]:
-    """Value at 0 and slope of y over x; slope 0 where there are few points or no clear trend.
+    """Intercept and slope of y over x; slope 0 where there are few points or no significant trend.
 
     Source: Theil, "A rank-invariant method of linear and polynomial regression analysis", 1950; Mann-Kendall test at
-    5 % of the same pairs' signs. At most `MOST` points, chosen once and for all, are looked at.
+    5 % of the same pairs' signs. At most `MOST` points are used, a fixed random choice.
     """
     if len(x) > MOST:
         chosen = keyed_generator("robust line").choice(len(x), MOST, replace=False)

@@ -1,4 +1,4 @@
-"""What differs between matches, cameras and evenings, in the order in which it happens to a picture."""
+"""Photometric augmentation: differences between matches, cameras and light, in the order in which they arise."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from smallsight.records import Sample
 
 
 def degrade(sample: Sample, settings: Augmentation, generator: np.random.Generator) -> Sample:
-    """Motion, defocus, colour, noise, a smaller size and compression, each with its own probability.
+    """Motion blur, defocus, colour jitter, noise, downscaling and compression, each with its own probability.
 
     Args:
         sample: any frame; its image is uint8 (H, W, 3) RGB.
         settings: `motion_blur`, `gaussian_blur`, `color_jitter`, `iso_noise`, `downscale` and `jpeg_compression` of it.
-        generator: where the draws come from.
+        generator: source of all draws.
     Returns:
-        The sample, its boxes as large as blur made the objects. The image is new unless nothing was applied.
+        The sample, its boxes grown with blur (see `blur_along`). The image is new unless nothing was applied.
     """
-    # Drawn at once, so that a switch of one does not switch another.
+    # All are drawn first, so that turning one on or off doesn't change which others are applied.
     moved, defocused, coloured, noisy, rescaled, compressed = generator.random(6)
     if moved < settings.motion_blur.chance:
         length_px = _odd(settings.motion_blur.max_kernel_size, generator)

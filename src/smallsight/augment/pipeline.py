@@ -1,4 +1,4 @@
-"""The chain of a training sample: parts of frames at a drawn scale, pasted into, put together, flipped, degraded."""
+"""The augmentation pipeline of a training sample: crop at a drawn scale, copy-paste, mosaic, flip, photometric."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from smallsight.config.sections import Augmentation, Sampling
 from smallsight.records import Sample
 
 SPREAD = 0.4
-"""The point of interest lies within this share of the side from the middle of the part."""
+"""The point of interest is displaced from the middle of the crop by at most this share of the crop's side."""
 
 Points = npt.NDArray[np.float32]
 NO_POINTS: Points = np.zeros((0, 2), dtype=np.float32)
@@ -52,15 +52,15 @@ class Chain:
     """How training samples are made.
 
     Attributes:
-        sampling: where parts of frames are taken.
-        augmentation: what is done to them.
-        resolutions: to draw from, px: the longer side of a whole frame where samples are parts of it; else the side of
-            the square that whole frames are stretched to, the same for all samples of a batch.
+        sampling: where frames are cropped.
+        augmentation: the settings of each augmentation.
+        resolutions: to draw from, px: the longer side of the whole frame where samples are crops of it; else the side
+            of the square that whole frames are stretched to, the same for all samples of a batch.
         crop_px: side of a sample that shows a part of a frame; None where samples show whole frames.
         patches: the objects that may be pasted.
         with_mosaic: False towards the end of a phase.
-        tiny_px, tiny_boost: an object with a shorter side (root of its area, px of the training sample) is so much more
-            often the point of interest than another one of the same frame.
+        tiny_px, tiny_boost: an object whose side (root of its area, px of the training sample) is below `tiny_px` is
+            chosen as the point of interest `tiny_boost` times as often as another object of the same frame.
     """
 
     sampling: Sampling
@@ -83,11 +83,11 @@ class Chain:
         """One training sample.
 
         Args:
-            index: of the frame that it shows, alone or first.
-            frames: where that one comes from, and others beside it.
-            hard_xy: by frame, (K, 2) px, image frame: where the detector was wrong.
-            generator: where the sample's draws come from.
-            batch_generator: where the draws come from that the samples of a batch share; in the same state for each.
+            index: of the frame that it shows, alone or as the first tile of a mosaic.
+            frames: the frames of the set; a mosaic takes its other tiles from them.
+            hard_xy: by frame, (K, 2) px, image frame: the detector's false positives.
+            generator: source of the sample's own draws.
+            batch_generator: source of the draws shared by all samples of a batch; in the same state for each of them.
         Returns:
             A square of `crop_px` or of the drawn resolution; boxes in its frame.
         """

@@ -1,4 +1,4 @@
-"""Memory that a process shares with those forked from it: what one of them has made, the others need not make again."""
+"""A cache in memory shared by forked processes: what one process has stored, the others can read."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _MARK = struct.Struct("<II")
 
 
 class Shelf:
-    """Bytes by number, in memory that is only taken where something lies.
+    """Byte strings by number, in shared memory; a page takes memory only after something is written to it.
 
-    There is no lock to wait for, or to be left held by a process that is killed: an entry that another process is
-    writing just now fails its checksum, and is not there yet. Where processes are not forked, each has its own shelf.
+    There is no lock, so a killed process can't leave one held. An entry that another process is still writing fails
+    its checksum and counts as missing. Processes that are not forked have a cache each.
 
     Args:
-        room: bytes that each entry may take; from `most_mb` on there is none.
-        most_mb: of all of them together.
+        room: most bytes of each entry. Entries beyond `most_mb` in total are not stored.
+        most_mb: size of all entries together.
     """
 
     def __init__(self, room: Sequence[int], most_mb: float = MOST_MB) -> None:
@@ -35,14 +35,14 @@ class Shelf:
         return Shelf, (self._room, self._most_mb)
 
     def put(self, number: int, content: bytes) -> None:
-        """Lay something down, where there is room for it."""
+        """Store the bytes under a number, if they fit."""
         if number + 1 < len(self._places) and len(content) <= self._room[number]:
             at = self._places[number]
             self._memory[at : at + len(content)] = content
             self._memory[at - _MARK.size : at] = _MARK.pack(len(content), zlib.crc32(content))
 
     def get(self, number: int) -> bytes | None:
-        """What lies there; None where nothing does, or not the whole of it."""
+        """The bytes stored under a number; None where there are none, or not all of them yet."""
         if number + 1 >= len(self._places):
             return None
         at = self._places[number]

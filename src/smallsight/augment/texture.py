@@ -1,4 +1,4 @@
-"""What a part of an image looks like whatever it shows: how noisy, how sharp, in which light."""
+"""Noise, sharpness and colour of a part of an image, whatever it shows."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from smallsight.records import Floats, Image
 
 _LAPLACIANS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32) / 6
 ROW_STEP = 4
-"""Edges are looked for in every fourth row: they are longer than that."""
+"""Edges are looked for in every fourth row only, because they extend over more rows."""
 STRONGEST = 24
-"""Differences that stand for the sharpest edges."""
+"""Number of largest differences that are averaged."""
 
 
 def noise_level(region: Floats, where: npt.NDArray[np.bool_] | None = None) -> float:
     """Standard deviation of white noise, grey levels, over the pixels `where`.
 
-    Source: Immerkaer, "Fast Noise Variance Estimation", CVIU 1996; with the median, so that edges have no say.
+    Source: Immerkaer, "Fast Noise Variance Estimation", CVIU 1996; with the median instead of the mean, so that edges
+    don't count.
     """
     response = np.abs(cv2.filter2D(region, cv2.CV_32F, _LAPLACIANS, borderType=cv2.BORDER_REFLECT_101))
     return 1.4826 * float(ranked(response.ravel() if where is None else response[where].ravel(), 0.5))
 
 
 def edge_width(region: Image) -> float:
-    """How wide the sharpest edges are: the deviation, px, of the blur that a step would look like; NaN without edges.
+    """Width of the sharpest edges: standard deviation, px, of an equally blurred step edge; NaN without edges.
 
-    For a step under a Gaussian blur the largest second difference by the largest first one is exp(-1/2) / deviation.
+    For a step edge under a Gaussian blur, the largest second difference divided by the largest first difference is
+    exp(-1/2) / sigma.
     """
     green = region[::ROW_STEP, :, 1].astype(np.float32)
     if green.shape[1] < 3 or green.size < 3 * STRONGEST:
@@ -46,6 +48,6 @@ def usual_colour(region: Floats) -> Floats:
 
 
 def ranked(values: Floats, share: float) -> Floats:
-    """The value, along the first axis, that this share of them lies under; on small arrays faster than a quantile."""
+    """The quantile `share` along the first axis, without interpolation; faster than `np.quantile` on small arrays."""
     place = min(int(share * len(values)), len(values) - 1)
     return np.asarray(np.partition(values, place, axis=0)[place])

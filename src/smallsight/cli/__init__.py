@@ -59,7 +59,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Options before a command."""
+    """Options of `smallsight` itself, given before a command."""
 
 
 @app.command()
@@ -129,7 +129,7 @@ def evaluate(
     ],
     resolution: Annotated[int | None, typer.Option(help="Input size, px; the checkpoint's own by default.")] = None,
     max_dets: Annotated[int, typer.Option(help="Detections per image that count.")] = 100,
-    centre_hit_px: Annotated[float, typer.Option(help="Distance of two centres that still is a hit, px.")] = 4.0,
+    centre_hit_px: Annotated[float, typer.Option(help="Largest distance of box centres that is a hit, px.")] = 4.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     results: Annotated[
         Path | None,
@@ -185,7 +185,7 @@ def report(
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what happened in a run and why, and what to do next. Its report.html is written anew."""
+    """Say what happened in a run and why, and what to do next. Its report.html is rewritten."""
     from smallsight.commands.report import show_report
 
     if strategy is not None and config is None:
@@ -196,10 +196,10 @@ def report(
 @app.command()
 def compare(
     run_a: Annotated[Path, typer.Argument(help="Run folder, or a JSON file with a recorded history.")],
-    run_b: Annotated[Path, typer.Argument(help="The one to set against it.")],
+    run_b: Annotated[Path, typer.Argument(help="The run to compare with it, given in the same way.")],
     as_json: AsJson = False,
 ) -> None:
-    """Set two runs side by side. Champions, the difference with its interval, settings, phases."""
+    """Compare two runs. Champions, their difference with its interval, settings, phases."""
     from smallsight.commands.report import compare_runs
 
     typer.echo(compare_runs(run_a, run_b, as_json=as_json))
@@ -211,7 +211,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until the run has ended.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say in a few lines where a run stands."""
+    """Show the state and the progress of a run in a few lines."""
     from rich.console import Console
 
     from smallsight.commands.live import LIVE_EVERY_S
@@ -236,7 +236,7 @@ def _finish(outcome: Any, as_json: bool) -> None:
 
 
 def _alone(as_json: bool) -> Background:
-    """Go on in a process of its own; the one that was called ends here, when the run has begun."""
+    """Continue in a background process. Once the run has begun, the calling process prints where it is, and ends."""
     alone = go_on_alone()
     if isinstance(alone, Background):
         return alone

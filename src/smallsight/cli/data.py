@@ -27,23 +27,28 @@ VocCorners = Annotated[
 ]
 Boxes = Annotated[
     Literal["xywh", "corners", "centres"] | None,
-    typer.Option(help="What the four numbers of a box are, where not what the format says."),
+    typer.Option(help="Meaning of the four numbers of a box, where it differs from the format's."),
 ]
 BoxFrame = Annotated[
     str | None,
-    typer.Option(metavar="FRAME", help="What boxes are given in: image (px), shares, or WxH (px at that size)."),
+    typer.Option(
+        metavar="FRAME", help="Unit of boxes: image (px), shares (fractions of the image), or WxH (px at that size)."
+    ),
 ]
 Shifts = Annotated[
     list[str] | None, typer.Option(metavar="ID=N", help="Add N to every image_id or category_id of COCO annotations.")
 ]
 Sizes = Annotated[
     Literal["check", "file", "scale"],
-    typer.Option(help="Sizes that are not the images': refuse, take the file's, or scale the boxes to it."),
+    typer.Option(
+        help="Where annotations give another image size than the file has: check refuses, file takes the file's size, "
+        "scale also scales the boxes to it."
+    ),
 ]
 
 
 def synth(
-    out: Annotated[Path, typer.Argument(help="Folder to write; train/, valid/ and test/ come into it.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; train/, valid/ and test/ are created in it.")],
     images: Annotated[int, typer.Option(help="Number of images in all three splits.")] = 400,
     size: Annotated[str, typer.Option(metavar="WxH", help="Size of a frame, px.")] = "640x360",
     seed: Annotated[int, typer.Option(help="Same seed, same frames.")] = 0,
@@ -101,8 +106,8 @@ def convert(
 
 
 def split(
-    data: Annotated[Path, typer.Argument(help="Folder with images and annotations; its own splits are put together.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write, new or empty; train/, valid/ and test/ come into it.")],
+    data: Annotated[Path, typer.Argument(help="Folder with images and annotations; its own splits are merged first.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write, new or empty; for train/, valid/ and test/.")],
     shares: Annotated[str, typer.Option(metavar="A,B,C", help="Shares of train, valid and test.")] = "0.7,0.15,0.15",
     seed: Annotated[int, typer.Option(help="Same seed, same splits.")] = 0,
     pattern: Pattern = None,

@@ -1,4 +1,4 @@
-"""What a command says: text that fits a terminal, and the one message that it ends with."""
+"""Print text for users, wrapped to the terminal; turn an error into one message and an exit code."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from smallsight.errors import SmallsightError, as_message, visible
 
 
 def say(text: str, *, indent: int = 4, err: bool = False) -> None:
-    """Text for people, line by line; control characters in it come from data.
+    """Print text for people; control characters, which may come from data, are shown as escapes.
 
-    In a terminal it is broken between words, with what follows indented; elsewhere a line stays one, to be searched.
+    A terminal gets lines wrapped between words, with continuation lines indented by `indent` spaces. Elsewhere lines
+    are not wrapped, so that they can be searched.
     """
     fold = textwrap.TextWrapper(
         _width(sys.stderr if err else sys.stdout),

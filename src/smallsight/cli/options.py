@@ -17,7 +17,11 @@ Pattern = Annotated[
 
 
 def no_folder(path: Path | None) -> Path | None:
-    """A file to write, checked before the work whose outcome goes into it."""
+    """Check the path of an output file before any work starts.
+
+    Raises:
+        InputError: it is a folder.
+    """
     if path is not None and path.is_dir():
         raise InputError(f"{path}: is a folder, expected a file to write. Give its name, too.")
     return path
@@ -30,7 +34,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 
 
 class Weights(str, Enum):
-    """Which of a checkpoint's two sets of weights."""
+    """Which weights of a checkpoint to use: as trained, their EMA, or those that gave the checkpoint's figures."""
 
     JUDGED = "judged"
     AVERAGE = "average"
@@ -38,10 +42,10 @@ class Weights(str, Enum):
 
 
 def output_numbers(texts: Sequence[str]) -> dict[str, int]:
-    """`CLASS=N` texts as outputs of a class head by class name.
+    """Parse `CLASS=N` texts: the output of the class head, from 0, by class name.
 
     Raises:
-        ConfigError: one is of another form.
+        ConfigError: a text has another form.
     """
     found = {}
     for text in texts:

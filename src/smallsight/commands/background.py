@@ -1,7 +1,7 @@
-"""A command that goes on in the background: in a session of its own, without a terminal that could be closed.
+"""Continue a command in a background process, in its own session, so that closing the terminal does not end it.
 
-Until its run has begun, it writes to the terminal as ever, and the process that was called waits: an error of the
-start is seen there, with its exit code.
+Until the run has begun, the background process still writes to the terminal, and the calling process waits for it. An
+error at the start therefore appears on the terminal, and its exit code is the command's.
 """
 
 from __future__ import annotations
@@ -20,17 +20,23 @@ from smallsight.errors import Interrupted
 
 
 class Background:
-    """This process, which goes on alone; `begun` lets the one that was called end."""
+    """The background process, in which the command continues. `begun` lets the calling process end.
+
+    Args:
+        pipe: descriptor of the pipe's end to write to; the calling process reads the other end.
+    """
 
     def __init__(self, pipe: int) -> None:
         self._pipe: int | None = pipe
 
     def begun(self, folder: Path, log: Path) -> None:
-        """The run has begun; from here on its text goes to `log` alone. What is said later changes nothing.
+        """Report to the calling process that the run has begun; from here on, write to `log` alone.
+
+        Only the first call has an effect.
 
         Args:
-            folder: of the run.
-            log: its log.
+            folder: the run folder.
+            log: the run's log file.
         """
         if self._pipe is None:
             return
@@ -42,12 +48,15 @@ class Background:
 
 
 def go_on_alone() -> Background | Mapping[str, Any]:
-    """Go on in a new process; what the one that was called learns of the run, or in the new process itself.
+    """Fork, and continue in the new process.
 
-    Where no run began, the process that was called ends with the exit code of the new one.
+    Where the new process ends before a run has begun, the calling process exits with its exit code.
 
+    Returns:
+        In the new process, a `Background`. In the calling process, once the run has begun, its `run_folder`, `log` and
+        `pid`.
     Raises:
-        Interrupted: a stop was requested before the run had begun; it has stopped.
+        Interrupted: in the calling process: a stop was requested before the run had begun, and the new process ended.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -72,12 +81,12 @@ def go_on_alone() -> Background | Mapping[str, Any]:
 
 
 def in_words(told: Mapping[str, Any]) -> list[str]:
-    """What to know of a run in the background."""
+    """Lines for the user: where a run in the background is, and how to watch and stop it."""
     folder, log = (shlex.quote(str(told[key])) for key in ("run_folder", "log"))
     return [
         f"The run goes on in the background, process {told['pid']}.",
         f"Run folder: {folder}",
         f"Log: {log}",
         f"Watch: smallsight status {folder} --watch",
-        f"Stop: kill {told['pid']} (it saves; the same command goes on)",
+        f"Stop: kill {told['pid']} (it saves its state; the same command continues the run)",
     ]

@@ -1,4 +1,4 @@
-"""The wall clock that a run may take, as it is given."""
+"""Parse the wall-clock budget of a run."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _MOST = 1e6
 
 
 def seconds_of(budget: str | float) -> float:
-    """A time such as 90s, 20m or 8h, or a number of seconds, as seconds.
+    """Convert a time such as 90s, 20m or 8h, or a number of seconds, to seconds.
 
     Raises:
-        ConfigError: it is no such time.
+        ConfigError: it is no such time, or its number is not above 0 and below a million.
     """
     unit, value = 1.0, float("nan")
     try:

@@ -1,4 +1,7 @@
-"""What `optimize --dry-run` does: the plan, what it would take and could show, after the same checks as a run."""
+"""What `optimize --dry-run` does: show the plan, its cost and the smallest gain that can be shown.
+
+The input is checked as for a run.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,8 @@ def describe_plan(
     Nothing is written into the run folder.
 
     Raises:
-        InputError: what a run would refuse before it trains; only a few images are looked into.
-        Interrupted: a stop was requested while it measured.
+        InputError: the input is wrong, as for a run; but only a few images are decoded.
+        Interrupted: a stop was requested during a measurement.
     """
     inputs = strategy_inputs(config_path, strategy_path, overrides, output_dir, resume)
     plan = inputs.plan
@@ -70,7 +73,10 @@ def describe_plan(
 
 
 def _refuse_missing_device(training: Training) -> None:
-    """In a run its training process finds out, because torch is not loaded here; nor is it where any device will do."""
+    """Raise where the configured device is missing; in a run, the training process checks that.
+
+    torch is imported only where the configuration asks for a particular device.
+    """
     if training.device not in ("auto", "cpu") or training.devices > 1:
         from smallsight.training.device import resolve_device
         from smallsight.training.processes import Processes

@@ -1,4 +1,4 @@
-"""The disk under a run: what it will take is said first, what nothing needs is deleted, what it took is said last."""
+"""Disk space of a run: report what it will need, delete files that nothing needs, report what it used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ from smallsight.strategy.room import Need, Sizes, in_bytes, need_of_phase, need_
 
 @dataclass(frozen=True)
 class Taken:
-    """What a run has on the disk: sizes of its checkpoints, bytes of its detections, logs and journal."""
+    """Disk space that a run uses, bytes.
+
+    Attributes:
+        lightweight, full: the size of each checkpoint of that kind.
+        rest: detections, logs and the journal together.
+    """
 
     lightweight: tuple[int, ...]
     full: tuple[int, ...]
@@ -39,7 +44,7 @@ class Taken:
 
 
 def taken(folder: Path, state: State) -> Taken:
-    """What the run of this state has in its folder; files of others there don't count."""
+    """Measure the files of a run in its folder; files in it that the run did not write are not counted."""
     epochs = {record.epoch for run in state.runs for attempt in run.attempts for record in attempt.records}
     files = RunFolder(folder)
     own = [path for part in (files.phases, files.measurements) for path in part.rglob("*") if path.is_file()]
@@ -54,22 +59,22 @@ def _sizes(paths: Sequence[Path] | Iterator[Path]) -> Iterator[int]:
 
 
 def _is_of(state: State, lightweight: Path) -> bool:
-    """Whether a file was written by this run, and is not another's that has taken its place.
+    """Whether this run wrote a lightweight checkpoint, rather than another run or tool under the same name.
 
-    Earlier versions did not write into a lightweight file which run it is of.
+    Files of earlier versions don't name their run; they count as this run's.
     """
     return says(lightweight, FORMAT) and (says(lightweight, state.run_id) or not says(lightweight, "trained_in"))
 
 
 class Disk:
-    """The disk under one run, while this process works on it.
+    """Watches the disk space of one run while this process works on it.
 
     Args:
-        folder: of the run.
-        config: as this start has it.
+        folder: the run folder.
+        config: the configuration of this call.
         plan: of the strategy; None for a phase by hand.
-        state: what is known of the run now.
-        say: gets a line for the user.
+        state: returns the current state of the run.
+        say: called with a line for the user.
     """
 
     def __init__(
@@ -79,7 +84,7 @@ class Disk:
         self._told_all = self._told_undeletable = False
 
     def watched(self, train: Trainer) -> Trainer:
-        """A trainer that looks at the disk as soon as an attempt knows how large its checkpoints are."""
+        """Wrap a trainer: check the disk space as soon as an attempt reports the sizes of its checkpoints."""
 
         def watching(job: Job) -> Job:
             def look(fact: Fact) -> None:
@@ -92,10 +97,13 @@ class Disk:
         return lambda jobs: train([watching(job) for job in jobs])
 
     def look(self, spec: AttemptSpec, lightweight: int, full: int) -> None:
-        """Say what the run will take, and whether the disk has room for the attempt.
+        """Report the space that the run will need; warn where the disk has no room for the rest of the phase.
 
+        Args:
+            spec: of the attempt that begins.
+            lightweight, full: size of one checkpoint of that kind, bytes.
         Raises:
-            TrainingError: not even its first checkpoint fits.
+            TrainingError: not even the first checkpoint fits.
         """
         state, free = self._state(), shutil.disk_usage(self._folder).free
         if free < full:
@@ -131,14 +139,14 @@ class Disk:
         return f"Disk: {what} {need.in_words(sizes)} with checkpoint.keep {keep}; {in_bytes(free)} are free."
 
     def prune(self, state: State) -> None:
-        """Delete what the run wrote and nothing needs any more; a file of another's under such a name stays."""
+        """Delete files that this run wrote and that nothing needs any more; files of others under such names stay."""
         for path in superfluous(state, keep_of(state, self._config)):
             file = self._folder / path
             if not file.is_file() or not (path.is_relative_to(RunFolder(Path()).phases) or _is_of(state, file)):
                 continue
             try:
                 file.unlink(missing_ok=True)
-            except OSError as error:  # the run goes on without
+            except OSError as error:  # no reason to end the run
                 if not self._told_undeletable:
                     self._told_undeletable = True
                     self._say(f"{file}: no longer needed, but it can't be deleted ({error.strerror}).")

@@ -1,4 +1,4 @@
-"""What `scripts/comprehensive_training_evaluation.py` does: report on what is there, in the working directory."""
+"""What `scripts/comprehensive_training_evaluation.py` does: report on a run or epochs in the working directory."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def evaluate_training(given: Path | None) -> None:
         given: a configuration, a run folder or a recorded file; None for the run in `models` or here, or else the
             recorded file here.
     Raises:
-        HistoryError: nothing is there.
-        ConfigError, RunFolderError: it can't be read.
+        HistoryError: there is nothing to report on.
+        ConfigError, RunFolderError: `given`, or the run, can't be read.
     """
     loaded = load_config(given) if given is not None and given.suffix in (".yaml", ".yml") else None
     folder = _folder(given, loaded)
@@ -53,7 +53,7 @@ def evaluate_training(given: Path | None) -> None:
 
 
 def _folder(given: Path | None, loaded: LoadedConfig | None) -> Path | None:
-    """Where a run may be; None where a recorded file was given."""
+    """The folder in which to look for a run; None where a recorded file was given, or where no run is found."""
     if loaded is not None:
         return run_folder(loaded)
     if given is not None:
@@ -62,7 +62,7 @@ def _folder(given: Path | None, loaded: LoadedConfig | None) -> Path | None:
 
 
 def _of_run(folder: Path) -> None:
-    """The report on a run. All files are written before a word is said: whoever reads it may stop reading."""
+    """Report on a run. All files are written before anything is printed, because the reader may close the output."""
     state, lines = read_state(folder), []
     in_place = RunFolder(folder).report.resolve() == HERE.resolve()
     if not in_place and state.records:
@@ -77,7 +77,7 @@ def _of_run(folder: Path) -> None:
 
 
 def _of_recorded(path: Path) -> None:
-    """The report on recorded epochs."""
+    """Report on recorded epochs."""
     lines = []
     source = RunFolder(path).report if path.is_dir() else path
     if source.resolve() != HERE.resolve():
@@ -87,13 +87,13 @@ def _of_recorded(path: Path) -> None:
 
 
 def _before_any_run(loaded: LoadedConfig) -> None:
-    """What a configuration and the recorded epochs here say; nothing is written."""
+    """Report on a configuration and the recorded epochs in the working directory, if any; write nothing."""
     console, plan = Console(highlight=False), shipped_plan()
     recorded = read_history(HERE, target_of(plan)) if HERE.is_file() else History(loaded.source, ())
     history = configured(recorded, loaded, plan)
-    epochs = f"the epochs in {HERE}" if history.records else f"no recorded epochs ({HERE} is not here)"
+    epochs = f"and the epochs in {HERE}" if history.records else f"alone, since there is no {HERE} here"
     console.print(
-        visible(f"No run in {run_folder(loaded)} yet: this is said of {loaded.source} and of {epochs}."),
+        visible(f"No run in {run_folder(loaded)} yet: this report is made from {loaded.source} {epochs}."),
         markup=False,
         soft_wrap=not console.is_terminal,
     )

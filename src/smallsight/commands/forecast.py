@@ -1,4 +1,4 @@
-"""What a run would take, measured before it: time and memory of each phase, and the smallest gain that can be shown."""
+"""Cost of a run, measured before it begins: time and memory of each phase; and the smallest gain that can be shown."""
 
 from __future__ import annotations
 
@@ -20,13 +20,20 @@ from smallsight.strategy.repeats import changes_nothing
 from smallsight.training.rehearsal import Rehearsal, costs_alike, rehearse
 
 LIMIT_S = 60.0
-"""How long a dry run measures; phases that are left then are not measured."""
+"""How long a dry run measures; phases after that time are not measured."""
 Rehearse = Callable[[Config, int, float], Rehearsal]
 
 
 @dataclass(frozen=True)
 class PhaseCost:
-    """What a phase takes: `epochs` of training (0: one evaluation of a checkpoint), with `config`, as `measured`."""
+    """The cost of a phase.
+
+    Attributes:
+        name: of the phase.
+        epochs: of training; 0 for one evaluation of a checkpoint.
+        config: with the settings of the phase.
+        measured: time and memory of a step and of an epoch.
+    """
 
     name: str
     epochs: int
@@ -35,14 +42,14 @@ class PhaseCost:
 
     @property
     def seconds(self) -> float | None:
-        """Of the whole phase, about; None where not known."""
+        """Estimated time of the whole phase; None where not known."""
         training, evaluation = self.measured.training_s, self.measured.evaluation_s
         if training is None or evaluation is None:
             return None
         return self.epochs * (training + evaluation) if self.epochs else evaluation
 
     def as_row(self) -> dict[str, Any]:
-        """Plain values."""
+        """JSON values: times in seconds, memory in MB, null where not known."""
         return {
             "seconds": self.seconds,
             "seconds_per_epoch": self.seconds and self.seconds / max(1, self.epochs),
@@ -62,7 +69,7 @@ def costs_of(inputs: Inputs, *, limit_s: float = LIMIT_S, measure: Rehearse = re
 
     Args:
         inputs: of the run.
-        limit_s: for all of them together.
+        limit_s: for all phases together; phases for which no time is left are not measured.
         measure: see `rehearse`.
     """
     until, found = time.monotonic() + limit_s, list[PhaseCost]()
@@ -96,14 +103,18 @@ def _stages(inputs: Inputs) -> Iterator[tuple[str, int, Callable[[Config], dict[
 
 
 def smallest_gain_of(inputs: Inputs) -> SmallestGain | None:
-    """What the validation set can show of the target metric, drawn as a verdict draws it; None where not known."""
+    """The smallest gain of the target metric that the validation set can show, resampled as for a verdict.
+
+    None where it is not known for that metric.
+    """
     valid, plan = inputs.valid, inputs.plan
     units = Units.of(len(valid), groups_of(valid), inputs.config.evaluation.resample)
     return smallest_gain_on(valid.truths, units, plan.target.metric, plan.verdict.confidence)
 
 
 def total_of(costs: Sequence[PhaseCost]) -> dict[str, Any]:
-    """Of all phases together: `seconds` of those that are known, and whether these are all; the highest memory."""
+    """All phases together: `epochs`; `seconds` of the phases that have a time (`all_measured` says whether all have);
+    `memory_mb`, the highest peak."""
     seconds = [cost.seconds for cost in costs]
     peaks = [cost.measured.peak_mb for cost in costs if cost.measured.peak_mb is not None]
     known = [each for each in seconds if each is not None]
@@ -127,7 +138,10 @@ def costs_as_text(costs: Sequence[PhaseCost]) -> list[str]:
     least = "" if total["all_measured"] or total["seconds"] is None else "at least "
     rows.append(("all", f"{total['epochs']}", least + _time(total["seconds"]), _memory(total["memory_mb"]), ""))
     measured = f"one training step and one evaluation batch were tried on {device}" if device else "not measured"
-    return [f"Time and memory of each phase, about ({measured}; as if each phase before it were kept):", *table(rows)]
+    return [
+        f"Approximate time and memory of each phase ({measured}; all phases before it are assumed to be kept):",
+        *table(rows),
+    ]
 
 
 def _why_not(cost: PhaseCost) -> str:
@@ -176,7 +190,7 @@ def gain_as_text(found: SmallestGain | None, plan: Plan) -> str:
         return f"Smallest gain that the validation set can show: not known for {metric}."
     size = f"{found.n_objects} such objects in {found.n_images} images"
     if found.n_units != found.n_images:
-        size += f" of {found.n_units} clips; images of one clip resemble each other, which makes it larger"
+        size += f" of {found.n_units} clips; images of one clip resemble each other, which makes this gain larger"
     if found.gain > 1:
         return (
             f"Smallest gain that the validation set can show: none, at {found.confidence:.0%} confidence ({size}). "
@@ -184,8 +198,8 @@ def gain_as_text(found: SmallestGain | None, plan: Plan) -> str:
         )
     text = (
         f"Smallest gain of {metric} that the validation set shows in {found.power:.0%} of the cases at "
-        f"{found.confidence:.0%} confidence: about {_gains(found)}; the set holds {size}. The range is that of "
-        "the spreads that were seen on match frames."
+        f"{found.confidence:.0%} confidence: about {_gains(found)}; the set holds {size}. The range covers the lowest "
+        "and the highest spread per object that was measured on match frames."
     )
     less = _expecting_less(found, plan)
     least = min((each.expected_gain[0] for each in less if each.expected_gain is not None), default=0.0)
@@ -224,7 +238,7 @@ def _two_digits(value: float) -> float:
 
 
 def risks_as_text(plan: Plan) -> list[str]:
-    """The risk of each phase, and what is done about it."""
+    """A table of the risk of each phase and its mitigation."""
     if not plan.phases:
         return []
     rows = [("phase", "risk", "mitigation")] + [(each.name, each.risk, each.mitigation) for each in plan.phases]

@@ -35,7 +35,18 @@ SMALL_PX2 = 32.0**2
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything a run needs, read and checked before its folder is touched; `unseen` data are new to the folder."""
+    """Everything a run needs, read and checked.
+
+    Attributes:
+        config, source: the configuration, and its file.
+        plan: the strategy.
+        valid: the validation set.
+        folder: the run folder.
+        origin: the checkpoint to start from, and hashes of the data.
+        warnings: sentences for the user.
+        unseen: the datasets that no earlier start of the run has used; all their images are decoded before it begins.
+        further: the sets that are evaluated after every epoch.
+    """
 
     config: Config
     source: str
@@ -64,6 +75,11 @@ def strategy_inputs(
     output_dir: Path | None,
     resume: Path | None,
 ) -> Inputs:
+    """Read and check what `optimize` was given.
+
+    Raises:
+        InputError: a file, the data, the checkpoint or the run folder can't be used.
+    """
     of_config, of_strategy = split_overrides(overrides)
     loaded, plan = load_config(config_path, of_config), read_plan(strategy_path, of_strategy)
     warnings = check_plan(plan, loaded.config, str(strategy_path or DEFAULT_STRATEGY))
@@ -72,6 +88,14 @@ def strategy_inputs(
 
 
 def read_inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resume: Path | None, kind: str) -> Inputs:
+    """Read and check the data, the start and the run folder.
+
+    Args:
+        resume: the checkpoint to start from, as given on the command line.
+        kind: `optimize` or `train`.
+    Raises:
+        InputError: the data, the checkpoint or the run folder can't be used, or don't fit an earlier start of the run.
+    """
     config, source = loaded.config, loaded.source
     refuse_unavailable(config, source)
     start = start_file(config, resume)
@@ -90,7 +114,7 @@ def read_inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resum
     if exam is not None:
         exam.refuse_leaks(images=False)
     if state.champion and not state.finished:
-        # Its images must be today's, or nothing can be judged.
+        # Raises where the validation images have changed: phases are compared on the same images.
         detections_on(valid, champion_detections(folder, state.champion))
     given = GivenFile(str(start)) if start is not None else None
     if start is not None and not (state.created and kind == "optimize"):
@@ -110,7 +134,7 @@ def read_inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resum
 
 
 def _doubts(config: Config, origin: Origin, train: Dataset, valid: Dataset) -> Iterator[str]:
-    """What is probably a mistake, in sentences."""
+    """Warnings about input that is probably a mistake."""
     known, said = origin.annotations, config.checkpoint.start_epoch
     if (known["train"], known["train images"]) == (known["valid"], known["valid images"]):
         yield (
@@ -127,7 +151,7 @@ def _doubts(config: Config, origin: Origin, train: Dataset, valid: Dataset) -> I
 def _annotations(
     folder: Path, state: State, train: Dataset, valid: Dataset, further: FurtherSets
 ) -> tuple[dict[str, str], tuple[Dataset, ...]]:
-    """What tells the datasets from changed ones (annotations, images), and those that are new to the run folder."""
+    """Hashes of annotations and images by split, to find changed ones; and the datasets that are new to the run."""
     datasets = {"train": train, "valid": valid}
     files = {split: dataset.root / ANNOTATION_FILE for split, dataset in datasets.items()}
     now = {split: sha256_of(file) for split, file in files.items()}
@@ -144,7 +168,7 @@ def _annotations(
 
 
 def run_folder(loaded: LoadedConfig) -> Path:
-    """Where a configuration's run lies unless the command line says otherwise."""
+    """The run folder that a configuration names, for where the command line names none."""
     config = loaded.config
     return Path(config.output.output_dir or config.checkpoint.save_dir or f"runs/{Path(loaded.source).stem}")
 
@@ -166,10 +190,10 @@ def _datasets(config: Config, plan: Plan) -> tuple[Dataset, Dataset]:
 
 
 def look_at(path: Path, train: Dataset, config: Config) -> GivenFile:
-    """What a checkpoint to start from says about itself.
+    """Read what a checkpoint to start from says about itself: epoch, resolution, and the run that wrote it.
 
     Raises:
-        CheckpointError: it can't be read, or knows other classes.
+        CheckpointError: it can't be read, or has other classes.
     """
     from smallsight.detectors.checkpoint import is_ours, labels_of
     from smallsight.training.start import epoch_of

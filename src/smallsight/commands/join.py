@@ -18,7 +18,7 @@ from smallsight.run.folder import AttemptFolder, RunFolder
 
 LOOK_EVERY_S = 0.5
 NEVER_S = 1e9
-"""Whether the training hangs is for the runner to tell; processes here are silent while the leader judges."""
+"""No time limit: only the runner detects a hang. Processes here send nothing while the leading one evaluates."""
 
 
 def join(run: Path, node: int, say: Callable[[str], None]) -> None:
@@ -27,7 +27,7 @@ def join(run: Path, node: int, say: Callable[[str], None]) -> None:
     Args:
         run: the run folder.
         node: which of its machines this is, from 1; the runner's is 0.
-        say: gets a line about whatever begins and ends.
+        say: called with a line when an attempt or the run begins or ends.
     Raises:
         ConfigError: the run has no machine of that number.
         RunFolderError: the folder above the run folder is not there.
@@ -37,7 +37,7 @@ def join(run: Path, node: int, say: Callable[[str], None]) -> None:
         raise RunFolderError(f"{run}: there is no folder {run.parent}. Give the --output-dir of the run.")
     say(f"Waiting for {run} to train on several machines.")
     if RunFolder(run).has_journal and read_state(run).config.get("training", {}).get("num_nodes", 1) == 1:
-        say(f"{run} holds a run of one machine so far; training.num_nodes=2 or more makes it one of several.")
+        say(f"{run} holds a run on one machine so far. To use several, start it with training.num_nodes of 2 or more.")
     latest = ""
     while not _has_ended(run):
         meeting = announced(run)
@@ -57,10 +57,10 @@ def _take_part(meeting: Rendezvous, node: int, say: Callable[[str], None]) -> No
     say(f"Phase {spec.phase}, attempt {spec.attempt}: machine {node} of 0 to {meeting.nodes - 1} takes part.")
     with Workers(meeting, node, log, NEVER_S) as workers:
         for _ in workers.messages():
-            continue  # what there is to tell, the leader tells
+            continue  # the leading process reports for all
         code, failure = workers.outcome()
     if workers.asked_to_stop:
-        raise Interrupted("this machine takes no part any more; the run has stopped and saved")
+        raise Interrupted("this machine has left the run; the run has stopped and saved its state")
     if code not in (EXIT_DONE, EXIT_INTERRUPTED):
         meeting.write_failure(node, code, failure)
     reason = (failure and failure.message) or f"exit code {code}"
@@ -68,7 +68,7 @@ def _take_part(meeting: Rendezvous, node: int, say: Callable[[str], None]) -> No
 
 
 def _has_ended(run: Path) -> bool:
-    """Whether the journal says so; one that is not there yet, or is only being made, tells of no end."""
+    """Whether the journal says that the run has ended; False where there is none yet or it is just being created."""
     try:
         return RunFolder(run).has_journal and read_state(run).done
     except RunFolderError:

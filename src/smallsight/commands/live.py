@@ -16,9 +16,10 @@ LIVE_EVERY_S = 2.0
 
 
 def live_writer(folder: Path, then: OnProgress) -> OnProgress:
-    """A listener to training steps that leaves the latest one of each attempt, and passes each on to `then`.
+    """A callback for progress messages that writes the latest step of each attempt to its `live.json`.
 
-    What an earlier process has left in the run folder is removed.
+    It writes at most every `LIVE_EVERY_S` and passes each message on to `then`. A `live.json` in the run folder that
+    an earlier process left is removed now.
     """
     RunFolder(folder).live.unlink(missing_ok=True)
     written: dict[Path, float] = {}

@@ -1,7 +1,7 @@
-"""What `import smallsight` offers beside `Run`: the work of the commands, with values instead of text.
+"""The functions of `import smallsight`: the commands, which return values here instead of printing text.
 
-A path or a name that is wrong gives the message of the command line, as an exception; a hint in it may name an option
-of the command, which goes by the same name here. torch is loaded when a function needs it, not before.
+Wrong input raises an exception with the message of the command line. Where the message names an option of the command,
+the argument here has the same name. torch is imported when a function needs it, not before.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ def load_detector(
         weights: `raw`, as trained; `average`, their moving average; `judged`, those that the checkpoint's figures were
             taken with.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        data: for a file of another trainer: a COCO folder with labelled frames, whose classes it shall find. Without it
-            the classes are those that the file or `class_outputs` names.
+        data: for a file of another trainer: a COCO folder with labelled frames; the detector finds its classes. Without
+            it the classes are those that the file or `class_outputs` names.
         class_outputs: for a file of another trainer: the output of its class head by class name, where the file does
             not say so.
         resolution: px, the input size; the file's own where None.
     Returns:
         An object whose `detect` takes an image or a list of images.
     Raises:
-        CheckpointError: the file can't be read, or knows none of the classes.
-        ConfigError: the device, the weights or the resolution is none that there is.
+        CheckpointError: the file can't be read, or has none of the classes.
+        ConfigError: the device, the weights or the resolution is not known or not available.
         DatasetError: `data` can't be read.
 
     Example:
@@ -96,7 +96,7 @@ def evaluate(
         data: a folder with images and `_annotations.coco.json`, or the annotation file; classes are matched by name.
         resolution: px, the input size; the checkpoint's own where None.
         max_dets: detections per image that count.
-        centre_hit_px: distance of two centres that still is a hit, px.
+        centre_hit_px: largest distance of box centres that is a hit, px.
         weights, class_outputs, device: see `load_detector`.
         results: a file to write the detections to, as COCO results with the annotation file's own ids.
     Returns:
@@ -137,17 +137,17 @@ def optimize(
     resume: AnyPath | None = None,
     budget: str | float | None = None,
 ) -> Run:
-    """Run the whole strategy, up to a champion and a report, as `smallsight optimize` does; it returns at the end.
+    """Run the whole strategy, up to a champion and a report, as `smallsight optimize` does; return when it has ended.
 
-    The progress is written to standard error and to `run.log`. Called again with the same arguments, it goes on with an
-    interrupted run, and does nothing where all is done.
+    The progress is written to standard error and to `run.log`. Called again with the same arguments, it continues an
+    interrupted run, and does nothing where the run is finished.
 
     Ctrl-C, or a request of the system to stop, lets the training process save its state, and then raises `Interrupted`.
-    Signals can only be heard in the main thread, so call it there.
+    Python handles signals in the main thread only, so call it there.
 
     Args:
         config: YAML file that describes data, detector and training.
-        strategy: YAML file of phases, or the name of a shipped strategy; the mission's where None.
+        strategy: YAML file of phases, or the name of a shipped strategy; `small_objects` where None.
         overrides: values by dotted key, such as `{"training.epochs": 20}`, or texts, such as `["training.epochs=20"]`.
             Keys that begin with `strategy.` are the strategy's.
         output_dir: the run folder; that of the configuration where None.
@@ -156,7 +156,7 @@ def optimize(
     Raises:
         InputError: the configuration, the data, the checkpoint or the run folder can't be used.
         TrainingError: an attempt failed, and nothing is left to try.
-        Interrupted: it was stopped, and can go on.
+        Interrupted: a stop was requested; the same call continues the run.
 
     Example:
         >>> import smallsight
@@ -220,7 +220,7 @@ def _no_folder(path: Path) -> Path:
 
 
 def _as_texts(overrides: Mapping[str, object] | Sequence[str]) -> list[str]:
-    """Overrides as the command line has them; JSON is YAML, too."""
+    """Overrides as `KEY=VALUE` texts. Values are written as JSON, which is valid YAML."""
     if isinstance(overrides, str):
         return [overrides]
     if not isinstance(overrides, Mapping):
@@ -230,11 +230,11 @@ def _as_texts(overrides: Mapping[str, object] | Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def _system_errors_as_ours() -> Iterator[None]:
-    """What the system refuses, in the words of the command line.
+    """Turn an `OSError` into an exception of ours with the message of the command line.
 
     Raises:
         InputError: a path can't be used.
-        SmallsightError: the disk is full, or something else went wrong there.
+        SmallsightError: another error of the system, such as a full disk.
     """
     try:
         yield

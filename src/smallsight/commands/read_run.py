@@ -1,4 +1,4 @@
-"""A run folder as values: what has happened in a run, going on or ended, without a change to it."""
+"""Read a run folder, of a running or an ended run, without changing it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from smallsight.run.state import Champion, State
 
 
 class Run:
-    """A run, read from its folder. Nothing in the folder is changed, and the run may be going on meanwhile.
+    """A run, read from its folder. Nothing in the folder is changed, and a process may be working on the run.
 
-    The journal is read when a value is asked for first. All values are then of that moment, and fit each other, until
-    `refresh` is called.
+    The journal is read at the first access. All values are of that moment, and therefore consistent, until `refresh`
+    is called.
 
     Args:
         path: the run folder (`--output-dir`).
@@ -43,7 +43,7 @@ class Run:
         return f"Run({str(self.path)!r})"
 
     def refresh(self) -> Run:
-        """Forget what was read; the next value is of the moment when it is asked for.
+        """Forget what was read; the next access reads the folder again.
 
         Returns:
             The run itself.
@@ -59,7 +59,7 @@ class Run:
 
     @property
     def state(self) -> State:
-        """Everything that the journal tells: phases, their attempts, their settings, budget.
+        """Everything in the journal: phases, their attempts, their settings, budget.
 
         Raises:
             RunFolderError: no run is there, or its journal can't be read.
@@ -87,7 +87,7 @@ class Run:
 
     @property
     def records(self) -> tuple[EpochRecord, ...]:
-        """What each epoch reached, in order: figures with intervals, losses, rate, time, memory.
+        """A record of each epoch, in order: metrics with intervals, losses, learning rate, time, memory.
 
         Example:
             >>> import smallsight
@@ -122,10 +122,10 @@ class Run:
 
     @property
     def verdicts(self) -> Mapping[str, Verdict]:
-        """What each phase brought against the champion before it, by the name of the phase's folder.
+        """The verdict on each phase against the champion before it, by the name of the phase's folder.
 
-        A phase that is not judged is not in it: it has not ended, has failed, or had nothing to be compared with. That
-        of a phase by hand is against the checkpoint that it started from.
+        A phase without a verdict is left out: it has not ended, has failed, or had nothing to be compared with. A phase
+        by hand is compared with the checkpoint that it started from.
 
         Example:
             >>> import smallsight
@@ -152,8 +152,8 @@ class Run:
     def report(self) -> Mapping[str, Any]:
         """The report as plain values, as `smallsight report --json` prints it.
 
-        The champion's detections are looked at again, which takes seconds, on large sets minutes. What can't be made
-        out, because images are gone, is left out and said so under `evidence`.
+        The champion's detections are analysed again, which takes seconds, on large sets minutes. Parts that can't be
+        computed, because images are missing, are listed in `left_out` of `evidence`.
 
         Raises:
             RunFolderError: no run is there, or its journal can't be read.

@@ -1,4 +1,4 @@
-"""A recorded file, looked at with a configuration and a strategy."""
+"""Read a recorded file for a report by a configuration and a strategy."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from smallsight.strategy.plan import Plan
 
 
 def recorded_history(path: Path, config_path: Path, strategy_path: Path | None = None) -> History:
-    """The epochs in a recorded file, with what holds them back by a configuration and what a strategy would do.
+    """Read the epochs in a recorded file, and combine them with a configuration and a strategy.
+
+    The report then also names settings that limit small objects, and what the strategy would do next.
 
     Args:
         path: the file, or a folder that holds it under the report's name.
-        config_path: the configuration that they were trained with, or the next one.
+        config_path: the configuration of their training, or of the next training.
         strategy_path: the strategy to judge by; the default one where None.
     Raises:
         HistoryError, ConfigError: a file can't be read; `path` is a run folder, which knows its configuration.
@@ -34,7 +36,7 @@ def recorded_history(path: Path, config_path: Path, strategy_path: Path | None =
 
 
 def configured(history: History, loaded: LoadedConfig, plan: Plan) -> History:
-    """A recorded history, or an empty one, with what a configuration and a plan say."""
+    """A recorded or empty history with a configuration, a plan, and the command to train on with."""
     folder = run_folder(loaded)
     call = Call(("smallsight", "train"), loaded.source, str(folder))
     start = loaded.config.checkpoint.resume_from or str(RunFolder(folder).checkpoint)

@@ -51,13 +51,17 @@ def show_report(
     lines: Sequence[str] = (),
     written: Callable[[], None] | None = None,
 ) -> None:
-    """Print the report on a run or a recorded history; a run's files are written anew, before anything is printed.
+    """Print the report on a run or a recorded history. The report files of a run are rewritten before that.
 
     Args:
-        html: write the page there, too.
-        config, strategy: see `recorded_history`; for a recorded history alone.
-        lines: to be said first.
-        written: called once all is written.
+        as_json: print JSON, and don't rewrite the files.
+        html: a further file to write the page to.
+        config, strategy: see `recorded_history`; for a recorded history only.
+        lines: to print first.
+        written: called when all files are written, before anything is printed.
+    Raises:
+        HistoryError, RunFolderError: see `history_of`.
+        ConfigError: see `recorded_history`.
     """
     recorded = None if config is None else recorded_history(path, config, strategy)
     state = read_state(path) if RunFolder(path).has_journal else None
@@ -83,7 +87,7 @@ def show_report(
 
 
 def compare_runs(one: Path, other: Path, *, as_json: bool) -> str:
-    """Two runs, or recorded histories, side by side as text or JSON.
+    """Compare two runs or recorded histories, as text or JSON.
 
     Raises:
         HistoryError, RunFolderError: see `history_of`.

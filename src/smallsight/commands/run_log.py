@@ -1,4 +1,4 @@
-"""The log of a run: all that its command says, in a file, also where nobody reads it on the terminal."""
+"""The log of a run: a file with everything that its commands print."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from smallsight.run.folder import RunFolder
 
 
 class RunLog(io.TextIOBase):
-    """A text file to which is only ever appended, in UTF-8. A text that does not fit on the disk is left out."""
+    """An append-only text file in UTF-8. Text that can't be written, as on a full disk, is dropped without an error."""
 
     encoding = "utf-8"
 
@@ -31,7 +31,7 @@ class RunLog(io.TextIOBase):
         return len(text)
 
     def line(self, text: str) -> None:
-        """A line with the time before it."""
+        """Write a line that begins with the local time."""
         self.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {visible(text)}\n")
 
     def writable(self) -> bool:
@@ -45,10 +45,10 @@ class RunLog(io.TextIOBase):
 
 @contextlib.contextmanager
 def run_log(folder: Path, command: Sequence[str]) -> Iterator[RunLog]:
-    """The log of the run in `folder`; how the command begins and how it ends stands in it.
+    """Open the log of the run in `folder`; write the command at the beginning, and how it ended at the end.
 
     Raises:
-        OSError: the file can't be made.
+        OSError: the file can't be created.
     """
     with RunLog(RunFolder(folder).log) as log:
         log.line(f"Began: {shlex.join(command)} (smallsight {__version__}, process {os.getpid()})")
@@ -58,7 +58,7 @@ def run_log(folder: Path, command: Sequence[str]) -> Iterator[RunLog]:
             log.line(as_message(error)[0])
             raise
         except BaseException:
-            log.line("Ended by an error that was not foreseen:")
+            log.line("Ended by an unexpected error:")
             log.write(traceback.format_exc())
             raise
         log.line("Ended: done")

@@ -1,4 +1,4 @@
-"""The further evaluation sets of a run: looked at before it begins, and asked before a phase is crowned."""
+"""The further evaluation sets of a run: checked before it begins, and used before a phase becomes champion."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from smallsight.strategy.plan import Plan
 from smallsight.synth.rendered import rendered_share
 
 MOSTLY = 0.5
-"""A validation set of which a larger share was rendered says little about real frames."""
+"""Above this share of rendered images, a validation set says little about real frames."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 
 @dataclass(frozen=True, eq=False)
 class FurtherSets:
-    """The sets that every epoch is measured on, and what is to be said of the choice of sets."""
+    """The sets that are evaluated after every epoch, and warnings about the choice of sets."""
 
     sets: tuple[FurtherSet, ...]
     warnings: tuple[str, ...]
 
     def fingerprints(self) -> dict[str, str]:
-        """What tells the sets that guard from changed ones, as `folder.Origin.annotations` holds it."""
+        """Hashes of annotations and images of the sets that guard, under their keys in `Origin.annotations`."""
         found = {}
         for each in self.sets:
             if each.labelled:
@@ -48,22 +48,22 @@ class FurtherSets:
         return found
 
     def files(self) -> dict[str, Path]:
-        """Where what `fingerprints` tells lies."""
+        """The file or folder behind each key of `fingerprints`."""
         roots = {each.name: each.dataset.root for each in self.sets if each.labelled}
         annotations = {f"{GUARDING}{name}": root / ANNOTATION_FILE for name, root in roots.items()}
         return annotations | {f"{GUARDING}{name} images": root for name, root in roots.items()}
 
     def unseen(self, state: State) -> tuple[Dataset, ...]:
-        """Those on which this run has no figures yet."""
+        """The sets that this run has not been evaluated on yet."""
         return tuple(each.dataset for each in self.sets if not any(each.name in r.sets for r in state.records))
 
 
 def further_sets(config: Config, plan: Plan, train: Dataset, valid: Dataset) -> FurtherSets:
-    """The sets that the configuration names, read and checked.
+    """Read and check the sets that the configuration names.
 
     Raises:
-        ConfigError: a name that can't be part of a file's, no such folder, or no labels where they are needed.
-        DatasetError: a set can't be read, or holds no object that the target metric is about.
+        ConfigError: a name can't be part of a file name, a folder is missing, or labels are missing where needed.
+        DatasetError: a set can't be read, or one that guards has no object of a size that the target metric counts.
     """
     _refuse_names(list(config.evaluation.sets))
     sets = sets_of_every_epoch(config, train.class_names)
@@ -92,7 +92,7 @@ def _refuse_names(names: Sequence[str]) -> None:
 
 
 def holds(dataset: Dataset, metric: str, config: Config) -> bool:
-    """Whether a set holds an object that a metric is about."""
+    """Whether a set has an object of the sizes that a metric counts."""
     size_bin = metric_definitions(config.evaluation.max_dets)[metric].size_bin
     low, high = AREA_RANGES.get(size_bin, AREA_RANGES["all"])
     return any(((low <= t.areas) & (t.areas <= high) & ~t.ignored).any() for t in dataset.truths)
@@ -110,20 +110,20 @@ def _warnings(config: Config, sets: Sequence[FurtherSet], valid: Dataset) -> Ite
     frames = sum(len(each.dataset) for each in sets)
     if frames > len(valid):
         yield (
-            f"evaluation.sets: {frames} further frames are looked at after every epoch, beside {len(valid)} of the "
-            "validation set. Fewer make epochs shorter."
+            f"evaluation.sets: {frames} further frames are evaluated after every epoch, in addition to the "
+            f"{len(valid)} of the validation set. Use fewer to shorten the epochs."
         )
 
 
 Guard = Callable[[Verdict, Path, Path], Verdict]
-"""A verdict after the guarding sets were asked; the files are the candidate's and the champion's detections on the
-validation set."""
+"""Takes a verdict, the candidate's and the champion's file of detections on the validation set; returns the verdict
+that also takes the guarding sets into account."""
 
 
 def guard_of(config: Config, plan: Plan, sets: Sequence[FurtherSet]) -> Guard:
-    """What asks the sets that guard; each file is evaluated once, since a candidate may be the next champion.
+    """A function that lets the guarding sets object to a verdict.
 
-    What it returns raises:
+    It evaluates each file once and keeps the result, because a candidate may become the next champion. It raises:
         RunFolderError: a file was made on other images.
     """
     settings, target = config.evaluation, plan.target.metric

@@ -1,4 +1,4 @@
-"""Where a run stands, on the terminal: once, or for as long as it runs."""
+"""Show the status of a run on the terminal: once, or until it has ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from smallsight.run.folder import is_running
 
 
 def watch(folder: Path, console: Console, every_s: float) -> None:
-    """Show the status until nobody works on the run, or nobody reads it.
+    """Show the status until no process works on the run, or the reader has closed the output.
 
     Raises:
         RunFolderError: see `read_state`.
@@ -43,7 +43,7 @@ def _table(content: Mapping[str, Any]) -> Table:
 
 
 def as_lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """`status_of` as pairs of words."""
+    """`status_of` as pairs of a name and a text; what is not known is left out."""
     states = {
         "finished": "finished",
         "failed": "failed; the same command tries again",
@@ -68,7 +68,7 @@ def as_lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _phase_in_words(content: Mapping[str, Any]) -> str:
-    """How far the latest phase came."""
+    """The progress of the latest phase, as the end of a sentence."""
     done, last, state = content["phase_epoch"], content["last_epoch"], content["phase_state"]
     if last is None:
         return ""

@@ -1,8 +1,8 @@
-"""Standard output and error that hold, whatever becomes of them: no write to them ends a command.
+"""Standard output and error whose writes never raise, so that no failed write ends a command.
 
-The reader of a pipe may leave (`| head`), a terminal be closed, a disk be full, a descriptor be closed from the start
-(`>&-`), and an encoding lack a character. The command goes on and writes its files. What an encoding lacks is written
-as its escape (`caf\\xe9`). Text that nobody will read is dropped.
+A write fails where the reader of a pipe has exited (`| head`), a terminal was closed, a disk is full, a descriptor is
+closed from the start (`>&-`), or an encoding lacks a character. The command still runs to its end and writes its files.
+A character that the encoding lacks is written as its escape (`caf\\xe9`). Other text that can't be written is dropped.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _STRICT = ("strict", "surrogateescape")
 
 
 class Steady(io.TextIOBase):
-    """A text stream that takes whatever is written to it.
+    """A text stream whose writes never raise an `OSError`.
 
     Attributes:
-        lost: why nothing more arrives; None as long as it does.
-        kept: whether its text stands in a file as well, so that nothing is lost with it.
+        lost: the error after which nothing more is written; None before that.
+        kept: whether the same text is also written to a file, so that none is lost.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -78,17 +78,12 @@ class Steady(io.TextIOBase):
             os.dup2(descriptor, self._stream.fileno())
             os.close(descriptor)
         with contextlib.suppress(OSError):
-            self._stream.flush()  # what is left would otherwise end the interpreter with an error
+            self._stream.flush()  # a full buffer would raise an error when the interpreter exits
 
 
 @contextlib.contextmanager
 def steady_streams() -> Iterator[tuple[Steady, Steady]]:
-    """Let standard output and error hold; the two as they are then.
-
-    Raises:
-        OutputError: at the end, where standard output took no more, its text stands nowhere else, and nobody has left
-            on purpose: the disk is full.
-    """
+    """Replace standard output and error by `Steady` streams, and restore them at the end. Yields the two streams."""
     _occupy_descriptors()
     before, errors = (sys.stdout, sys.stderr), []
     for stream in before:
@@ -115,10 +110,10 @@ _current: list[Steady] = []
 
 
 def refuse_lost_output(out: Steady) -> None:
-    """Tell that a command's text could not be written.
+    """Raise where text of a command could not be written, as on a full disk.
 
     Raises:
-        OutputError: it stands nowhere else, and its reader has not just left.
+        OutputError: a write failed, and not because the reader closed the output; the text is in no file either.
     """
     out.flush()
     if out.lost is not None and not out.kept and out.lost.errno not in _READER_LEFT:
@@ -131,7 +126,7 @@ def reader_left() -> bool:
 
 
 def keep_output() -> None:
-    """From here on, all text also stands in a file: losing standard output loses nothing."""
+    """Declare that from here on all text is also written to a file, so that a failed write is no error."""
     for stream in _current:
         stream.kept = True
 

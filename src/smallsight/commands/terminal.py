@@ -23,15 +23,15 @@ _SHOWN = (("AP", "map_50_95"), ("AP50", "map_50"), ("AP small", "map_small"), ("
 
 
 class Terminal:
-    """Shows a run on a console; a context manager, because the progress bar has to be taken away at the end.
+    """Shows a run on a console; a context manager, because the progress bar has to be removed at the end.
 
     Args:
-        console: where it is shown.
-        metric: the target.
+        console: where the run is shown.
+        metric: the target metric.
         log: gets the same lines.
 
     Attributes:
-        consoles: for longer texts: the console, and one that writes to the log.
+        consoles: the console, and one that writes to the log; for longer texts, such as the final report.
     """
 
     def __init__(self, console: Console, metric: str, log: RunLog) -> None:
@@ -76,11 +76,11 @@ class Terminal:
         self._line((f"{word}: ", "bold"), decision.reason, f" [{changes}]" if changes else "")
 
     def note(self, text: str) -> None:
-        """A line about anything else."""
+        """Print any other line."""
         self._line(text)
 
     def command(self, title: str, line: str) -> None:
-        """A command that can be pasted: it stays in one line, however narrow the terminal is."""
+        """A command to paste into a shell; it is not wrapped, however narrow the terminal is."""
         self._line((f"{title}:", "bold"))
         self._log.line(line)
         self.console.print(Text(visible(line)), soft_wrap=True)
@@ -101,7 +101,7 @@ class Terminal:
         )
 
     def progress(self, message: SignOfLife) -> None:
-        """Steps within an epoch."""
+        """Show a training step, an evaluation or a stop request."""
         if isinstance(message, Stopping):
             self.note("Stopping after this step; the state is saved first, which may take up to 30 s.")
         elif isinstance(message, Evaluating):
@@ -112,7 +112,7 @@ class Terminal:
             memory = gigabytes(message.memory_mb, message.memory_limit_mb)
             goes_back = message.batch < self._progress.tasks[self._task].completed
             if goes_back or self._shown != (message.epoch, message.batches):
-                # Else the speed, and with it the time left, would be reckoned over the evaluation between two epochs.
+                # Otherwise the evaluation between two epochs would count in the speed and in the time left.
                 self._shown = (message.epoch, message.batches)
                 self._progress.reset(self._task, total=message.batches, completed=message.batch)
             self._progress.update(

@@ -1,4 +1,4 @@
-"""What `optimize` and `train` do: hold the run folder, train, judge, and bring the files of the run up to date."""
+"""What `optimize` and `train` do: lock the run folder, train, judge, and bring the files of the run up to date."""
 
 from __future__ import annotations
 
@@ -66,11 +66,13 @@ def optimize(
     background: Background | None = None,
     words: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Run or continue a strategy; the report as plain values.
+    """Run or continue a strategy; return the report as JSON values.
 
     Args:
-        quiet: the progress goes to standard error, and nothing to standard output.
-        words: the command, for the run's log; this process's own where None.
+        budget_s: wall-clock time for this call, s; None for no limit.
+        quiet: write the progress to standard error, and nothing to standard output.
+        background: of a command that continues in the background.
+        words: the command line to write to the run's log; this process's own where None.
     Raises:
         SmallsightError: see `errors`.
     """
@@ -95,7 +97,9 @@ def train_one_phase(
     quiet: bool = False,
     background: Background | None = None,
 ) -> dict[str, Any]:
-    """Run or continue one phase as the configuration says; phases of one folder follow each other in its history.
+    """Run or continue one phase as the configuration says; return the report as JSON values.
+
+    Further calls with the same run folder add phases to its history.
 
     Raises:
         SmallsightError: see `errors`.
@@ -114,7 +118,7 @@ def train_one_phase(
 
 
 def _program() -> tuple[str, ...]:
-    """How this command was called, as words: by its name, as a module, or by a script of its own."""
+    """The first words of this command line: the command's name, `python -m smallsight`, or a script."""
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return ("python", "-m", "smallsight", "train")
@@ -130,7 +134,7 @@ def _session(
     background: Background | None,
     words: Sequence[str] | None = None,
 ) -> Iterator[tuple[AnyRun, Terminal]]:
-    """The run folder, held, journalled and with a log, and a terminal that follows the run."""
+    """Lock the run folder, open its journal and log, show the run on a terminal. Yields the runner and the terminal."""
     console = Console(stderr=quiet, highlight=False, force_terminal=False if background else None)
     show_warnings(inputs.warnings)
     _look_into(inputs)
@@ -179,7 +183,7 @@ def _tell_exam(inputs: Inputs, run: Runner, terminal: Terminal) -> None:
 
 
 def _break_off(folder: Path, run: Runner, terminal: Terminal, error: Interrupted | TrainingError) -> None:
-    """Leave the files of a run as they are to be while nobody works on it."""
+    """Bring the files of a run up to date when it ends before its strategy does."""
     if isinstance(error, Interrupted):
         run.write("interrupted")
     publish(folder, run.state, running=False, say=terminal.note)
@@ -215,11 +219,12 @@ def show_warnings(warnings: Sequence[str]) -> None:
 def publish(folder: Path, state: State, *, running: bool = True, say: Callable[[str], None]) -> None:
     """Bring `status.json`, `metrics.csv` and the report up to date with the journal.
 
-    A fault in a sentence of the report ends no training of days: it is written down, and the journal has everything.
+    An unexpected error while the report is made does not end the training. Its traceback is written to a file, and the
+    report can be made again from the journal.
 
     Args:
-        running: whether this process goes on with the run; where it does not, the page is written, too.
-        say: gets a line where a file that is not ours was in the way.
+        running: whether this process continues the run; where it does not, the HTML page is written, too.
+        say: called with a line for each file of another tool that gets another name.
     """
     write_text_atomically(RunFolder(folder).status, json.dumps(summary_of(state), indent=1))
     try:

@@ -24,9 +24,8 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_as_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Python takes `true` for 1; somebody who wrote it meant something else."""
-        assert info.field_name is not None
-        if _holds_truth(value) and _is_numeric(cls, info.field_name):
+        """Refuse `true` and `false` for numbers, which Python would take as 1 and 0."""
+        if info.field_name is not None and _holds_truth(value) and _is_numeric(cls, info.field_name):
             raise PydanticCustomError("no_number", "true and false are no numbers")
         return value
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 BORDER_TOLERANCE_PX = 1.0
 MIN_SIDE_PX = 0.01
-"""Thinner boxes vanish in float32."""
+"""Least side; thinner boxes lose their size in float32."""
 
 Floats = npt.NDArray[np.float64]
 Number = TypeVar("Number", float, Floats)
@@ -25,14 +25,14 @@ CornerRows = TypeVar("CornerRows", npt.NDArray[np.float32], Floats)
 
 @dataclass(frozen=True, eq=False)
 class InFrame(Generic[Number, Flag]):
-    """How a box lies in its frame, or each of many boxes in its own.
+    """Position of a box relative to its frame, or of each of many boxes to its own.
 
     Attributes:
         over_px: how far it leaves the frame; negative inside.
         seen_w, seen_h: sides of the part that lies in the frame, px; 0 or negative where none does.
         is_outside: whether it leaves the frame by too much.
         is_thin: whether too little of it lies in the frame.
-        fits: neither.
+        fits: whether it is neither outside nor thin.
     """
 
     over_px: Number

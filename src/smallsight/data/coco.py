@@ -1,11 +1,12 @@
 """COCO folders: one folder with images and `_annotations.coco.json`, read strictly.
 
-Category ids come as they are (0-based, 1-based, with gaps); inside, a class is an index from 0 in the order of the ids.
-A category without a single annotation whose name is the supercategory of another one (as Roboflow's `objects`) is no
+Category ids may be 0-based, 1-based, or have gaps; in the code a class is an index from 0 in the order of the ids. A
+category without a single annotation whose name is the supercategory of another one (as Roboflow's `objects`) is no
 class, unless it is asked for by name.
 
-Strict means that nothing is guessed: what has one meaning only, though COCO writes it otherwise, is read with a note
-(`formats.coco_content`, `formats.places`). Everything else that `coco_reader` reports as an error stops the reading.
+Strict means that nothing is guessed. An entry that differs from COCO's format but has only one possible meaning is read
+with a note (`formats.coco_content`, `formats.places`). Everything else that `coco_reader` reports as an error stops the
+reading.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Dataset:
         truths: the truth of each image.
         class_names: by class index.
         category_ids: the file's own id of each class.
-        notes: whole sentences on what the file says otherwise than COCO does, and how it was read.
+        notes: whole sentences on where the file differs from COCO's format, and how it was read.
     """
 
     root: Path
@@ -92,9 +93,9 @@ def read_coco(folder: Path, *, class_names: Sequence[str] | None = None) -> Data
 
 
 def read_folder_or_file(path: Path, *, class_names: Sequence[str] | None = None) -> Dataset:
-    """Read one split from its folder, as `read_coco`, or from its annotation file by whatever name (`*.json`).
+    """Read one split from its folder, as `read_coco`, or from its annotation file of any name (`*.json`).
 
-    The images of a file are looked for beside it.
+    The images of an annotation file are searched in its folder.
     """
     is_file = path.suffix == ".json" and path.is_file()
     return _read(path, class_names) if is_file else read_coco(path, class_names=class_names)
@@ -120,7 +121,7 @@ def read_content(
         content: what is in it.
         places: finds the images; its folder is the root of the result.
         class_names: keep these classes, in this order; all by default.
-        reading: what the user says of the file.
+        reading: what the user specifies about the file.
     Raises:
         DatasetError: see `read_coco`.
     """

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """One number of each annotation, and for which annotations it is one; 0 elsewhere."""
+    """One whole number of each annotation; `known` tells where there is one, and `values` is 0 elsewhere."""
 
     values: Ints
     known: Flags
@@ -29,12 +29,12 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class AnnotationColumns:
-    """What the annotations say, (N,) each and in their order.
+    """The annotations as arrays, (N,) each and in their order.
 
     Attributes:
         entries: the annotations themselves.
         ids, image_ids, category_ids: whole numbers.
-        boxes: (N, 4) as they stand in the file, NaN where `has_box` is not set.
+        boxes: (N, 4) as written in the file, NaN where `has_box` is not set.
         has_box: whether the box is four finite numbers.
         areas: px^2 as given, NaN where none is given or it is no number of 0 or more.
         area_fits: whether the area is such a number or not given.

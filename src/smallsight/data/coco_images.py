@@ -1,4 +1,4 @@
-"""Read the image entries of a COCO file: unique ids, a file of its own for each inside the folder, a valid size."""
+"""Read the image entries of a COCO file: each needs a unique id, its own file inside the folder, and a valid size."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class CocoImage:
-    """One image entry, as far as it is sound.
+    """One image entry, with its valid parts.
 
     Attributes:
-        id: None where the entry has none, or one that another entry has already; no annotation belongs to it then.
-        file_name: as it stands in the entry, empty where there is none.
+        id: None where the entry has none, or one that another entry has already; then it has no annotations.
+        file_name: as written in the entry, empty where there is none.
         size_wh: px, None where it is not known.
         path: the file, None where there is none inside the folder.
-        entry: all that the file says of it.
-        given_wh: px, the size in the entry where the file's own was taken in its place.
+        entry: the whole entry.
+        given_wh: px, the size in the entry, where the image file's size was used instead.
     """
 
     id: int | None
@@ -54,8 +54,8 @@ def read_images(
     Args:
         items: the entries.
         places: finds the files.
-        report: takes what is wrong.
-        sizes: what to do where an entry has another size than its file.
+        report: called with each finding.
+        sizes: what to do where the size in an entry differs from its file's.
     Raises:
         DatasetError: with another rule than `check`, an image file can't be read.
     """
@@ -92,7 +92,7 @@ def read_images(
 
 
 def whole_id(value: Any, name: str, where: Where, report: Report) -> int | None:
-    """An id, None where it is no whole number; `name` says in a finding which id it is."""
+    """An id, None where it is no whole number; `name` names the id in a finding."""
     number = whole(value)
     if number is None:
         report(coco_finding("id_invalid", where, name, short(value), "a whole number"))
@@ -104,7 +104,7 @@ def _twice(key: int | None, first: str) -> str:
 
 
 def _path(name: Any, places: Places, where: Where, report: Report, missing: list[DataFinding]) -> Path | None:
-    """The file that an entry names; one that is not there goes to `missing`, to be reported with all of these."""
+    """The file that an entry names; a missing one is added to `missing`, because all of them are reported together."""
     if not isinstance(name, str) or not name:
         report(coco_finding("image_name_invalid", where, "file_name", short(name), "a file's name"))
         return None
@@ -151,13 +151,13 @@ def _missing_size(path: Path, given: tuple[Any, Any], where: Where, report: Repo
 
 
 def _with_size_of_file(image: CocoImage, path: Path) -> CocoImage:
-    """The image with the size of its file; the entry's is kept where it is another one."""
+    """The image with the size of its file; a different size in the entry is kept as `given_wh`."""
     size_wh = read_header(path).size_wh
     return image if size_wh == image.size_wh else replace(image, size_wh=size_wh, given_wh=image.size_wh)
 
 
 def _note_sizes(images: Sequence[CocoImage], sizes: SizeRule, report: Report) -> None:
-    """Say how many sizes were taken from the files."""
+    """Report how many sizes were taken from the files."""
     missing = sum(
         image.size_wh is not None and is_missing(image.entry.get("width"), image.entry.get("height"))
         for image in images

@@ -1,6 +1,7 @@
 """The annotations of a COCO file: each names an image and a category of the file, and its box fits its image.
 
-A fault that most annotations of a file share (corners in the place of sizes, ids one too low) is told by its cause.
+A fault that most annotations of a file share (corners in place of sizes, ids one too low) is reported once, by its
+cause.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ AREA_TOLERANCE = 0.05
 
 @dataclass(frozen=True, eq=False)
 class CocoObjects:
-    """The sound objects of a COCO file, in the order of its annotations.
+    """The valid objects of a COCO file, in the order of its annotations.
 
     Attributes:
         boxes: (N, 4) float32, xyxy, px, image frame, clipped to it.
@@ -62,8 +63,8 @@ class ObjectReading:
     """How annotations are read.
 
     Attributes:
-        boxes: what the four numbers of a box mean; None takes COCO's meaning and tells what looks like another.
-        shift: what is added to the ids of annotations.
+        boxes: what the four numbers of a box mean; None takes COCO's meaning and reports boxes that look different.
+        shift: number to add to the ids in annotations.
         scales: whether boxes are scaled from the size in an image's entry to that of its file.
         errors_only: leave out warnings and infos on single annotations.
     """
@@ -81,13 +82,13 @@ def read_objects(
     report: Report,
     reading: ObjectReading,
 ) -> tuple[CocoObjects, frozenset[int]]:
-    """The sound objects, and the ids of all categories that annotations name.
+    """The valid objects, and the ids of all categories that annotations name.
 
     Args:
-        annotations: as they are meant, see `formats.coco_content`.
+        annotations: corrected to COCO's form, see `formats.coco_content`.
         images: of the file.
         categories: ids of the file's categories.
-        report: takes what is wrong.
+        report: called with each finding.
         reading: how to read.
     """
     positions = {image.id: position for position, image in enumerate(images) if image.id is not None}
@@ -131,7 +132,7 @@ def _unshifted(
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """The annotations of a file against its images and categories; each rule stands here once."""
+    """The annotations of a file, checked against its images and categories; each rule is defined here once."""
 
     columns: AnnotationColumns
     all_images: Sequence[CocoImage]
@@ -194,12 +195,12 @@ class _Table:
 
     @cached_property
     def areas(self) -> Floats:
-        """Px^2: the file's, or width x height where it gives none or boxes are read in another way."""
+        """Areas, px^2: the file's, or width x height where it gives none or boxes are not read as COCO's."""
         own = np.where(self.is_coco, self.columns.areas, math.nan)
         return np.asarray(np.where(np.isnan(own), self.boxes_xywh[:, 2] * self.boxes_xywh[:, 3], own))
 
     def suspicion(self) -> Suspicion | None:
-        """The reading under which the boxes of the file were written, where it is not COCO's."""
+        """The likely reading of the file's boxes, where it is not COCO's."""
         rows = self.columns.has_box & self.is_coco & ~np.isnan(self.sizes_wh[:, 0])
         return suspected(self.columns.boxes[rows], self.sizes_wh[rows], COCO_BOXES) if rows.any() else None
 
@@ -288,7 +289,7 @@ class _Table:
             yield coco_finding("area_wrong", replace(where, box_xywh=(x, y, width, height)), wrong)
 
     def objects(self) -> CocoObjects:
-        """The sound objects."""
+        """The valid objects."""
         rows = self.columns.has_box & self.has_size & self.in_frame.fits & self.has_category
         ids = self.columns.ids
         return CocoObjects(

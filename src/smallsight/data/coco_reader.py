@@ -1,4 +1,4 @@
-"""Read the content of a COCO file once: report each finding, and return what is sound.
+"""Read the content of a COCO file once: report each finding, and return what is valid.
 
 The strict reading (`coco`) raises at the first error that is reported; the doctor collects all findings.
 """
@@ -23,12 +23,12 @@ from smallsight.data.formats.places import Places
 
 @dataclass(frozen=True)
 class CocoReading:
-    """What the user says of a file that can't be told from it.
+    """What the user specifies about a file, because the file itself does not tell it.
 
     Attributes:
-        boxes: what the four numbers of a box mean; None takes COCO's meaning and refuses what looks like another.
-        shift: what is added to the ids of annotations.
-        sizes: what to do where an entry has another size than its image.
+        boxes: what the four numbers of a box mean; None takes COCO's meaning and refuses boxes that look different.
+        shift: number to add to the ids in annotations.
+        sizes: what to do where the size in an entry differs from its image's.
     """
 
     boxes: BoxReading | None = None
@@ -46,12 +46,12 @@ class Category:
 
 @dataclass(frozen=True, eq=False)
 class CocoSet:
-    """What is sound in a COCO file.
+    """The valid content of a COCO file.
 
     Attributes:
         images: one for each entry.
         categories: by id, in the order of the ids.
-        objects: those whose image, category and box are sound.
+        objects: those whose image, category and box are valid.
         class_ids: the categories that are classes, see `class_ids_of`.
     """
 
@@ -74,9 +74,9 @@ def read_entries(
     Args:
         content: what is in the file.
         places: finds the images.
-        report: takes what is wrong; reading stops where it raises.
-        reading: what the user says of the file.
-        is_strict: look at the headers of a few images, and leave out warnings and infos on single annotations.
+        report: called with each finding; reading stops where it raises.
+        reading: what the user specifies about the file.
+        is_strict: check the headers of a few images, and leave out warnings and infos on single annotations.
     Raises:
         DatasetError: an image file can't be read and its size is asked for.
     """

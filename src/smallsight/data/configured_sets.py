@@ -35,17 +35,10 @@ def _read(config: Config, which: Which, class_names: Sequence[str] | None) -> Da
     return replace(dataset, notes=(*found.notes, *dataset.notes))
 
 
-def split_folder(config: Config, which: Which) -> Path:
-    """The COCO folder of a split; YOLO and VOC folders are converted once per content and kept in the user's cache.
-
-    Raises:
-        ConfigError, DatasetError: see `read_splits`.
-    """
-    return _split(config, which).folder
-
-
 def _split(config: Config, which: Which) -> CachedSet:
-    """The folder of a split, and the notes on its conversion.
+    """The COCO folder of a split, and the notes on its conversion.
+
+    YOLO and VOC folders are converted once per content and kept in the user's cache.
 
     Raises:
         ConfigError: the configuration names no folder or several, or an environment variable is not set.

@@ -22,7 +22,7 @@ from smallsight.data.sources import Kind, SourceReading, read_source
 from smallsight.errors import DatasetError
 
 _CACHE_VERSION = 1
-"""Goes up when a conversion gives another result from the same source."""
+"""To be raised when a conversion gives a different result for the same source."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class ConvertOptions:
     """What to keep and how to write it.
 
     Attributes:
-        kind: the sources' format; `auto` looks.
+        kind: the sources' format; `auto` detects it.
         to: the format to write.
         class_names: keep these, in this order, under their new names; all where empty.
         rename: new name by old name; two may become one.
-        keep_empty: keep frames without objects: they are negatives.
+        keep_empty: keep frames without objects, which are negatives.
         images: hard-link, copy or resize.
-        reading: what is said of the sources that can't be told from them.
+        reading: what the user specifies about the sources.
     """
 
     kind: Kind = "auto"
@@ -219,17 +219,18 @@ def cached_conversion(
     split: str = NO_SPLIT,
     reading: SourceReading | None = None,
 ) -> CachedSet:
-    """A COCO folder with what a YOLO or VOC folder holds, made once per content.
+    """Convert a YOLO or VOC folder to a COCO folder, once per content.
 
-    The result is kept under a hash of the images' names, sizes and times, of the labels, and of the settings; a second
-    process that converts the same at the same time uses the result of the first. A stale one may be deleted.
+    The result is stored under a hash of the images' names, sizes and times, of the labels, and of the settings. A
+    second process that converts the same source at the same time uses the result of the first. Results that are no
+    longer used may be deleted.
 
     Args:
         source: a folder, or a `data.yaml`; the images of one split, or several of which `split` picks one.
         kind: its format.
         cache_root: where results are kept; may be used by several processes.
         split: `train`, `valid` or `test`, where the source has splits.
-        reading: what is said of the source.
+        reading: what the user specifies about the source.
     Returns:
         A folder that `read_coco` reads, and the notes on how the source was read.
     Raises:
@@ -248,7 +249,7 @@ def cached_conversion(
 
 
 def one_split(labelled: LabelledSet, split: str, source: Path) -> LabelledSet:
-    """The images of one split as a set without splits; `split` counts where the set has several.
+    """The images of one split as a set without splits; `split` is only used where the set has several.
 
     Raises:
         DatasetError: there is no such split.

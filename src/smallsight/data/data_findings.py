@@ -56,11 +56,11 @@ class DataFinding:
     Attributes:
         kind: key of `COCO_KINDS` or of the doctor's `KINDS`.
         wrong: what is wrong, or a whole sentence that also says what to do.
-        got: what is there, where that is not in `wrong`.
-        expected: what should be there.
+        got: the value found, where it is not in `wrong`.
+        expected: the value expected.
         remedy: what to do, a whole sentence; empty where `wrong` says it.
-        also: a sentence to add where this finding stands for several of its kind.
-        twin: the other place where two are alike.
+        also: a further sentence, where this finding stands for several of its kind.
+        twin: the place of the other one of two equal or similar things.
     """
 
     kind: str
@@ -75,7 +75,7 @@ class DataFinding:
 
     @property
     def message(self) -> str:
-        """What is wrong, with what is there and what was expected, without place and remedy."""
+        """What is wrong, with the values found and expected, without place and remedy."""
         got = f"got {self.got}" if self.got else ""
         expected = f", expected {self.expected}" if self.expected else ""
         return f"{': '.join(filter(None, (self.wrong, got)))}{expected}"
@@ -96,7 +96,7 @@ Report = Callable[[DataFinding], None]
 
 
 class FirstError:
-    """A report that raises at the first error and keeps the notes on what was read as it is meant.
+    """A report that raises at the first error and keeps notes on corrections.
 
     Attributes:
         notes: whole sentences that begin with the file.
@@ -178,7 +178,7 @@ _BOXES = {
     ),
 }
 COCO_KINDS: Mapping[str, FindingKind] = MappingProxyType({**_FILES, **_ENTRIES, **_BOXES})
-"""What reading a COCO file can find."""
+"""The kinds of finding in a COCO file."""
 
 
 def coco_finding(

@@ -1,4 +1,4 @@
-"""Evaluation sets that are measured after every epoch beside the validation set: with labels, or frames alone."""
+"""Further sets that are evaluated after every epoch, beside the validation set: with labels, or frames without them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Decoded frames on the disk, shared by all processes and runs that name the same folder.
 
-An entry is the frame as a `.npy` file. Its name is a hash of what it was decoded from (path, size and times of the
-file) and by what, so that the entry of a file that has changed is never found. Entries appear whole and are replaced,
-not rewritten: a mapped frame stays as it is, and two writers of one entry don't disturb each other.
+An entry is the frame as a `.npy` file. Its name is a hash of the image file (path, size and times) and of the decoder,
+so that the entry of a file that has changed is never used. Entries are written to a temporary file and renamed: a
+mapped frame does not change, and two processes can write the same entry.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from smallsight.records import Image
 _FORMAT = f"1 rgb uint8, OpenCV {cv2.__version__}"
 """Part of each entry's name; the number goes up when a file decodes to other pixels."""
 _KEEP_FREE_BYTES = 2e9
-"""Left free on the disk: a cache must not take the room that a run needs for its checkpoints."""
+"""Left free on the disk, because a run needs room for its checkpoints."""
 _RECOUNT_SHARE = 0.02
-"""Share of the budget that one process may write before it looks again at what the others have written."""
+"""Share of the budget that a process writes before it measures the size of the whole cache again."""
 _STALE_S = 3600
 _TEMPORARY = ".tmp"
 
@@ -53,9 +53,9 @@ def open_cache(config: Config) -> FrameCache | None:
 
 
 class FrameCache:
-    """Frames kept in `folder`, up to `budget_mb` of it; where it can't be written, the frames are decoded as ever.
+    """Frames stored in `folder`, up to `budget_mb`; where it can't be written, frames are decoded each time.
 
-    Nothing is taken out: when the budget is reached, what is there goes on being read.
+    Nothing is removed: when the budget is reached, the existing entries are still read.
     """
 
     def __init__(self, folder: Path, *, budget_mb: float) -> None:
@@ -66,7 +66,7 @@ class FrameCache:
         self._writable = True
 
     def prepare(self) -> None:
-        """Make the folder, try it and see how full it is, so that workers need not each find out and warn."""
+        """Create the folder, test it and measure its size, so that a warning comes once and not from each worker."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder):
@@ -92,7 +92,7 @@ class FrameCache:
 
     def _path(self, entry: ImageEntry) -> Path:
         file = entry.path.resolve()
-        stat = file.stat()  # the change time tells a file from another of its size and age that was put in its place
+        stat = file.stat()  # the change time detects a replaced file of the same size and age
         told = (_FORMAT, os.fspath(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         return self.folder / f"{hashlib.sha256(repr(told).encode()).hexdigest()[:40]}.npy"
 
@@ -119,7 +119,7 @@ class FrameCache:
         return True
 
     def _count(self) -> None:
-        """See how full the folder is; what a killed writer has left is removed."""
+        """Measure the size of the folder, and remove temporary files of killed processes."""
         self._used_bytes, self._unseen_bytes = 0, 0
         with os.scandir(self.folder) as items:
             for item in items:
@@ -131,7 +131,7 @@ class FrameCache:
                         self._used_bytes += stat.st_size
 
     def _give_up(self, reason: object) -> None:
-        """Write no more, and say so once."""
+        """Write no more, and warn once."""
         if self._writable:
             self._writable = False
             warnings.warn(
@@ -142,7 +142,7 @@ class FrameCache:
 
 
 def _read(path: Path, size_wh: tuple[int, int]) -> Image | None:
-    """A whole frame of that size, mapped; None where there is none: no file, a torn one, or of another size."""
+    """A complete frame of that size, mapped; None where the file is missing, incomplete or of another size."""
     shape = (size_wh[1], size_wh[0], 3)
     header = _header(shape)
     try:
@@ -173,7 +173,7 @@ def _replace(path: Path, header: bytes, image: Image) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _header(shape: tuple[int, ...]) -> bytes:
-    """What stands before the pixels in a `.npy` file of uint8 (H, W, 3)."""
+    """The header of a `.npy` file of uint8 (H, W, 3), which precedes the pixels."""
     target = io.BytesIO()
     np.lib.format.write_array_header_1_0(target, {"descr": "|u1", "fortran_order": False, "shape": shape})
     return target.getvalue()

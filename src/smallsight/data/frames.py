@@ -17,14 +17,14 @@ from smallsight.errors import DatasetError
 from smallsight.records import Image, Sample
 
 MOST_FILE_BYTES = 1 << 30
-"""Of an image file."""
+"""Largest image file that is read."""
 
 
 def content_of(path: Path) -> bytes:
     """The bytes of an image file.
 
     Raises:
-        ValueError: it is larger than an image is.
+        ValueError: it is larger than `MOST_FILE_BYTES`.
         OSError: it can't be read.
     """
     if path.stat().st_size > MOST_FILE_BYTES:
@@ -33,7 +33,7 @@ def content_of(path: Path) -> bytes:
 
 
 def pixels(content: bytes, flags: int) -> Image:
-    """The pixels in an image file's content; a size that is no image's is refused before anything is decoded.
+    """Decode the content of an image file; one with too many pixels is refused before it is decoded.
 
     Args:
         content: of the file.
@@ -97,7 +97,7 @@ def check_size(entry: ImageEntry, size_wh: tuple[int, int]) -> None:
     """Refuse a file whose size in px differs from its entry's.
 
     Raises:
-        DatasetError: it is.
+        DatasetError: the sizes differ.
     """
     if different := size_difference(size_wh, entry.size_wh):
         raise DatasetError(
@@ -126,7 +126,7 @@ class FrameStore:
         """Memory that decoded frames will still take in this process, MB.
 
         Args:
-            frames: so many of them will be looked at; all where None.
+            frames: number of frames that will be decoded; all where None.
         """
         left = [math.prod(entry.size_wh) * 3 for i, entry in enumerate(self.dataset.images) if i not in self._kept]
         wanted = sum(left) * min(1.0, (len(left) if frames is None else frames) / max(1, len(left)))

@@ -1,4 +1,4 @@
-"""Which images belong together: frames of one match or clip, which no two splits may share.
+"""Groups of images: the frames of one match or clip, which must not be in two splits.
 
 A group is found, in this order: by a pattern or a column that the user names; by the `match` of each image entry, else
 its `clip`, `video` or `sequence`; by the clip id in the file names; else each image is a group of its own.
@@ -63,13 +63,13 @@ class Grouping:
 def clip_of(file_name: str, pattern: str | None = None) -> str:
     """The clip or match id in a file name, '' where there is none.
 
-    Without a pattern it is what stands before the frame number at the end (`08fd33_0_0000.jpg` is of `08fd33_0`), under
-    its folder, where that says more than `images` or `train`. Roboflow's suffix and a video's are taken off first.
-    A name says nothing about its neighbours: a prefix that all names share is no clip, see `group_images`.
+    Without a pattern it is the part before the frame number at the end (`08fd33_0_0000.jpg` is of `08fd33_0`), with its
+    folder, unless that is a general name like `images` or `train`. Suffixes of Roboflow and of video files are removed
+    first. Other names are not considered here: a prefix that all names share is no clip, see `group_images`.
 
     Args:
         file_name: name or relative path, with or without suffix.
-        pattern: regular expression; its group `clip`, else its first group, else all that it matches.
+        pattern: regular expression; the id is its group `clip`, else its first group, else the whole match.
     Raises:
         DatasetError: the pattern is no regular expression.
     """
@@ -94,13 +94,13 @@ def group_images(
     pattern: str | None = None,
     column: str | None = None,
 ) -> Grouping:
-    """Group images by what is known of them.
+    """Group images by their names or by further facts.
 
     Args:
         names: relative path of each image.
         columns: further facts of each image, as the keys of a COCO image entry.
         pattern: regular expression for the names, see `clip_of`.
-        column: the fact to group by.
+        column: key of the fact to group by.
     Raises:
         DatasetError: both `pattern` and `column` are given; one of them gives no group for an image.
     """
@@ -126,7 +126,7 @@ def group_images(
 def find_groups(
     datasets: Sequence[Dataset], pattern: str | None = None, column: str | None = None
 ) -> tuple[tuple[tuple[str, ...], ...], GroupSource]:
-    """Groups of several splits, found in one way for all of them, so that they can be compared across splits.
+    """Groups of several splits, found by the same method for all, so that they can be compared across splits.
 
     Where nothing is found (kind `image`), images of the same name in two splits are different groups.
 
@@ -152,7 +152,7 @@ def find_groups(
 
 @lru_cache(maxsize=1)  # of the dataset that is evaluated after each epoch: its whole annotation file is read for this
 def groups_of(dataset: Dataset, pattern: str | None = None, column: str | None = None) -> tuple[str, ...]:
-    """One group per image of a single split, as it was first asked for; `find_groups` also says how they were found.
+    """One group per image of a single split, cached; `find_groups` also tells how they were found.
 
     Raises:
         DatasetError: see `group_images`.
@@ -161,7 +161,7 @@ def groups_of(dataset: Dataset, pattern: str | None = None, column: str | None =
 
 
 def _source_stem(name: str) -> str:
-    """The name without suffix and without what Roboflow's export appends: its copies of one image give one name."""
+    """The name without suffix and without Roboflow's export suffix, so that its copies of one image have one name."""
     path = PurePosixPath(name)
     stem = path.stem if path.suffix else path.name
     found = _ROBOFLOW.match(stem) or _ROBOFLOW.match(path.name)
@@ -198,7 +198,7 @@ def _by_column(names: Sequence[str], columns: Sequence[Mapping[str, Any]], colum
 
 
 def _columns_of(dataset: Dataset) -> list[Mapping[str, Any]]:
-    """The entries of the annotation file as they stand, by position; only `clip` for a dataset without a file."""
+    """The entries of the annotation file, by position; only `clip` for a dataset without a file."""
     path = dataset.root / ANNOTATION_FILE
     rows = image_entries(path) if path.is_file() else {}
     return [rows.get(image.id, {"clip": image.clip}) for image in dataset.images]

@@ -26,15 +26,15 @@ from smallsight.errors import DatasetError
 Colour = Literal["rgb", "grey", "palette", "cmyk", "unknown"]
 UPRIGHT = 1
 MOST_PIXELS = 100_000_000
-"""Of an image: 300 MB decoded. A file of a few kB can claim any size."""
+"""Most pixels of an image: 300 MB decoded. A file of a few kB can claim any size."""
 JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))
-"""Markers of a JPEG that stand alone; after the others comes a length."""
+"""Markers of a JPEG without a length after them."""
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN = 0xDA
 _J2K = b"\xff\x4f\xff\x51"
 _MOST_STEPS = 100_000
-"""Segments, chunks, boxes or bytes between them that are looked at: a large file may hold nothing else."""
+"""Most segments, chunks, boxes or bytes between them that are read: a large file may hold nothing else."""
 _MOST_EXIF_BYTES = 1 << 16
 _JPEG_COLOURS: Mapping[int, Colour] = {1: "grey", 3: "rgb", 4: "cmyk"}
 _PNG_COLOURS: Mapping[int, tuple[Colour, bool]] = {
@@ -56,7 +56,7 @@ class ImageHeader:
     Attributes:
         format: jpeg, png, bmp, webp, tiff or jpeg2000.
         size_wh: px as stored, before any rotation.
-        bits: per channel, as far as it is looked for; 8 elsewhere.
+        bits: per channel; 8 for formats where it is not read.
         colour: how colours are stored.
         alpha: whether there is transparency.
         orientation: Exif's, 1 for upright and for none; 5 to 8 swap width and height.
@@ -89,7 +89,7 @@ def read_header(path: Path) -> ImageHeader:
 
 
 def too_large(size_wh: tuple[int, int]) -> str:
-    """Why an image of that size is not decoded; empty where it is."""
+    """Why an image of that size is not decoded; empty where it is decoded."""
     width, height = size_wh
     if width * height <= MOST_PIXELS:
         return ""
@@ -161,7 +161,7 @@ def _jpeg(handle: BinaryIO) -> ImageHeader | None:
         if not mark or (marks and code == _SCAN):
             return None
         if not marks or code in STANDALONE:
-            continue  # fill bytes, and what stands between segments: decoders skip it
+            continue  # fill bytes, and bytes between segments: decoders skip them
         length = struct.unpack(">H", handle.read(2))[0] - 2
         body = handle.read(max(length, 0))
         if length < 0 or len(body) < length:
@@ -210,7 +210,7 @@ def _webp(handle: BinaryIO, start: bytes) -> ImageHeader:
 
 
 def _chunks(handle: BinaryIO, at: int, *, png: bool) -> Iterator[tuple[bytes, bytes]]:
-    """The names of the chunks of a PNG or a WebP from `at` on, as far as they go, with the content of those of Exif.
+    """The names of the chunks of a PNG or a WebP from `at` on, up to the end of the file; with the content for Exif.
 
     In a PNG the length comes before the name, and a checksum after the content; in a WebP lengths are made even.
     """
@@ -234,7 +234,7 @@ def _tiff(handle: BinaryIO) -> ImageHeader:
 
 
 def _jpeg_2000(handle: BinaryIO, start: bytes) -> tuple[int, int]:
-    """From the codestream, which decides, not from the box before it that repeats the size."""
+    """The size in the codestream, which decoders use, not in the box before it that repeats the size."""
     at = 0
     handle.seek(at)
     for _ in range(_MOST_STEPS if start[:4] != _J2K else 0):

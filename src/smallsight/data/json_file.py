@@ -1,4 +1,4 @@
-"""Read JSON strictly: no key twice in an object, no file larger than annotations can be."""
+"""Read JSON strictly: an object must not have a key twice, and a file must not be larger than annotations can be."""
 
 from __future__ import annotations
 

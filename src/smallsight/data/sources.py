@@ -1,4 +1,4 @@
-"""Read a labelled set of any format: detect the format, and apply what the user says about it."""
+"""Read a labelled set of any format: detect the format, and apply what the user specifies about it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Kind = Literal["auto", "coco", "yolo", "voc"]
 
 @dataclass(frozen=True)
 class SourceReading:
-    """What the user says of a source that can't be told from it; None and the defaults are the format's own rules.
+    """What the user specifies about a source; None and the defaults are the format's own rules.
 
     Attributes:
         boxes: what the four numbers of a box are.
         frame_wh: size of the frame that boxes are given in; `image` is the image in px, (1, 1) shares of it.
-        shift: what is added to the ids that annotations name; COCO.
-        sizes: what to do where a label file has another size than the image; COCO and VOC.
+        shift: number to add to the ids in annotations; COCO.
+        sizes: what to do where the size in a label file differs from the image's; COCO and VOC.
         voc_corners: what the corners in VOC files mean, see `formats.voc`.
     """
 
@@ -42,14 +42,14 @@ class SourceReading:
     voc_corners: VocCorners = "pixels"
 
     def of(self, standard: BoxReading) -> BoxReading | None:
-        """How boxes are read in a format with this standard, None where nothing else is said."""
+        """How boxes are read in a format with this standard; None where the user specifies nothing else."""
         if self.boxes is None and self.frame_wh is None:
             return None
         frame_wh = standard.frame_wh if self.frame_wh is None else None if self.frame_wh == "image" else self.frame_wh
         return BoxReading(self.boxes or standard.form, frame_wh)
 
     def refuse_without_effect(self, source: Path, kind: str) -> None:
-        """Refuse what a format does not have.
+        """Refuse options that the format does not have.
 
         Raises:
             DatasetError: an option would change nothing.

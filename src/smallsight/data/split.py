@@ -1,8 +1,8 @@
-"""Split a set into train, valid and test: no match or clip lies in two of them, object sizes are shared out evenly.
+"""Split a set into train, valid and test: no match or clip is in two of them, and object sizes are balanced.
 
 Groups are assigned whole. Every split has a target for the number of images, of objects in each size bin, and of frames
-without objects; the largest groups go first, each to where it lowers the squared shortfall most, and single moves and
-swaps improve the result until none does.
+without objects. The largest groups are assigned first, each to the split where it lowers the squared error most; then
+single moves and swaps are made as long as they improve the result.
 
 Source: after Sechidis, Tsoumakas and Vlahavas, "On the Stratification of Multi-label Data", ECML PKDD 2011, section 3.1
 (iterative stratification), here for whole groups, with a squared loss and a local search instead of the rarest label
@@ -30,14 +30,14 @@ from smallsight.errors import DatasetError
 from smallsight.rng import keyed_generator
 
 BIN_EDGES_PX = (8.0, 16.0, 32.0)
-"""Side of the square with the box's area, px, where one size bin ends and the next begins."""
+"""Limits of the size bins: side of the square with the box's area, px."""
 COLUMNS = ("images", "empty", "0-8 px", "8-16 px", "16-32 px", "32+ px")
 _IMAGE_WEIGHT = 8.0
 """The number of images counts as much as this many of the other columns."""
 _FEW = 20.0
-"""A column with so many objects counts half: a bin with a handful can't be balanced."""
+"""A column with this many objects has half the weight: a bin with few objects can't be balanced."""
 _MOST_SWAPPED = 60
-"""Up to so many groups are also tried in swapped pairs: their number grows with the square."""
+"""Swaps are tried for up to this many groups, because the number of pairs grows with the square."""
 _MOST_PASSES = 50
 
 _Counts = npt.NDArray[np.float64]
@@ -64,7 +64,7 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """What each split got: groups, and the counts of `COLUMNS`; notes are on how the set was read."""
+    """Groups of each split, and its counts of `COLUMNS`; notes are on how the set was read."""
 
     groups: Mapping[str, tuple[str, ...]]
     counts: Mapping[str, tuple[int, ...]]
@@ -95,10 +95,10 @@ class SplitResult:
 
 
 def split(data: Path, out: Path, options: SplitOptions | None = None) -> SplitResult:
-    """Write a set anew in splits; `out` appears whole or not at all.
+    """Write a set in new splits; `out` appears whole or not at all.
 
     Args:
-        data: images with labels in any format that is read; splits that it has are put together first.
+        data: images with labels in any format that is read; existing splits are joined first.
         out: a new or an empty folder.
         options: how to split.
     Raises:
@@ -162,7 +162,7 @@ def pooled(labelled: LabelledSet) -> tuple[LabelledImage, ...]:
 
 
 def image_counts(image: LabelledImage) -> tuple[int, ...]:
-    """What one image adds to the `COLUMNS`; ignored regions count as nothing."""
+    """What one image adds to the `COLUMNS`; ignored regions don't count."""
     bins = [0] * (len(BIN_EDGES_PX) + 1)
     for box in image.boxes:
         if not box.ignored:
@@ -222,7 +222,7 @@ class _Placement:
         self.split_of[row] = split
 
     def gains(self, row: int) -> _Counts:
-        """By how much the loss rises where the group is added to each split."""
+        """Increase of the loss if the group is added, for each split."""
         return np.asarray((2 * self.have + self.table[row]) @ self.table[row], dtype=np.float64)
 
     def best(self, row: int) -> int:
@@ -238,12 +238,12 @@ class _Placement:
                 self.put(min(free, key=lambda row: self._cost(row, split)), split)
 
     def _cost(self, row: int, split: int) -> float:
-        """By how much the loss rises where a group moves to another split."""
+        """Increase of the loss if a group moves to another split."""
         here = self.have[self.split_of[row]]
         return float((2 * self.have[split] + self.table[row] - 2 * here + self.table[row]) @ self.table[row])
 
     def improve(self, order: npt.NDArray[np.int64]) -> bool:
-        """Try every move, and every swap where groups are few; whether any was made."""
+        """Try every move, and every swap where there are few groups; returns whether any was made."""
         changed = False
         sizes = np.bincount(self.split_of, minlength=len(self.have))
         for row in map(int, order):

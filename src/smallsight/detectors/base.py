@@ -26,10 +26,10 @@ class Target:
     Attributes:
         boxes: (N, 4) float32, xyxy, px, model frame.
         labels: (N,) int64, class indices from 0.
-        ignored: (N,) bool; inside these boxes no loss is taken for their class, except at objects that count.
-        weights: (N,) float32, what each object's part of the loss is multiplied with; 1 on average over the training
-            set, whatever the batch holds.
-        tiny: (N,) bool; smaller than the training's reference size.
+        ignored: (N,) bool; inside these boxes no loss is computed for their class, except at objects that count.
+        weights: (N,) float32, the weight of each object in the loss; 1 on average over the training set, not over the
+            batch.
+        tiny: (N,) bool; smaller than the reference size, see `training.object_sizes`.
     """
 
     boxes: Tensor
@@ -51,12 +51,12 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Losses:
-    """What a batch costs.
+    """The losses of a batch.
 
     Attributes:
         parts: by name, weighted scalars; their sum is minimised.
-        tiny_share: scalar in [0, 1], detached: of the loss taken at objects, their weights included, the share taken at
-            tiny ones. NaN where no object of the batch counts.
+        tiny_share: scalar in [0, 1], detached: the share of tiny objects in the weighted loss at all objects. NaN where
+            no object of the batch counts.
     """
 
     parts: Mapping[str, Tensor]
@@ -76,12 +76,12 @@ class Detector(nn.Module, ABC):
     """
 
     kind: ClassVar[DetectorKind]
-    """Its record."""
+    """The record of the kind of detector."""
     class_names: tuple[str, ...]
 
     @property
     def resolution_step(self) -> int:
-        """A resolution is a multiple of it, px."""
+        """Resolutions must be multiples of this, px."""
         return self.kind.sizes[0].step_px
 
     @property
@@ -96,11 +96,11 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, images: Tensor, targets: Sequence[Target]) -> Losses:
-        """What the batch costs; each object's part of it counts `Target.weights` times."""
+        """Losses of a batch; each object's part is multiplied by its `Target.weights`."""
 
     @abstractmethod
     def detect(self, images: Tensor, sizes_wh: Sequence[tuple[int, int]]) -> list[Detections]:
-        """What is in the images, in px of original images of `sizes_wh`, best score first."""
+        """Detections of each image, best score first; boxes in px of the original images of `sizes_wh`."""
 
     def detect_with_losses(
         self, images: Tensor, targets: Sequence[Target], sizes_wh: Sequence[tuple[int, int]]
@@ -114,7 +114,7 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def description(self) -> Mapping[str, Any]:
-        """What is needed, beside the weights, to build this detector again; plain JSON values.
+        """The settings that are needed, beside the weights, to build this detector again; plain JSON values.
 
         `detector` holds the name of its kind, `class_names` the classes.
         """
@@ -122,7 +122,7 @@ class Detector(nn.Module, ABC):
     def class_outputs(
         self, file: ForeignFile, category_ids: Sequence[int] | None, wanted: Mapping[str, int] | None
     ) -> ClassOutputs:
-        """Which output of a file's class head each class of this detector goes on with.
+        """Which output of a file's class head each class of this detector starts from.
 
         Args:
             file: of this detector's network.
@@ -134,11 +134,11 @@ class Detector(nn.Module, ABC):
         raise self._reads_no(file)
 
     def start_from(self, file: ForeignFile, outputs: Sequence[int | None]) -> Start:
-        """Complete states with the weights of a file in them; the detector itself, with fresh weights, stays as it is.
+        """Complete states with the weights of a file in them; the detector itself is not changed.
 
         Args:
             file: of this detector's network.
-            outputs: by class, which output of the file's head it goes on with; None starts anew.
+            outputs: by class, which output of the file's head it starts from; None for fresh weights.
         Raises:
             CheckpointError: weights that are missing or of another shape.
         """
@@ -151,14 +151,14 @@ class Detector(nn.Module, ABC):
 
 
 class Maker(ABC):
-    """Makes the detectors of one kind; `DetectorKind.maker` says where it lies.
+    """Makes the detectors of one kind; `DetectorKind.maker` names its import path.
 
     The random generator of torch is seeded when it is called, so fresh weights depend on the seed alone.
     """
 
     @abstractmethod
     def from_config(self, config: Config, class_names: Sequence[str]) -> Detector:
-        """The configured detector, with fresh weights; its own keys stand in `config.model.options`, checked."""
+        """The configured detector, with fresh weights; `config.model.options` holds its own keys, already checked."""
 
     @abstractmethod
     def from_description(self, description: Mapping[str, Any], where: str) -> Detector:
@@ -177,7 +177,7 @@ class Maker(ABC):
         A kind that starts from such files overrides this, `Detector.class_outputs` and `Detector.start_from`.
 
         Returns:
-            None where the file is no detector's of this kind.
+            An empty list where the file is of no detector of this kind.
         Raises:
             CheckpointError: it is one of this kind that can't be built.
         """
@@ -196,13 +196,15 @@ class Maker(ABC):
 
 
 def over_processes(sums: Tensor) -> tuple[Tensor, int]:
-    """What a loss is divided by, over the parts of a batch that several processes train on, and how many those are.
+    """Sum the divisors of a loss over the processes that each train on a part of the batch.
 
     The gradient of `processes * own loss / total`, averaged over them, is that of the whole batch in one process.
-    Outside of training the processes don't go in step, and each counts alone.
+    Outside of training the processes are not synchronized, and each uses its own sums.
 
     Args:
         sums: of this process's part, (N,).
+    Returns:
+        The totals, (N,), and the number of processes.
     """
     if not torch.is_grad_enabled() or not (dist.is_available() and dist.is_initialized()):
         return sums, 1

@@ -101,7 +101,7 @@ def refuse_other_network(file: ForeignFile, config: Config) -> None:
 
 
 def _put_pretrained(detector: Detector, maker: Maker, config: Config, source: str) -> None:
-    """The weights of a file, or the published ones, in a detector; a head of other classes starts anew."""
+    """Load the weights of a file, or the published ones, into a detector; a head of other classes stays fresh."""
     given = config.model.pretrained
     path = Path(given).expanduser() if isinstance(given, str) else maker.published_weights(config, source)
     file = read_foreign(path)
@@ -112,7 +112,7 @@ def _put_pretrained(detector: Detector, maker: Maker, config: Config, source: st
 
 @cache
 def _maker(kind: DetectorKind) -> Maker:
-    """What makes the detectors of a kind, loaded now.
+    """Load the maker of a kind of detector.
 
     Raises:
         ConfigError: it can't be loaded, or is something else.

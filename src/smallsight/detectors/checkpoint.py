@@ -1,10 +1,10 @@
 """Checkpoints: what is in them, written whole or not at all, loaded without running any code from the file.
 
-`checkpoint.pth` and `checkpoint_best.pth` hold everything needed to go on exactly. Lightweight files hold the weights
-(raw and averaged), the detector's description, class names, resolution, epoch and metrics.
+`checkpoint.pth` and `checkpoint_best.pth` hold everything needed to continue exactly. Lightweight files hold the
+weights (raw and averaged), the detector's description, class names, resolution, epoch and metrics.
 
-`torch.save` writes a ZIP archive with a checksum for every tensor and for the rest, but `torch.load` doesn't look at
-them. It is done here, so a flipped bit is found.
+`torch.save` writes a ZIP archive with a checksum for each of its parts, but `torch.load` doesn't verify them. They are
+verified here, so a flipped bit is found.
 """
 
 from __future__ import annotations
@@ -39,7 +39,13 @@ class Damaged(CheckpointError):
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any], *, keep_previous: bool = False) -> None:
-    """Write `content` to `path`; the old file stays until the new one is on the disk, and after that where told."""
+    """Write `content` to `path`; the old file is replaced only when the new one is on the disk.
+
+    Args:
+        path: the file.
+        content: what it holds.
+        keep_previous: keep the old file as `previous_of(path)`.
+    """
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **content}, buffer)
     data = buffer.getbuffer()
@@ -47,7 +53,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any], *, keep_previous: bo
 
 
 def previous_of(path: Path) -> Path:
-    """Where the checkpoint before `path` lies: `checkpoint_previous.pth`."""
+    """The path of the checkpoint before `path`: `checkpoint_previous.pth`."""
     return path.with_name(f"{path.stem}_previous{path.suffix}")
 
 
@@ -87,7 +93,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def refuse_missing(path: Path) -> None:
-    """Make sure that a checkpoint is there; where lightweight ones lie, say which: not all of them are kept.
+    """Make sure that a checkpoint exists; the message names the lightweight checkpoints that were kept, if any.
 
     Raises:
         CheckpointError: no such file.
@@ -108,7 +114,7 @@ def refuse_missing(path: Path) -> None:
 
 
 def _odd_part(content: Mapping[str, Any]) -> str:
-    """The first required part of another kind than is saved; empty for none."""
+    """The first required part whose type is not the one that is saved; empty for none."""
     names, resolution, epoch = content["class_names"], content["resolution"], content["epoch"]
     fits = {
         "detector": isinstance(content["detector"], Mapping),
@@ -141,16 +147,16 @@ def _refuse_damaged(path: Path) -> None:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file says that smallsight wrote it; a damaged one that still does counts as ours."""
+    """Whether smallsight wrote a file, by its format entry; also true for a damaged file that still has the entry."""
     return says(path, FORMAT)
 
 
 def labels_of(path: Path) -> dict[str, Any]:
-    """What a checkpoint of ours says about itself beside its weights, which stay on the disk.
+    """The labels in a checkpoint of smallsight, read without its weights.
 
     Returns:
-        `resolution`; `run_id`, `phase` and `attempt` of the attempt that wrote it, where it says so; and
-        `skip_batches`, how much of the next epoch is in it.
+        `resolution`; `run_id`, `phase` and `attempt` of the attempt that wrote it, where the file names them; and
+        `skip_batches`, the batches of the next epoch that it was trained on.
     Raises:
         CheckpointError: it can't be read.
     """
@@ -163,7 +169,7 @@ def labels_of(path: Path) -> dict[str, Any]:
 
 
 def is_of_run(path: Path, run_id: str) -> bool:
-    """Whether a file says that this run of smallsight wrote it."""
+    """Whether this run of smallsight wrote a file, by the `run_id` in it."""
     try:
         labels = labels_of(path) if is_ours(path) else {}
     except CheckpointError:

@@ -1,6 +1,6 @@
-"""Checkpoints that other trainers wrote, read without running any code from them; what a detector makes of one.
+"""Checkpoints that other trainers wrote, read without running any code from them, and fitted to a detector.
 
-The weights of a detector lie under `model`, `model_state_dict` or `state_dict`, or the file is a bare state dictionary.
+The weights of a detector are under `model`, `model_state_dict` or `state_dict`, or the file is a bare state dictionary.
 Wrappers of the network put `module.`, `model.` or `_orig_mod.` before the names.
 """
 
@@ -23,9 +23,9 @@ from smallsight.errors import CheckpointError
 from smallsight.files import UNREADABLE, asked_to_run, unpacked_bytes, why
 
 HARMLESS = (argparse.Namespace, types.SimpleNamespace, pathlib.PosixPath, pathlib.PurePosixPath)
-"""What such files hold besides tensors and plain values; making one of these runs nothing of the file's."""
+"""Types that such files hold besides tensors and plain values; making one of these runs no code of the file."""
 MOST = 1 << 16
-"""Epochs, and px of a resolution, that a file may say."""
+"""Largest number of epochs, and largest resolution in px, that is accepted from a file."""
 _WEIGHTS = ("model", "model_state_dict", "state_dict", "model_state")
 _AVERAGES = ("ema_model", "ema_model_state_dict", "model_ema", "ema_state_dict", "ema")
 _WRAPPERS = ("module.", "model.", "_orig_mod.")
@@ -33,11 +33,11 @@ _WRAPPERS = ("module.", "model.", "_orig_mod.")
 
 @dataclass(frozen=True, eq=False)
 class ForeignFile:
-    """What a file holds of use here.
+    """The usable content of a file.
 
     Attributes:
         path: the file.
-        model: the trained weights, without what wrappers put before their names.
+        model: the trained weights, without the prefixes that wrappers put before their names.
         average: the averaged (EMA) weights; None where the file has one set of weights only.
         class_names: as the file says; empty where it does not.
         epoch: how many epochs were trained; None where the file does not say. Files count from 0.
@@ -45,7 +45,7 @@ class ForeignFile:
         settings: of the training, by name (`args` and `model_config` of the file).
         has_namespace: its settings are an `argparse.Namespace`, as older trainers of RF-DETR write them.
         by_lightning: Lightning wrote it.
-        left_behind: in words, what the file holds and nothing here can use.
+        left_behind: in words, what the file holds and is not used here.
     """
 
     path: Path
@@ -62,12 +62,13 @@ class ForeignFile:
 
 @dataclass(frozen=True)
 class ClassOutputs:
-    """Which output of a file's class head each class goes on with.
+    """Which output of a file's class head each class starts from.
 
     Attributes:
-        taken: by class, the output's index; None for a class that starts anew.
+        taken: by class, the output's index; None for a class that starts with fresh weights.
         count: outputs of the head.
-        is_known: the user or the file says so; else it is the likeliest reading, to be tried on labelled frames.
+        is_known: whether the user or the file names the outputs; else they are the likeliest choice, to be tried on
+            labelled frames.
         note: the same in words.
     """
 
@@ -79,11 +80,11 @@ class ClassOutputs:
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """What a foreign file gives a detector to start from.
+    """The weights that a detector starts from, taken from another trainer's file.
 
     Attributes:
         model, average: complete states of the detector.
-        notes: in words, what was decided and what does not carry over.
+        notes: in words, what was decided and what is not used.
     """
 
     model: dict[str, Tensor]
@@ -152,16 +153,16 @@ def listed(values: Sequence[object]) -> str:
 
 
 def common_notes(file: ForeignFile) -> Iterator[str]:
-    """In words, what any detector goes without when it starts from a file."""
+    """Notes, for any detector, on what a file lacks."""
     yield from file.left_behind
     if file.average is None:
         yield "no average (EMA) in the file: the average starts from its weights"
     if file.epoch is None:
-        yield "no epoch in the file: it counts as 0; checkpoint.start_epoch says otherwise"
+        yield "no epoch in the file: it counts as 0; checkpoint.start_epoch sets another number"
 
 
 def fits_head(found: Tensor, own: Tensor, outputs: Sequence[int | None]) -> bool:
-    """Whether a class head's weights have the outputs that are wanted of it, each shaped like ours."""
+    """Whether a class head's weights have the wanted outputs, each of the same shape as in the detector's own head."""
     wanted = max((output for output in outputs if output is not None), default=-1)
     return found.ndim > 0 and found.shape[1:] == own.shape[1:] and wanted < len(found)
 
@@ -172,8 +173,9 @@ def both_fitted(
     """The trained weights of a file, and their average, as complete states of a detector.
 
     Args:
-        fresh: the detector's weights by name, fresh.
-        shaped: from a name, what the file has for it (None for nothing) and the fresh weight: what to take.
+        fresh: the detector's fresh weights by name.
+        shaped: returns the weight to use, from its name, the file's weight (None where it has none) and the fresh one;
+            None where the file's does not fit.
     Returns:
         Weights and average; the same where the file has no average.
     Raises:
@@ -265,8 +267,8 @@ def _named(state: Mapping[Any, Any]) -> dict[str, Tensor]:
 
 def _left_behind(content: Mapping[str, Any]) -> Iterator[str]:
     if any(content.get(key) for key in ("optimizer", "optimizer_states", "optimizer_state_dict")):
-        yield "the optimizer's state: its groups of parameters are others here; it starts anew"
+        yield "the optimizer's state: its parameter groups differ from those here; it starts anew"
     if any(content.get(key) for key in ("lr_scheduler", "lr_schedulers", "scheduler", "scheduler_state_dict")):
-        yield "the schedule of the learning rate: the configuration's holds, with a warm-up"
+        yield "the schedule of the learning rate: the one of the configuration is used, with a warm-up"
     if content.get("loops"):
-        yield "the position inside an epoch: training goes on with the next whole one"
+        yield "the position inside an epoch: training continues with the next whole epoch"

@@ -1,6 +1,6 @@
-"""Read a split's annotation file without stopping at errors: every fault becomes a finding, sound entries are kept.
+"""Read a split's annotation file without stopping at errors: every fault becomes a finding, valid entries are kept.
 
-Without an error here `data.coco.read_coco` reads the split, and the other way round: both use `data.coco_reader`.
+`data.coco.read_coco` accepts a split if and only if there is no error here: both use `data.coco_reader`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from smallsight.doctor.examined_split import ExaminedSplit
 
 
 def read_leniently(folder: Path, name: str) -> tuple[ExaminedSplit, list[DataFinding]]:
-    """Read one split; images are looked up but not opened, except for a size that an entry does not give.
+    """Read one split. Image files are searched but not opened, except where an entry has no size.
 
     Args:
         folder: of the split.
         name: what the split is called in findings.
     Returns:
-        What is sound, and a finding for each thing that is not.
+        The valid content, and a finding for each fault.
     """
     found: list[DataFinding] = []
     content = load_coco(folder / ANNOTATION_FILE, found.append)

@@ -12,12 +12,12 @@ from smallsight.doctor.examined_split import ExaminedSplit
 from smallsight.doctor.kinds import finding
 
 UNEVEN, VERY_UNEVEN = 10, 100
-"""How many times rarer than the most frequent class a class has to be to be named, and to be a warning."""
+"""A class that is this many times rarer than the most frequent one is a finding (info), and a warning."""
 TRAIN = "train"
 
 
 def class_counts(split: ExaminedSplit) -> dict[str, int]:
-    """Number of sound boxes by class name, classes without one too."""
+    """Number of valid boxes by class name; 0 for classes without one."""
     counts = dict.fromkeys(split.categories.values(), 0)  # two categories may have one name by mistake
     for key, name in split.categories.items():
         counts[name] += int(np.sum(split.objects.categories == key))
@@ -25,7 +25,7 @@ def class_counts(split: ExaminedSplit) -> dict[str, int]:
 
 
 def empty_frames(split: ExaminedSplit) -> int:
-    """Number of images without a sound box."""
+    """Number of images without a valid box."""
     return len(split.images) - len(np.unique(split.objects.images))
 
 

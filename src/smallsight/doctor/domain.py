@@ -1,4 +1,4 @@
-"""Whether two splits look alike: brightness, contrast, sharpness, noise and object sizes, with an interval.
+"""Differences between two splits in brightness, contrast, sharpness, noise and object sizes, with intervals.
 
 The effect is the difference of the means over the pooled standard deviation (Cohen, "Statistical Power Analysis for
 the Behavioral Sciences", 1988, section 2.2). Its interval comes from a bootstrap that draws whole clips where they are
@@ -28,7 +28,7 @@ FEW_CLIPS = 5
 """With fewer clips on a side the interval is too narrow to be trusted, and the finding is an info."""
 LEAST_IMAGES = 20
 MOST_GROUPS = 2000
-"""Groups that are drawn from; more change nothing but the time."""
+"""Most groups to draw from; more would only take longer."""
 
 Floats = npt.NDArray[np.float64]
 

@@ -1,8 +1,8 @@
 """Equal and nearly equal images, within a split and across splits.
 
-Nearly equal: the 64-bit hashes differ in `HASH_RADIUS` bits at most, and the 32x32 pictures correlate by
-`LEAST_CORRELATION`. Both were set on 760 real match frames: pairs from different matches (some 260,000) correlated by
-.957 at most, while half of the frames have a partner of .99 in their own clip.
+Nearly equal: the 64-bit hashes differ in at most `HASH_RADIUS` bits, and the 32x32 pictures have a correlation of
+`LEAST_CORRELATION` or more. Both were set on 760 real match frames: the correlation of pairs from different matches
+(some 260,000) was at most .957, while half of the frames have a pair with .99 in their own clip.
 Sources: perceptual hash as in Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010,
 section 3.2.1 (here the median is taken without the constant term); search as in Norouzi, Punjani and Fleet, "Fast
 Search in Hamming Space with Multi-Index Hashing", CVPR 2012.
@@ -23,12 +23,12 @@ from smallsight.doctor.images import Grey, ImageFacts
 from smallsight.doctor.kinds import finding, place
 
 HASH_RADIUS = 7
-"""Eight bands of eight bits: two hashes this near share a band whole (pigeonhole)."""
+"""A hash has eight bands of eight bits: two hashes that differ in at most 7 bits have an equal band (pigeonhole)."""
 LEAST_CORRELATION = 0.97
 FLAT_LEVELS = 2.0
-"""A picture whose grey levels deviate less than this shows nothing to compare."""
+"""A picture whose grey levels have a lower standard deviation is too uniform to be compared."""
 LARGEST_BUCKET = 512
-"""In a larger bucket an image is compared with this many neighbours in the order of the hashes, not with all."""
+"""In a larger bucket an image is compared only with this many neighbours in the order of the hashes."""
 _BANDS = 8
 _BITS = np.array([bin(value).count("1") for value in range(256)], dtype=np.uint8)
 
@@ -38,7 +38,7 @@ Pairs = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Photo:
-    """An image that can be compared: where it is, and what was seen of it."""
+    """An image that can be compared: its place, its facts and its group."""
 
     split: str
     where: Where
@@ -104,7 +104,7 @@ def photos(split: ExaminedSplit, facts: Sequence[ImageFacts]) -> list[Photo]:
 
 
 def duplicate_findings(all_photos: Sequence[Photo], *, near: bool = True) -> Iterator[DataFinding]:
-    """Equal and nearly equal images; of a chain across splits each image is named once, with its likest partner.
+    """Equal and nearly equal images; across splits each image is named once, with its most similar partner.
 
     Args:
         all_photos: of all splits, in order.
@@ -113,9 +113,8 @@ def duplicate_findings(all_photos: Sequence[Photo], *, near: bool = True) -> Ite
     first: dict[bytes, dict[str, Photo]] = {}  # of each content, the first image in each split
     for photo in all_photos:
         before = first.setdefault(photo.facts.digest, {})
-        if before:
-            twin = next((other for split, other in before.items() if split != photo.split), before.get(photo.split))
-            assert twin is not None, "there is a first one"
+        twin = next((other for split, other in before.items() if split != photo.split), before.get(photo.split))
+        if twin is not None:
             kind = "duplicate_within" if twin.split == photo.split else "leakage_exact"
             yield finding(kind, photo.where, f"has the same content as {place(twin.where)}", twin=twin.where)
         before.setdefault(photo.split, photo)

@@ -34,20 +34,20 @@ NOT_SEEN = (
     "damage inside compressed image data that the decoder repairs in silence",
     "brightness, sharpness, noise and the fit of boxes to their objects beyond a sample of 200 images a split",
 )
-"""What no examination looks at."""
+"""What no examination checks."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to look.
+    """How to examine.
 
     Attributes:
-        config: the detector and its resolution; the class and the exam where they are named.
+        config: names the detector, its resolution, and possibly a class and an exam.
         resolution: px, instead of the configured one.
-        near_duplicates: whether to look for nearly equal images.
+        near_duplicates: whether to search for nearly equal images.
         pattern: regular expression for the clip or match in file names, see `data.groups.clip_of`.
         workers: threads; 0 for one per CPU.
-        predict: what a trained detector finds on a split, its labels being those of the split; tells missing labels.
+        predict: detects on a split with a trained detector, to find missing labels; class indices are the split's.
     """
 
     config: Config = field(default_factory=Config)
@@ -134,12 +134,12 @@ def _exam_elsewhere(config: Config, root: Path) -> dict[str, Path]:
 
 
 def examine(root: Path, options: Options | None = None, progress: Progress | None = None) -> Examination:
-    """Look at a dataset; nothing in it is changed.
+    """Examine a dataset; nothing in it is changed.
 
     Args:
         root: one split, or a folder of splits.
-        options: how to look.
-        progress: called with (images looked at, images in all).
+        options: how to examine.
+        progress: called with (images examined, images in all).
     Raises:
         ConfigError, DatasetError: there is no split; the pattern is wrong; the exam that the configuration names is not
             there, or is in another format and can't be read. Everything else becomes a finding.
@@ -177,7 +177,7 @@ def examine(root: Path, options: Options | None = None, progress: Progress | Non
 
 
 def _of_images(split: ExaminedSplit, facts: Sequence[ImageFacts]) -> Iterator[DataFinding]:
-    """What is wrong with each file; sizes that are wrong throughout are one finding."""
+    """Findings on each file; sizes that are wrong in nearly all files are one finding."""
     common = common_size_fault(split, facts)
     if common is not None:
         yield common
@@ -197,7 +197,7 @@ def _pixel_findings(splits: Sequence[ExaminedSplit], workers: int) -> Iterator[D
 
 
 def _missing(splits: Sequence[ExaminedSplit], predict: Predict | None) -> tuple[list[DataFinding], tuple[str, ...]]:
-    """Likely missing labels, and sentences on what could not be looked at; a split with errors is not predicted on."""
+    """Likely missing labels, and sentences on what was not checked; there is no prediction on a split with errors."""
     if predict is None:
         return [], ("labels that are missing altogether, without a trained detector",)
     found: list[DataFinding] = []

@@ -1,4 +1,4 @@
-"""A split of a dataset as far as it can be read: its images, its sound boxes, its classes."""
+"""The readable part of a dataset's split: its images, its valid boxes, its classes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from smallsight.data.data_findings import Where
 
 @dataclass(frozen=True, eq=False)
 class ExaminedSplit:
-    """One split as far as it can be read.
+    """The readable part of one split.
 
     Attributes:
         name: of the folder.
-        categories: name by id, those that are classes: a placeholder (see `data.coco`) is none.
+        folder: its path.
+        images: one for each entry.
+        objects: the valid objects.
+        categories: name by id of the categories that are classes, so without placeholders (see `data.coco`).
         groups: clip or match of each image; '' where not known.
     """
 

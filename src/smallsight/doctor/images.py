@@ -1,7 +1,7 @@
-"""Look at every image file once: header, content hash, and a small grey picture of it.
+"""Read every image file once: header, content hash, and a small grey picture of it.
 
-A file is read whole and decoded at an eighth of its size where the format allows it (JPEG), which is several times
-faster than decoding it fully. Not seen this way: damage inside the compressed data that the decoder repairs in silence.
+A file is read completely and decoded at an eighth of its size where the format allows it (JPEG), which is several times
+faster than full decoding. This does not detect damage inside the compressed data that the decoder repairs silently.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ SUFFIXES = {
     "bmp": (".bmp", ".dib"),
     "webp": (".webp",),
 }
-"""Suffixes of the formats that are looked into."""
+"""File name suffixes of the formats that are examined."""
 THUMB_PX = 32
 """Side of the small picture that duplicates are compared on."""
 DAMAGED_GREY = 128
-"""What libjpeg fills in where the data ends too early."""
+"""Grey level that libjpeg fills in where the data ends too early."""
 _REDUCED = (
     (8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
     (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
@@ -55,15 +55,15 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, eq=False)
 class ImageFacts:
-    """What one file holds.
+    """Facts about one file.
 
     Attributes:
-        header: None where the format is unknown, or the file damaged there.
+        header: None where the format is unknown, or the header is damaged.
         size_wh: px as stored; (0, 0) where the file can't be read.
         digest: of the file's content; empty where it can't be read.
         thumb: (32, 32) grey, or None where nothing can be decoded.
-        grey_rows: share of the rows at the lower end that hold nothing but the decoder's grey.
-        fault: why it can't be decoded; empty for a sound file.
+        grey_rows: share of the rows, at the lower end, that are filled with the decoder's grey.
+        fault: why it can't be decoded; empty for a valid file.
         is_cut: whether that is because its end is missing.
     """
 
@@ -109,7 +109,7 @@ def look_at(path: Path | None) -> ImageFacts:
 
 
 def _grey_rows(grey: npt.NDArray[np.uint8]) -> float:
-    """Share of the lowest rows that are the decoder's grey, 0 where the first row is so too (a frame with bars)."""
+    """Share of rows, from the lowest up, that are the decoder's grey; 0 where the first row is too (a frame with bars)."""
     flat = np.all(grey == DAMAGED_GREY, axis=1)
     if not flat[-1] or flat[0]:
         return 0.0
@@ -117,7 +117,7 @@ def _grey_rows(grey: npt.NDArray[np.uint8]) -> float:
 
 
 def image_findings(split: ExaminedSplit, image: int, facts: ImageFacts) -> Iterator[DataFinding]:
-    """What is wrong with one file, alone and against its entry."""
+    """Findings on one file, by itself and compared with its entry."""
     record = split.images[image]
     where = split.where(image)
     if record.path is None:
@@ -142,9 +142,9 @@ def image_findings(split: ExaminedSplit, image: int, facts: ImageFacts) -> Itera
 
 
 def common_size_fault(split: ExaminedSplit, facts: Sequence[ImageFacts]) -> DataFinding | None:
-    """The finding that one cause makes the sizes of nearly all images wrong; None where there is no such cause.
+    """The finding that nearly all sizes are wrong for the same reason; None where that is not so.
 
-    Rotation by an EXIF flag is found image by image.
+    Rotation by an EXIF flag is reported for each image.
     """
     pairs = [
         SizePair(record.size_wh, fact.header)
@@ -197,7 +197,7 @@ def _explained(record: CocoImage, facts: ImageFacts) -> bool:
 
 
 def _odd_name(name: str) -> str:
-    """What other systems and tools may stumble over in a name; empty for nothing."""
+    """What may cause problems in a name with other systems and tools; empty for nothing."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -216,7 +216,7 @@ def _odd_name(name: str) -> str:
 def unlisted(split: ExaminedSplit) -> Iterator[DataFinding]:
     """Image files in the folder that the annotation file does not name; links are not followed.
 
-    A split of which no image could be read has none: one finding says it already.
+    Nothing is reported for a split without a readable image entry, because another finding covers it.
     """
     if not split.images:
         return

@@ -1,4 +1,4 @@
-"""Find suspect boxes: labelled twice, far too large, of an odd size for their place, too loose or too tight."""
+"""Find suspect boxes: labelled twice, far too large, of an unusual size for their place, too loose or too tight."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from smallsight.records import Detections
 SAME_IOU = 0.9
 """Two boxes of a class that overlap by more are one object labelled twice (for a box of 4 px: 0.2 px apart)."""
 ENOUGH = 30
-"""Objects of a class that are needed before one of them can be called odd."""
+"""Objects of a class that are needed before one of them can be called unusual."""
 ODD_SPREADS = 5.0
-"""How many robust standard deviations from what is expected are odd: at a normal distribution, 1 in 2 million."""
+"""Distance from the expected value, in robust standard deviations, that is unusual: 1 in 2 million of a normal one."""
 ODD_FACTOR = 2.0
-"""By what factor the side of a suspect differs from what is expected; `HUGE_FACTOR` for an absurd one."""
+"""Least factor between an unusual side and the expected one; `HUGE_FACTOR` for a far too large one."""
 HUGE_FACTOR = 6.0
 LOOSE_FACTOR = 2.0
-"""By what factor a box is looser or tighter around its contrast than the others of its class."""
+"""Least factor by which a reported box is looser or tighter around the visible object than others of its class."""
 LEAST_SPREAD = 0.1
-"""Robust standard deviation of log sides that is taken at least."""
+"""Lower limit of the robust standard deviation of log sides."""
 SURE_SCORE = 0.5
 NEAR_PX = 4.0
-"""A detection explains a label when the centres are within this, or within the label's own side."""
+"""A detection belongs to a label when the centres are within this distance, or within the label's own side."""
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Predict: TypeAlias = Callable[[Dataset], Sequence[Detections]]
@@ -89,10 +89,10 @@ def _odd_sizes(split: ExaminedSplit) -> Iterator[DataFinding]:
 
 
 def expected_logs(split: ExaminedSplit, chosen: npt.NDArray[np.int64], logs: Floats) -> Floats:
-    """Log side that is expected of each chosen object from its height in the image; by clip where it has enough.
+    """Expected log side of each chosen object, from its height in the image; by clip where it has enough objects.
 
     The line is fitted by least squares with Huber's weights (Huber, "Robust Estimation of a Location Parameter", 1964),
-    so that a few wrong boxes don't bend it.
+    so that a few wrong boxes have little influence.
     """
     images = split.objects.images[chosen]
     tall = np.array([record.size_wh[1] if record.size_wh else 1 for record in split.images])[images]
@@ -125,7 +125,7 @@ def robust_spread(values: Floats) -> float:
 
 
 def extent_findings(split: ExaminedSplit, pixels: Sequence[PixelFacts]) -> Iterator[DataFinding]:
-    """Boxes that are far looser or tighter around their object's contrast than the others of their class."""
+    """Boxes that are far looser or tighter around the visible object than the others of their class."""
     positions = [np.flatnonzero(split.objects.images == facts.image) for facts in pixels]
     if not positions:
         return
@@ -150,12 +150,12 @@ def extent_findings(split: ExaminedSplit, pixels: Sequence[PixelFacts]) -> Itera
 
 
 def missing_labels(split: ExaminedSplit, dataset: Dataset, found: Sequence[Detections]) -> Iterator[DataFinding]:
-    """Confident detections with no label of any class near them, surest first.
+    """Confident detections with no label of any class near them, highest score first.
 
     Args:
         split: the same images as `dataset`, for the places.
-        dataset: as the strict reader gives it.
-        found: what a trained detector found on each image.
+        dataset: from the strict reader.
+        found: a trained detector's detections on each image.
     """
     positions = {record.id: index for index, record in enumerate(split.images)}
     rows: list[tuple[float, int, int]] = []

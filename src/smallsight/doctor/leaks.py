@@ -18,11 +18,11 @@ _LEAKS = ("leakage_clip", "leakage_exact", "leakage_near")
 
 
 def with_groups(splits: Sequence[ExaminedSplit], pattern: str | None) -> tuple[list[ExaminedSplit], str]:
-    """Add the clip or match of each image, found the same way in all splits; also says in words which way."""
+    """Add the clip or match of each image, found by the same method in all splits; also returns the method in words."""
     records = [record for split in splits for record in split.images]
     names = [record.file_name for record in records]
     found = group_images(names, [record.entry for record in records], pattern)
-    # without clips, images of one name in two splits are no group; copies of one original (its own name) are
+    # without clips, images of one name in two splits are not a group, but exported copies of one original are
     single = found.source.kind == "image"
     groups = iter("" if single and group in names else group for group in found.groups)
     known = [split.with_groups([next(groups) for _ in split.images]) for split in splits]

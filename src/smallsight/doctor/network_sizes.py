@@ -1,4 +1,4 @@
-"""How many pixels the objects have, in the image and as the network sees them."""
+"""Sizes of the objects in pixels, in the image and at the network's input."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from smallsight.doctor.kinds import finding
 from smallsight.errors import ConfigError, visible
 
 GOAL_PX = 8.0
-"""Side that the 10th-percentile object should have at the network."""
+"""Side that the 10th-percentile object should have at the network's input."""
 LIMITS_PX = (8.0, 4.0, 2.0)
-"""Below 8 px detectors lose objects, below 4 a box can't be placed, below 2 there is nothing to see."""
+"""Below 8 px detectors miss objects, below 4 a box can't be located, below 2 an object is not visible."""
 BORDER_PX = 2.0
 """An object this near to the frame's edge may be cut."""
 
@@ -28,12 +28,12 @@ Sides = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Sight:
-    """How a detector sees a frame.
+    """The input of a detector.
 
     Attributes:
-        detector: in words.
+        detector: its name, for the user.
         resolution: px, of the longer side, or of both sides.
-        step: the resolution has to be a multiple of it.
+        step: resolutions must be multiples of it, px.
         keeps_aspect: whether the frame keeps its shape; else it is stretched to a square.
     """
 
@@ -47,16 +47,16 @@ class Sight:
         return model_size_wh(size_wh, self.resolution, self.step, keeps_aspect=self.keeps_aspect)
 
     def enlargement(self, size_wh: tuple[int, int]) -> float:
-        """Side of an object at the network over its side in the image; geometric mean of both directions."""
+        """Side of an object at the network's input divided by its side in the image; geometric mean over both axes."""
         width, height = self.model_size_wh(size_wh)
         return float(np.sqrt(width / size_wh[0] * height / size_wh[1]))
 
 
 def sight_of(config: Config, resolution: int | None = None) -> Sight:
-    """How the configured detector sees frames, at another resolution where one is given.
+    """The input of the configured detector, with another resolution where one is given.
 
     Raises:
-        ConfigError: the resolution is out of range, or none that the detector takes.
+        ConfigError: the resolution is out of range, or the detector does not accept it.
     """
     px = config.training.resolution if resolution is None else resolution
     key = "training.resolution" if resolution is None else "--resolution"
@@ -76,8 +76,8 @@ class SizeRow:
         n: number of objects.
         median_wh: of the boxes in the image.
         p10, median: of the sides in the image.
-        network_p10, network_median: at the network.
-        under: share of the objects under each of `LIMITS_PX` at the network.
+        network_p10, network_median: at the network's input.
+        under: share of the objects under each of `LIMITS_PX` at the network's input.
     """
 
     split: str

@@ -1,6 +1,6 @@
 """The examination as one HTML file that needs no network: findings with pictures, sizes, recommendation.
 
-Every word that comes from data is escaped by the template; pictures are JPEG inside the page.
+The template escapes all text that comes from data; pictures are JPEG inside the page.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 85, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMW
 
 @dataclass(frozen=True)
 class Row:
-    """A finding as the page shows it: `pictures` are base64 JPEGs with what they show."""
+    """A finding as the page shows it: `pictures` are base64 JPEGs, each with its caption."""
 
     where: str
     message: str
@@ -110,7 +110,7 @@ def _read(folder: Path, name: str) -> npt.NDArray[np.uint8] | None:
         if not path.is_relative_to(folder.resolve()) or not path.is_file():
             return None
         return pixels(content_of(path), cv2.IMREAD_COLOR)
-    except (OSError, ValueError, RuntimeError):  # changed since it was looked at
+    except (OSError, ValueError, RuntimeError):  # changed since it was read
         return None
 
 

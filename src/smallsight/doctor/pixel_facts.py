@@ -1,4 +1,4 @@
-"""Look at the full pixels of some images: how bright, sharp and noisy they are, and how far each small object extends.
+"""Measure brightness, sharpness and noise of some images at full resolution, and the extent of each small object.
 
 Decoding every image fully would take most of the time of an examination, so this is done for a sample.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,31 +20,32 @@ from smallsight.doctor.examined_split import ExaminedSplit
 from smallsight.doctor.images import Grey, in_order
 
 SAMPLE = 200
-"""Images of a split that are looked at, evenly spaced."""
+"""Images of a split that are measured, evenly spaced."""
 BLOB_PX = 40.0
-"""Objects up to this side are taken for blobs whose extent can be told from contrast; larger ones have parts."""
+"""Largest side of objects whose extent is measured from contrast; larger ones have parts of different brightness."""
 LEAST_CONTRAST = 25.0
-"""Grey levels by which an object has to stand out from its surroundings."""
+"""Least difference of an object's grey levels from its surroundings."""
 LEAST_TO_NOISE = 5.0
 MOST_OFF_CENTRE = 0.2
-"""What stands out is the object when its centre is the box's, up to this share of its size; else it holds more."""
+"""Largest distance between the centres of the measured part and the box, as a share of its size. With a larger one,
+the part is not the object alone."""
 MARGIN_SHARE, LEAST_MARGIN_PX = 0.75, 4
 LEAST_SIDE_PX = 8
-"""A smaller image has no sharpness to speak of."""
+"""Sharpness is not measured in a smaller image."""
 _NOISE_MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class PixelFacts:
-    """What the pixels of one image say.
+    """Measurements of one image.
 
     Attributes:
         image: position in the split.
         brightness, contrast: mean and standard deviation of the grey levels, 0 to 255.
         sharpness: log2 of the variance of the Laplacian; a step of 1 is a factor of 2.
         noise: standard deviation of additive noise, grey levels.
-        extents_px: side of each object (in the order of the split's objects of this image) as its contrast shows it;
-            NaN where it can't be told.
+        extents_px: side of each object (in the order of the split's objects of this image), measured from contrast;
+            NaN where it can't be measured.
     """
 
     image: int
@@ -56,7 +58,7 @@ class PixelFacts:
 
 def sample_pixels(split: ExaminedSplit, workers: int, most: int = SAMPLE) -> Iterator[PixelFacts]:
     """The pixel facts of up to `most` images of a split, evenly spaced; files that can't be decoded are left out."""
-    files = [index for index, record in enumerate(split.images) if record.path is not None]
+    files = [(index, record.path) for index, record in enumerate(split.images) if record.path is not None]
     step = max(1.0, len(files) / most)
     chosen = [files[int(number * step)] for number in range(min(most, len(files)))]
     for facts in in_order(partial(_look_at, split), chosen, workers):
@@ -64,9 +66,8 @@ def sample_pixels(split: ExaminedSplit, workers: int, most: int = SAMPLE) -> Ite
             yield facts
 
 
-def _look_at(split: ExaminedSplit, image: int) -> PixelFacts | None:
-    path = split.images[image].path
-    assert path is not None, "only images with a file are asked for"
+def _look_at(split: ExaminedSplit, file: tuple[int, Path]) -> PixelFacts | None:
+    image, path = file
     try:
         grey = pixels(content_of(path), cv2.IMREAD_GRAYSCALE)
     except (OSError, ValueError):  # reported already
@@ -94,14 +95,14 @@ def noise_level(grey: Grey) -> float:
 
 
 def extent_px(grey: Grey, box: Boxes) -> float:
-    """Side of the object in a box as its contrast shows it: the connected part above half of its peak.
+    """Side of the object in a box, measured from contrast: of the connected part above half of its peak.
 
     Args:
         grey: the image.
         box: (4,) xyxy, px, image frame.
     Returns:
-        Side of the square with the area of that part's bounding box, px. NaN where the object is too large for a blob,
-        hardly stands out, or is joined to what surrounds it.
+        Side of the square with the area of that part's bounding box, px. NaN where the object is larger than `BLOB_PX`,
+        has too little contrast, or is connected to its surroundings.
     """
     x1, y1, x2, y2 = (int(value) for value in (*np.floor(box[:2]), *np.ceil(box[2:])))
     side = max(x2 - x1, y2 - y1)
@@ -118,7 +119,7 @@ def extent_px(grey: Grey, box: Boxes) -> float:
     level = np.median(window[around])
     noise = 1.4826 * np.median(np.abs(window[around] - level))
     away = window - level
-    away = away if away[inner].max() >= -away[inner].min() else -away  # what surrounds it may stand out the other way
+    away = away if away[inner].max() >= -away[inner].min() else -away  # the object may be darker than its surroundings
     peak = away[inner].max()
     if peak < max(LEAST_CONTRAST, LEAST_TO_NOISE * noise):
         return np.nan

@@ -15,26 +15,26 @@ from smallsight.doctor.network_sizes import GOAL_PX, LIMITS_PX, Sides, Sight
 from smallsight.errors import visible
 
 LEAST_OBJECTS = 10
-"""A class needs this many objects to have a 10th percentile worth planning for."""
+"""A class needs this many objects for a meaningful 10th percentile."""
 TILE_STEP_PX = 8
 LEAST_OVERLAP = 0.1
-"""Share of a tile's side that neighbours share at least."""
+"""Least overlap of neighbouring tiles, as a share of a tile's side."""
 LARGEST_OBJECT = 99.0
-"""The overlap holds an object of this percentile of the longer sides whole."""
+"""The overlap is large enough for objects up to this percentile of the longer sides."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One way to look at the frames.
+    """One way to run the detector on the frames.
 
     Attributes:
         resolution: px, input of the network.
-        p10_px, median_px: sides of the objects at the network.
-        megapixels: through the network for a frame, mean over the images.
-        cost: of `megapixels`, against today's.
+        p10_px, median_px: sides of the objects at the network's input.
+        megapixels: input of the network per frame, mean over the images.
+        cost: `megapixels` divided by today's.
         tile_px: side of the square tiles in the image, 0 for the whole frame.
-        overlap_px: that neighbouring tiles share.
-        tiles: for a frame, mean over the images.
+        overlap_px: overlap of neighbouring tiles.
+        tiles: number per frame, mean over the images.
     """
 
     resolution: int
@@ -49,12 +49,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What brings the 10th-percentile object of the smallest class to `GOAL_PX`.
+    """How to bring the 10th-percentile object of the smallest class to `GOAL_PX`.
 
     Attributes:
         category: the class whose objects are smallest.
-        n: its objects.
-        today: the frame at the configured resolution.
+        n: number of its objects.
+        today: the whole frame at the configured resolution.
         resolution, tiles: the cheapest of either that reaches the goal; None where it can't be reached.
         cheaper: today, resolution, tiles or neither; labels where the boxes themselves have to be corrected first.
         sentence: what to do.
@@ -76,8 +76,8 @@ class Targets:
 
     Attributes:
         sides: in the image, px, by the size of their frame.
-        longest_px: side that nearly all of them fit into.
-        frames: how many images of each size there are, those without objects too.
+        longest_px: length that the longer side of nearly all of them does not exceed.
+        frames: number of images of each size, including those without objects.
     """
 
     category: str
@@ -86,7 +86,7 @@ class Targets:
     frames: Mapping[tuple[int, int], int]
 
     def at_network(self, sight: Sight) -> Sides:
-        """Sides at the network, (N,) px."""
+        """Sides at the network's input, (N,) px."""
         return np.concatenate([sides * sight.enlargement(size) for size, sides in self.sides.items()])
 
     def mean_over_frames(self, values: Mapping[tuple[int, int], float]) -> float:
@@ -138,7 +138,7 @@ def recommend(splits: Sequence[ExaminedSplit], sight: Sight, only: str | None = 
         return None
     today = _whole(targets, sight, 0.0)
     sides = np.concatenate(list(targets.sides.values()))
-    least_px = LIMITS_PX[-1]  # in the image, where no enlargement adds anything
+    least_px = LIMITS_PX[-1]  # in the image; enlargement adds no detail
     if np.percentile(sides, 10) < least_px:
         sentence = (
             f"Correct the boxes, or film at a higher resolution: {np.sum(sides < least_px):,} of {len(sides):,} boxes "
@@ -158,7 +158,7 @@ def recommend(splits: Sequence[ExaminedSplit], sight: Sight, only: str | None = 
 
 
 def _whole(targets: Targets, sight: Sight, today_megapixels: float) -> Choice:
-    """The whole frame at the resolution of `sight`; 0 for today's megapixels stands for these ones."""
+    """The whole frame at the resolution of `sight`; 0 for `today_megapixels` means that this choice is today's."""
     p10, median = np.percentile(targets.at_network(sight), (10, 50)).tolist()
     areas = {size: math.prod(sight.model_size_wh(size)) / 1e6 for size in targets.frames}
     megapixels = targets.mean_over_frames(areas)
@@ -206,11 +206,9 @@ def _sentence(draft: Recommendation, sight: Sight) -> str:
             f"; {lower.resolution} px would do, at {lower.cost:.2g} of the cost" if lower and lower.cost < 0.95 else ""
         )
         return f"Stay at {today.resolution} px: {pixels}{spare}."
-    if draft.cheaper == "neither":
+    best, other = (draft.resolution, draft.tiles) if draft.cheaper == "resolution" else (draft.tiles, draft.resolution)
+    if best is None:
         return f"Film or label at a higher resolution: {pixels}; neither resolution nor tiles bring it to {GOAL_PX:g}."
-    best = draft.resolution if draft.cheaper == "resolution" else draft.tiles
-    other = draft.tiles if draft.cheaper == "resolution" else draft.resolution
-    assert best is not None, "one of the two reaches the goal"
     said = f"Use {_said(best)}: {pixels} today and would have {best.p10_px:.1f}, at {best.cost:.1f} times the cost"
     if other is None:
         return f"{said}; {'tiles' if other is draft.tiles else 'resolution'} can't reach {GOAL_PX:g} px."

@@ -1,6 +1,6 @@
 """Print an examination: findings, object sizes and recommendation; without colours where there is no terminal.
 
-Words that come from data are printed as they are: markup in a name stays text, control characters are made visible.
+Text that comes from data is printed literally: markup in a name has no effect, control characters are made visible.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 
 
 def show(root: Path, options: Options, page: Path | None = None, *, as_json: bool = False) -> Examination:
-    """Examine a dataset and print the result on standard output; a bar on standard error while it goes.
+    """Examine a dataset and print the result on standard output, with a progress bar on standard error.
 
     Args:
         root: one split, or a folder of splits.
-        options: how to look.
+        options: how to examine.
         page: HTML file to write as well.
         as_json: print JSON instead of text.
     Raises:
@@ -63,7 +63,7 @@ def _progress(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 
 def print_examination(console: Console, examination: Examination, page: Path | None = None) -> None:
-    """Print an examination, to be read at 60 columns and at 120.
+    """Print an examination; the layout fits 60 columns and 120.
 
     Args:
         console: colours are dropped where it is no terminal.
@@ -103,7 +103,7 @@ def split_line(split: SplitSummary) -> str:
 
 
 def sight_line(examination: Examination) -> str:
-    """How the detector sees a frame, in words."""
+    """The detector and its input, in words."""
     sight = examination.sight
     side = "longer side" if sight.keeps_aspect else "square"
     return f"{sight.detector} at {sight.resolution} px, {side}"

@@ -1,1 +1,1 @@
-"""Detections and truth to figures with intervals."""
+"""Metrics of detections against the truth, with confidence intervals, and comparisons of them."""

@@ -1,4 +1,4 @@
-"""Average precision and recall of one evaluation set: COCO's figures, size bins below them, and centre hits."""
+"""Average precision and recall of one evaluation set: COCO's metrics, finer size bins, and centre hits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CENTRE = "centre"
 
 @dataclass(frozen=True)
 class Metric:
-    """What a name stands for: precision or recall, in which bin, at one IoU threshold or averaged over all (None)."""
+    """Definition of a metric: precision or recall, its size bin, and one IoU threshold (None averages over all)."""
 
     kind: Literal["precision", "recall"]
     size_bin: str
@@ -50,19 +50,21 @@ class Metric:
         """The rows of a (T, ...) table that the metric averages over."""
         if self.iou is None:
             return slice(None)
-        index = int(np.argmin(np.abs(IOU_THRESHOLDS - self.iou)))
-        return slice(index, index + 1)
+        found = np.flatnonzero(np.isclose(IOU_THRESHOLDS, self.iou))
+        if not len(found):
+            raise ValueError(f"a metric at IoU {self.iou:g}; detections are matched at {IOU_THRESHOLDS}")
+        return slice(int(found[0]), int(found[0]) + 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """One evaluation set, judged.
+    """The evaluation of one set.
 
     Attributes:
-        metrics: point figures by name, without intervals; see `evaluate`.
-        definitions: what each name in `metrics` stands for.
-        curves: for each size bin, and for centre hits, one curve per class; what a bootstrap draws from.
-        n_images: how many images.
+        metrics: point estimates by name, without intervals; see `evaluate`.
+        definitions: the definition of each name in `metrics`.
+        curves: for each size bin, and for centre hits, one curve per class; the input of a bootstrap.
+        n_images: number of images.
     """
 
     metrics: dict[str, Estimate]
@@ -97,7 +99,7 @@ def evaluate(
     max_dets: int = 100,
     centre_hit_px: float = 4.0,
 ) -> Evaluation:
-    """Judge the detections of one evaluation set.
+    """Evaluate the detections of one set.
 
     `map_50_95`, `map_50`, `map_75`, `map_small`, `map_medium`, `map_large` and `ar_100` are COCO's. `ap_0_8`,
     `ap_8_16`, `ap_16_32` and `recall_...` are AP and average recall over IoU .50 to .95 of objects whose area is that
@@ -111,7 +113,7 @@ def evaluate(
         max_dets: detections counted per image and class, best first; `ar_100` is named after it.
         centre_hit_px: centres strictly nearer than this are a hit; px, image frame.
     Returns:
-        Point figures with `n`, the objects of that size that aren't ignored; NaN where there are none.
+        Point estimates with `n`, the objects of that size that aren't ignored; NaN where there are none.
     Raises:
         DatasetError, BoxError, SmallsightError: see `matching.tabulate`; SmallsightError also where `n_classes` or
             `max_dets` is less than 1.
@@ -165,7 +167,7 @@ def _coco_figures(
     )
     result = truth.load_res(np.column_stack([found.image, found.boxes_xywh, found.scores, found.label]))
     judge = hotcoco.COCOeval(truth, result, "bbox")
-    # Its parameters are to be assigned whole: what is read from them is a copy.
+    # Parameters must be assigned whole, because reading one returns a copy.
     judge.params.area_rng = [list(area_range) for area_range in AREA_RANGES.values()]
     judge.params.area_rng_lbl = list(AREA_RANGES)
     judge.params.max_dets = [max_dets]

@@ -1,15 +1,15 @@
-"""Intervals by drawing images, or whole clips, with replacement.
+"""Bootstrap intervals: images, or whole clips, are drawn with replacement.
 
 A replicate never copies an image: one that is drawn k times counts k times among hits, false positives and objects.
 
-AP needs precision only where a hit stands, because precision falls in between. So the rows of all arrays here are the
-hits of a curve, and the columns are replicates. What counted between one hit and the next becomes a sparse matrix
-(hit x image), and its product with the draws (image x replicate) is what each replicate counted. Most of it is the same
-at every IoU threshold and is computed once.
+AP needs precision only at the hits, because precision falls between them. So the rows of all arrays here are the hits
+of a curve, and the columns are replicates. The number of counted detections between one hit and the next is a sparse
+matrix (hit x image); its product with the draws (image x replicate) gives the number in each replicate. Most of it is
+the same at every IoU threshold and is computed once.
 
 Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13 (percentile interval). Departures:
-percentiles are taken further out where units are few, see `quantile`, and those of a single figure are moved, see
-`_centred`.
+percentiles are taken further out where units are few, see `quantile`, and the replicates of a single metric are
+shifted, see `_centred`.
 """
 
 from __future__ import annotations
@@ -31,32 +31,37 @@ from smallsight.records import Estimate, Floats
 from smallsight.rng import keyed_generator
 
 RECALL_LEVELS: Doubles = np.linspace(0, 1, 101)
-# Bounds the memory of one block of replicates: about five arrays of so many float32 are alive. They hold counts, exact
-# up to 16 million detections, and quotients of counts.
+# Limits the memory of one block of replicates, which takes about five arrays of so many float32. They hold counts,
+# exact up to 16 million detections, and quotients of counts.
 _CELLS_AT_ONCE = 1 << 23  # 32 MiB each
 
 FEWEST_CLIPS = 5
-"""With fewer, an interval over clips misses the true figure even more often than one over images that ignores them
-(benchmarks/coverage.py): two clips say nothing about a third."""
+"""With fewer, an interval over clips covers the true value even less often than one over images that ignores the clips
+(benchmarks/coverage.py): two clips tell nothing about a third."""
 
 Resample = Literal["auto", "images", "clips"]
 
 
 @dataclass(frozen=True)
 class Units:
-    """What a replicate draws: single images (`groups` is None) or whole groups, one name per image; `over` says so."""
+    """What a replicate draws.
+
+    Attributes:
+        groups: name of each image's group; a group is drawn as a whole. None draws single images.
+        over: the same in words.
+    """
 
     groups: tuple[str, ...] | None
     over: str
 
     @classmethod
     def of(cls, n_images: int, clips: Sequence[str] | None = None, how: Resample = "auto") -> Units:
-        """Clips where they are known and enough, else images, with a caveat where that makes intervals too narrow.
+        """Clips where they are known and there are enough, else images; `over` says if intervals are then too narrow.
 
         Args:
             n_images: in the evaluation set.
             clips: the clip, or match, of each image; None where not known.
-            how: `auto`, or what to draw whatever is known; without clips, images are drawn.
+            how: `auto`, or what to draw in any case; without clips, images are drawn.
         """
         n_clips = len(set(clips)) if clips is not None else n_images
         if clips is None or n_clips == n_images:
@@ -71,7 +76,7 @@ class Units:
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """What figures are computed over: the images as they are, then as often as each replicate drew them.
+    """Weights of the images: 1 for the point estimate, then how often each replicate drew them.
 
     Attributes:
         weights: (images, 1 + replicates); the first column is all ones.
@@ -89,13 +94,13 @@ class Draws:
         return cls(np.concatenate([np.ones((n_images, 1)), drawn], axis=1), _units(n_images, groups))
 
     def estimate(self, values: Doubles, n: int, held: Bools, *, is_ap: bool = False) -> Estimate:
-        """A figure computed for each column: the first, with the 95 % interval of the others.
+        """A metric from its value for each column: the first one, with the 95 % interval of the others.
 
         Args:
             values: (1 + replicates,).
-            n: what it rests on.
-            held: (images,) those that hold some of that.
-            is_ap: whether copies of an image lift it, see `_centred`.
+            n: sample size, for example the number of objects.
+            held: (images,) which images contain a part of the sample.
+            is_ap: whether copies of an image raise the metric, see `_centred`.
         """
         point, replicates = Estimate(float(values[0]), n=n), values[1:]
         return _interval(
@@ -111,18 +116,18 @@ def with_intervals(
     replicates: int = 1000,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """The figures of an evaluation with 95 % intervals.
+    """The metrics of an evaluation with 95 % intervals.
 
     Args:
         evaluation: from `ap.evaluate`.
-        metrics: which; all where None.
+        metrics: their names; all where None.
         groups: one name per image; images of one name (frames of one clip) are drawn together, which is right where
             they resemble each other. None draws single images.
-        replicates: how many draws.
+        replicates: number of bootstrap replicates.
         seed: the same seed draws the same images.
     Returns:
         By name, in the order asked for. The interval is NaN where fewer than two images (or clips) hold an object of
-        that size: nothing can be said about others then. Replicates without such an object are left out.
+        that size, because their variation is not known then. Replicates without such an object are left out.
     Raises:
         SmallsightError: an unknown metric, `groups` not one per image, or no replicates.
     """
@@ -138,14 +143,14 @@ def with_intervals(
 
 @dataclass(frozen=True, eq=False)
 class Resampled:
-    """An evaluation, reduced to what it takes to compare it with others of the same images.
+    """An evaluation, reduced to what is needed to compare it with others of the same images.
 
     Attributes:
-        points: figures by name.
-        values: by name (replicates,), the figure in each replicate; comparable where drawn alike.
-        n_units: by name, how many images, or clips, hold an object that the figure is about.
-        truths: (size bins, images) how many objects there are, by which sets are told apart.
-        over: what was drawn from, in words.
+        points: point estimates by name.
+        values: by name (replicates,), the metric in each replicate; comparable where the same images were drawn.
+        n_units: by name, number of images, or clips, that hold an object of the metric.
+        truths: (size bins, images) number of objects, to check that two evaluations are of the same set.
+        over: what was drawn, in words.
     """
 
     points: dict[str, Estimate]
@@ -188,7 +193,7 @@ def check_same_objects(one: Resampled, other: Resampled) -> None:
 
 
 def draw_images(n_images: int, *, groups: Sequence[str] | None = None, replicates: int, seed: int) -> Doubles:
-    """How often each image is drawn, (images, replicates); a replicate draws as many images, or clips, as there are.
+    """How often each image is drawn, (images, replicates); each replicate draws as many images, or clips, as there are.
 
     Replicate i depends on the seed and i alone.
     """
@@ -204,17 +209,18 @@ def draw_images(n_images: int, *, groups: Sequence[str] | None = None, replicate
 
 
 def independent_units(evaluation: Evaluation, metric: str, groups: Sequence[str] | None = None) -> int:
-    """How many images, or clips, hold an object that the metric is about."""
+    """Number of images, or clips, that hold an object of the metric."""
     curves = evaluation.curves[_definition(evaluation, metric).size_bin]
     held = np.sum([curve.truths for curve in curves], axis=0) > 0
     return len(np.unique(_units(evaluation.n_images, groups)[held]))
 
 
 def quantile(values: Doubles, share: float, n_units: int) -> float:
-    """The value that the figure is below with probability `share`, as judged from few units.
+    """Confidence bound: the value that the true metric is below with probability `share`, corrected for few units.
 
-    A percentile of the replicates is too near to the middle: replicates vary less than sets do, by sqrt(1 - 1 / n), and
-    n units tell their own spread no better than Student's t allows for. So a percentile further out is taken.
+    A plain percentile of the replicates is too near to the middle: replicates vary less than sets do, by the factor
+    sqrt(1 - 1 / n), and the spread of n units is itself uncertain, as in Student's t. So a percentile further out is
+    taken.
 
     Args:
         values: (replicates,); those that are NaN are left out.
@@ -234,7 +240,7 @@ def quantile(values: Doubles, share: float, n_units: int) -> float:
 def replicate_values(evaluation: Evaluation, metrics: Sequence[str], draws: Doubles) -> dict[str, Doubles]:
     """The metrics of data sets in which image i occurs `draws[i, r]` times.
 
-    Where scores tie across copies of one image, copies of a detection are taken to stand together.
+    The copies of one detection, which have equal scores, are ranked directly after each other.
 
     Args:
         draws: (images, replicates) counts.
@@ -313,7 +319,7 @@ def _accumulate(operation: np.ufunc, rows: Floats) -> Floats:
 
 
 def _between(rows: Ints, counted: Ints, image: Ints, n_images: int) -> sparse.csr_array:
-    """(rows, images) how many of `counted` stand after the previous row, up to and with this one; later ones drop."""
+    """(rows, images) number of `counted` after the previous row, up to and including this one; later ones drop."""
     counted = counted[: np.searchsorted(counted, rows[-1], side="right")] if len(rows) else counted[:0]
     place = np.searchsorted(rows, counted, side="left")
     return sparse.csr_array((np.ones(len(place), np.float32), (place, image[counted])), shape=(len(rows), n_images))
@@ -328,7 +334,7 @@ def _interpolated(hits: Floats, seen: Floats, truths: Doubles) -> Doubles:
         return np.zeros(len(truths))
     precision = np.divide(hits, seen, out=seen, where=seen > 0)
     envelope = _accumulate(np.maximum, precision[::-1])[::-1]
-    # How many hits a level takes, compared as COCO does: its level .35 is a rounding error above 35 / 100.
+    # Hits needed for each level, compared as in COCO, whose level .35 is above 35 / 100 by a rounding error.
     nearest = np.rint(RECALL_LEVELS[:, None] * truths)
     needed = nearest + (nearest / truths < RECALL_LEVELS[:, None])
     row = _first_reaching(hits, needed)
@@ -359,11 +365,11 @@ def _units(n_images: int, groups: Sequence[str] | None) -> Ints:
 
 
 def _centred(point: float, values: Doubles) -> Doubles:
-    """The replicates of a figure in [0, 1], moved so that their mean is the figure itself.
+    """The replicates of a metric in [0, 1], shifted so that their mean is the point estimate.
 
-    Copies of an image agree with each other, which lifts the precision envelope: where classes have few objects the
-    replicates of an AP lie above the figure, and a plain percentile interval can miss it altogether. A difference is
-    left as it is: the lift cancels, and a replicate without the one image that changed must stay at zero.
+    Copies of an image have equal scores, which raises the precision envelope. Where classes have few objects, the
+    replicates of an AP are therefore above the point estimate, and a plain percentile interval may not contain it. A
+    difference is not shifted: the effect cancels, and a replicate without the one image that changed must stay at zero.
     """
     defined = values[~np.isnan(values)]
     return np.clip(values - defined.mean() + point, 0, 1) if len(defined) else values

@@ -1,6 +1,6 @@
-"""What a detector found on one evaluation set at one epoch, in one small file.
+"""The detections on one evaluation set at one epoch, in one small file.
 
-So a new size bin, threshold or interval needs no detector and no GPU.
+With it, a new size bin, threshold or interval needs no detector and no GPU.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from smallsight.files import UNREADABLE, unpacked_bytes, write_atomically
 from smallsight.records import Detections
 
 MOST_BYTES = 1 << 29
-"""Unpacked; 300 detections on each of 60,000 images have as many."""
+"""Largest unpacked size; 300 detections on each of 60,000 images take this much."""
 _TYPES = {"boxes": np.float32, "scores": np.float32, "labels": np.int64, "counts": np.int64, "image_ids": np.int64}
 _UNREADABLE = (*UNREADABLE, tokenize.TokenError, SyntaxError)
-"""What damaged archives raise, and arrays that are no numbers, are encrypted, or say they are larger than they are."""
+"""Exceptions for archives that are damaged or encrypted, and for arrays of other types or with a wrong size."""
 
 
 def save_detections(path: Path, detections: Sequence[Detections], image_ids: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""What the champion's detections say beyond the journal, as plain values: the report reads these and no detections.
+"""Results of an analysis of the champion's detections, as plain values; the report reads these and no detections.
 
 A hit is an overlap (IoU) of .5 or more with an object of the same class. Intervals are 95 % intervals over images, or
 over clips where they are known.
@@ -20,7 +20,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Part:
-    """One kind of mistake: how often it happens, and how much AP50 would rise if it alone were put right."""
+    """One kind of mistake: how often it happens, and how much AP50 would rise if it alone were corrected."""
 
     kind: MistakeKind
     count: int
@@ -33,7 +33,7 @@ class SizeMistakes:
 
     Attributes:
         size_bin: its name, as in `evaluation.ap.AREA_RANGES`.
-        objects, found: how many there are and how many were found.
+        objects, found: number of objects, and of those that were found.
         ap_50: AP at IoU .5.
         parts: one per kind, in the order of `MISTAKE_KINDS`.
     """
@@ -54,7 +54,7 @@ class Mistake:
         class_name: of the object missed, or of the detection.
         box: xyxy, px, image frame; of the object missed, or of the detection.
         other: the detection nearest to an object missed, or the object that a false detection comes nearest to.
-        score: of the detection; None for an object that nothing comes near.
+        score: of the detection; None for an object without a detection near it.
     """
 
     kind: MistakeKind
@@ -68,12 +68,12 @@ class Mistake:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a score threshold gives: detections with this score or more count.
+    """Precision and recall at a score threshold: detections with this score or more count.
 
     Attributes:
         class_name: of the detections.
-        purpose: why this threshold, `highest F1` or `precision 0.90`.
-        threshold: its interval is where the same search would end on other images like these.
+        purpose: the criterion of the threshold, `highest F1` or `precision 0.90`.
+        threshold: chosen on these images; its interval is for the same choice on other images like these.
         precision, recall, f1: at this threshold.
     """
 
@@ -100,10 +100,9 @@ class Calibration:
     """Whether a score of .7 means seven hits in ten.
 
     Attributes:
-        error: the mean distance from that (ECE).
+        error: the expected calibration error (ECE).
         bins: those that hold a detection.
-        error_if_perfect: the error that a perfectly calibrated detector with these scores shows on average: that of
-            chance alone.
+        error_if_perfect: the mean error of a perfectly calibrated detector with these scores, which is due to chance.
     """
 
     error: Estimate
@@ -118,9 +117,9 @@ class DomainGap:
     Attributes:
         value: the target metric there.
         gap: how much lower it is than on the validation set (positive: lower), less `selection_bias`.
-        guards: whether a phase that loses there is no champion.
-        selection_bias: by how much the champion's figure on the validation set is too high, for being the best of its
-            epochs there; NaN where that is not known, and then not subtracted.
+        guards: whether a phase that loses on this set can't become the champion.
+        selection_bias: by how much the champion's metric on the validation set is too high because it was chosen as the
+            best of several epochs there; NaN where that is not known, and then not subtracted.
     """
 
     name: str
@@ -133,7 +132,7 @@ class DomainGap:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was made out about one champion.
+    """The results of the analysis of one champion.
 
     Attributes:
         epoch: of the champion.
@@ -141,7 +140,7 @@ class Evidence:
         lift: of the target metric over the baseline, on the same images.
         sizes: mistakes by object size, all sizes first; sizes without an object are left out.
         misses, false_alarms: the worst first.
-        left_out: what could not be made out and why, one sentence each.
+        left_out: what could not be analysed and why, one sentence each.
     """
 
     epoch: int

@@ -1,4 +1,4 @@
-"""Whether a candidate demonstrably loses on a set that guards. Then it does not become the champion."""
+"""Whether a candidate is demonstrably worse on a set that guards. Then it does not become the champion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from smallsight.records import Verdict
 
 
 def guarded(verdict: Verdict, differences: Mapping[str, Difference | None], metric: str, confidence: float) -> Verdict:
-    """The verdict once the guarding sets have been looked at; pure.
+    """Add the guarding sets to a verdict; pure.
 
     The outcome becomes `regressed` where the upper bound of the metric's difference on a set is below 0 at
     `confidence`. A set on which nothing can be shown changes nothing. Each set is tested by itself: of n sets on which
@@ -37,7 +37,7 @@ def guarded(verdict: Verdict, differences: Mapping[str, Difference | None], metr
 
 def _sentence(name: str, change: Difference | None, metric: str, confidence: float) -> str:
     if change is None:
-        return f"{name} can't guard, because not both were measured on it"
+        return f"{name} can't guard, because only one of the two was measured on it"
     if change.value != change.value:
         return f"on {name} {metric} is not defined"
     if change.fell(confidence):
@@ -45,4 +45,4 @@ def _sentence(name: str, change: Difference | None, metric: str, confidence: flo
             f"on {name}, which guards, {metric} fell: {change.estimate:+.3f}, {change.below(confidence):+.3f} or "
             f"more at one-sided {confidence:.0%} confidence"
         )
-    return f"on {name} {metric} changed by {change.estimate:+.3f}, no loss that is shown"
+    return f"on {name} {metric} changed by {change.estimate:+.3f}, no loss is shown"

@@ -1,4 +1,4 @@
-"""Which detection found which object.
+"""Matching of detections to objects.
 
 COCO's greedy rules for every IoU threshold and size bin at once, and the centre rule of ball benchmarks. An image and
 class form a group; the first detections of all groups are matched together, then all second ones, and so on, so the
@@ -28,11 +28,11 @@ _PAIRS_AT_ONCE = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """What is annotated on all images, sorted by image and class.
+    """The annotated objects of all images, sorted by image and class.
 
     Attributes:
         image, label: (G,) index of the image and of the class.
-        boxes_xywh: (G, 4) px, image frame; float64, since the library that we agree with computes so.
+        boxes_xywh: (G, 4) px, image frame; float64, as in pycocotools, so that results are equal.
         area: (G,) px^2, the annotation's own.
         ignored: (G,) bool, regions where a detection counts neither for nor against.
     """
@@ -46,7 +46,7 @@ class Objects:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What was detected on all images, sorted by image, class and falling score; fields as in `Objects`."""
+    """The detections of all images, sorted by image, class and falling score; fields as in `Objects`."""
 
     image: Ints
     label: Ints
@@ -56,13 +56,13 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Detections of one class judged in one size bin, best score first: all that its precision and recall rest on.
+    """Detections of one class, evaluated in one size bin, best score first: the basis of its precision and recall.
 
     Attributes:
         image: (N,) index of each detection's image. Detections that count at no threshold are left out.
         hit: (T, N) bool, it found an object at threshold T.
         counted: (T, N) bool, it counts for or against; a hit always does.
-        truths: (images,) how many objects there are to find on each image.
+        truths: (images,) number of objects to find on each image.
     """
 
     image: Ints
@@ -73,7 +73,10 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class _Pairs:
-    """Detections within reach of an object of their image and class: (P,) indices, and closeness, larger is closer."""
+    """Pairs of a detection and an object of its image and class that may match: (P,) indices, and closeness.
+
+    A larger closeness is closer.
+    """
 
     detection: Ints
     truth: Ints
@@ -148,8 +151,8 @@ def centre_curves(
 ) -> tuple[Curve, ...]:
     """Matches by the distance of centres, px in the image frame; one curve per class.
 
-    A detection takes the nearest free object whose centre is strictly within `radius_px`; failing that it is spared
-    where its centre lies in an ignored region; otherwise it is a false positive.
+    A detection matches the nearest unmatched object whose centre is strictly within `radius_px`. Without one, it does
+    not count where its centre lies in an ignored region; otherwise it is a false positive.
     Source: the 4 px rule of Tarashima et al., "Widely Applicable Strong Baseline for Sports Ball Detection and
         Tracking", BMVC 2023. There a mislocated ball is a false positive only; here its object is missed as well.
     """
@@ -268,7 +271,7 @@ def _match(
         reach: (P, T) whether the pair is close enough at each threshold.
         truth_out: (G, A) whether a truth counts neither for nor against in each bin.
     Returns:
-        `hit` and `spared`, (D, A, T) each: took an object that counts; took one that doesn't.
+        `hit` and `spared`, (D, A, T) each: matched an object that counts; matched one that doesn't.
     """
     shape = truth_out.shape[1], reach.shape[1]
     hit = np.zeros((len(found.image), *shape), dtype=bool)
@@ -276,14 +279,14 @@ def _match(
     taken = np.zeros((len(objects.image), *shape), dtype=bool)
     matched, place = np.unique(pairs.detection, return_inverse=True)
     turn = _turns(found.image[matched] * n_classes + found.label[matched])[place]
-    # Within a detection the last row is the closest truth, and of equally close ones the last annotated, as in COCO.
+    # The last row of a detection is its closest truth, and of equally close ones the last annotated, as in COCO.
     order = np.lexsort((pairs.truth, pairs.closeness, pairs.detection, turn))
     turns_end = np.cumsum(np.bincount(turn)) if len(turn) else np.zeros(0, dtype=np.int64)
     for rows in np.split(order, turns_end[:-1]) if len(turn) else ():
         detection, truth = pairs.detection[rows], pairs.truth[rows]
         starts = np.flatnonzero(np.diff(detection, prepend=-1))
         free = reach[rows][:, None, :] & ~(taken[truth] & ~objects.ignored[truth, None, None])
-        # A truth that counts is preferred to one that doesn't, however close.
+        # A truth that counts is preferred to one that doesn't, even to a closer one.
         beyond = len(rows) + 1
         preference = np.arange(1, beyond, dtype=np.int32)[:, None] + np.int32(beyond) * ~truth_out[truth]
         best = np.maximum.reduceat(free * preference[:, :, None], starts, axis=0)
@@ -297,7 +300,7 @@ def _match(
 def _by_class(
     objects: Objects, found: Found, hit: Bools, counted: Bools, truth_out: Bools, n_images: int, n_classes: int
 ) -> tuple[Curve, ...]:
-    """(D, T) judgements as one curve per class; equal scores stay in the order of images, as in COCO."""
+    """One curve per class from `hit` and `counted`, (D, T); equal scores stay in the order of images, as in COCO."""
     order = np.lexsort((-found.scores, found.label))
     order = order[counted[order].any(axis=1)]
     ends = np.searchsorted(found.label[order], np.arange(1, n_classes))

@@ -1,10 +1,10 @@
-"""What a detector gets wrong, what each kind of mistake costs, and the worst of them.
+"""The mistakes of a detector by kind, how much AP each kind costs, and the worst mistakes.
 
-The kinds, and the idea to put right one kind at a time and look at what AP gains, are TIDE's (Bolya et al., ECCV 2020,
-section 2.3). hotcoco's `tide_errors` agrees with this where every object counts (a test holds it), but it judges all
-sizes at once and knows nothing of intervals; here each size is judged by itself, ignored regions are COCO's, and the
-same draws of images give every part an interval. Departures: a detection of another size that lies badly on an object
-of this size is a mistake of localisation here, where COCO forgets it and TIDE would call the object missed.
+Source: TIDE (Bolya et al., ECCV 2020, section 2.3) for the kinds, and for the method: correct one kind at a time and
+measure how much AP rises. hotcoco's `tide_errors` agrees with this where every object counts (a test checks it), but it
+evaluates all sizes together and gives no intervals. Here each size is evaluated by itself, ignored regions are COCO's,
+and the same draws of images give every part an interval. Departure: a poorly localised detection of another size, at
+an object of this size, is a localisation mistake here; COCO drops it, and TIDE would call the object missed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def mistakes_by_size(scene: Scene, draws: Draws, sizes: Sequence[str] = tuple(AR
 
     Args:
         scene: from `outcomes.survey`.
-        draws: what the intervals come from.
+        draws: the bootstrap draws for the intervals.
         sizes: names in `ap.AREA_RANGES`.
     """
     judged = ((size, judge_outcomes(scene, AREA_RANGES[size])) for size in sizes)
@@ -38,12 +38,13 @@ def mistakes_by_size(scene: Scene, draws: Draws, sizes: Sequence[str] = tuple(AR
 def worst_misses(
     outcomes: Outcomes, files: Sequence[str], class_names: Sequence[str], limit: int, below: Sequence[float] = ()
 ) -> list[Mistake]:
-    """Objects that were not found, or only by a detection that nobody would look at.
+    """Objects that were not found, or only with a score below a threshold.
 
     Args:
         below: by label, an object found with less than this score counts as missed here; none does by default.
     Returns:
-        Those first that nothing or only a low score comes near; of equal ones the largest.
+        First those with no detection near them, then by rising score of the nearest one; of equal ones the largest
+        first.
     """
     objects, found = outcomes.scene.objects, outcomes.scene.found
     nearest = np.full(len(objects.image), NONE)
@@ -97,7 +98,7 @@ def _size_mistakes(size: str, outcomes: Outcomes, draws: Draws) -> SizeMistakes:
     now, objects = values[_AS_IT_IS], int(outcomes.wanted.sum())
     parts = []
     for kind in MISTAKE_KINDS:
-        # Where every object was missed none is left to be judged by: all that is left was found.
+        # Where every object was missed, none is left after the correction: AP counts as 1 then.
         gain = np.where(np.isnan(values[kind]) & ~np.isnan(now), 1.0, values[kind]) - now
         count = int(outcomes.missed.sum() if kind == "missed" else outcomes.of_kind(kind).sum())
         parts.append(Part(kind, count, draws.estimate(gain, objects, outcomes.held)))
@@ -107,10 +108,11 @@ def _size_mistakes(size: str, outcomes: Outcomes, draws: Draws) -> SizeMistakes:
 
 
 def _put_right(outcomes: Outcomes, kind: MistakeKind) -> tuple[Curve, ...]:
-    """The curves after one kind of mistake was put right.
+    """The curves after one kind of mistake was corrected.
 
-    A missed object is no longer asked for. A detection that lies badly or has the wrong class becomes a hit where its
-    object was not found and no better one becomes it; the others go, like all those of the kinds that never hit.
+    A missed object no longer counts. A detection with a poor box or the wrong class becomes a hit, if its object was
+    not found and no better detection becomes the hit. The other ones are removed, and so are all detections of the
+    kinds that can't become a hit.
     """
     if kind == "missed":
         return _curves(outcomes, wanted=outcomes.wanted & ~outcomes.missed)
@@ -135,7 +137,7 @@ def _curves(
     counted: Bools | None = None,
     label: Ints | None = None,
 ) -> tuple[Curve, ...]:
-    """One curve per class, with what is given in place of what is the case."""
+    """One curve per class; arguments that are given replace the values of `outcomes`."""
     scene = outcomes.scene
     wanted = outcomes.wanted if wanted is None else wanted
     hit = outcomes.hit if hit is None else hit
@@ -159,7 +161,10 @@ def _average_precisions(curves: Mapping[str, tuple[Curve, ...]], n_images: int, 
 
 
 def _kind(outcomes: Outcomes, row: int) -> MistakeKind:
-    """What a detection got wrong; an object that none comes near (-1), or that one found, is or as good as missed."""
+    """The kind of a detection's mistake; `missed` for no detection (-1), and for one that found its object.
+
+    The second case is an object that was found with too low a score.
+    """
     code = NONE if row == NONE else int(outcomes.kind[row])
     return "missed" if code == NONE else MISTAKE_KINDS[code]
 

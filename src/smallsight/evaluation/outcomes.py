@@ -1,7 +1,7 @@
 """The outcome of each detection and of each object, at one overlap threshold and for one object size.
 
 Source: the kinds of mistake are those of Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection
-    Errors", ECCV 2020, section 2.2. TIDE knows no sizes and no ignored regions; here both follow COCO: an object of
+    Errors", ECCV 2020, section 2.2. TIDE has no sizes and no ignored regions; here both follow COCO: an object of
     another size counts neither for nor against, and neither does a detection of another size that found nothing.
 """
 
@@ -19,7 +19,7 @@ from smallsight.evaluation.matching import Bools, Doubles, Found, Ints, Objects,
 from smallsight.records import Detections, Truth
 
 HIT_IOU, BACKGROUND_IOU = 0.5, 0.1
-"""A hit overlaps its object at least so much; what overlaps every object less is background."""
+"""Least IoU of a hit with its object, and IoU below which a detection is background."""
 
 NONE = -1
 _CODE: dict[MistakeKind, int] = {kind: code for code, kind in enumerate(MISTAKE_KINDS)}
@@ -46,13 +46,13 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """A scene judged for one object size.
+    """A scene evaluated for one object size.
 
     Attributes:
-        scene: what was judged.
+        scene: what was evaluated.
         wanted: (G,) bool, objects that count.
         taken: (G,) bool, a detection found it.
-        missed: (G,) bool, wanted, not taken, and no mistake of localisation or class stands for it.
+        missed: (G,) bool, wanted, not taken, and not the object of a localisation or class mistake.
         hit: (D,) bool, found an object that counts.
         counted: (D,) bool, counts for or against.
         kind: (D,) index in `MISTAKE_KINDS`, -1 for a detection that found an object.
@@ -70,13 +70,13 @@ class Outcomes:
 
     @property
     def held(self) -> Bools:
-        """(images,) those that hold an object that counts."""
+        """(images,) bool, which images hold an object that counts."""
         return np.isin(np.arange(self.scene.n_images), self.scene.objects.image[self.wanted])
 
     def of_kind(self, kind: MistakeKind) -> Bools:
         """(D,) detections that make this mistake.
 
-        A detection of another size does where putting it right would find an object that counts.
+        A detection of another size is included where correcting it would find an object that counts.
         """
         charged = self.counted
         if kind in ("localisation", "class"):
@@ -85,7 +85,7 @@ class Outcomes:
 
 
 def survey(truths: Sequence[Truth], detections: Sequence[Detections], n_classes: int, *, max_dets: int = 100) -> Scene:
-    """Lay out one evaluation set; arguments and errors as `ap.evaluate`."""
+    """Tabulate one evaluation set with all overlaps; arguments and errors as `ap.evaluate`."""
     objects, found = tabulate(truths, detections, n_classes)
     found = best_of_each_group(found, n_classes, max_dets)
     return Scene(objects, found, len(truths), n_classes, tuple(_overlaps(objects, found, len(truths))))
@@ -162,7 +162,7 @@ def _match(reach: Matrix, wanted: Bools, ignored: Bools) -> Ints:
         near = np.flatnonzero((reach[row] >= HIT_IOU) & free)
         near = near[wanted[near]] if wanted[near].any() else near
         if len(near):
-            # Of equally close ones the last annotated, as in COCO.
+            # Of objects with equal overlap the last annotated, as in COCO.
             best = near[::-1][np.argmax(reach[row, near[::-1]])]
             partner[row], free[best] = best, ignored[best]
     return partner

@@ -1,11 +1,11 @@
-"""How small a gain a validation set can show: known before anything is trained.
+"""The smallest gain that a validation set can show (statistical power), computed before training.
 
-A verdict calls a phase improved where the lower bound of its difference lies above 0. The difference of an AP is close
-to a mean, so its standard error is SPREAD / sqrt(n): n lies between the objects, where those of one image are
-independent of each other, and the images, where they behave alike. A true gain is found with the wanted power where it
-lies two margins above 0: the margin of the bound at its confidence, and the margin by which the measured difference
-falls short of the true one in the other cases. The bound holds for all epochs of a phase at once, which widens it, and
-the best of them is judged, which lifts the difference; `benchmarks/power.py` shows that the two cancel.
+A verdict calls a phase improved where the lower bound of its difference is above 0. The difference of an AP is close to
+a mean, so its standard error is SPREAD / sqrt(n). Here n is the number of objects, if those of one image are
+independent of each other, or the number of images, if they are fully correlated; the truth lies between. A true gain is
+found with the wanted power where it exceeds the sum of two margins: that of the bound at its confidence, and that of
+the random error of the measured difference at the power. The bound holds for all epochs of a phase at once, which
+widens it, and the best epoch is judged, which raises the difference; `benchmarks/power.py` shows that the two cancel.
 
 Source: the sample size of a paired comparison (Cohen, "Statistical Power Analysis", 1988, chapter 2), with Student's t
 and sqrt(n / (n - 1)) as the verdict's bound has them, see `bootstrap.quantile`.
@@ -25,17 +25,17 @@ from smallsight.evaluation.bootstrap import Units
 from smallsight.records import Truth
 
 POWER = 0.8
-"""How often a gain of that size is found."""
+"""Probability that a gain of that size is found."""
 SPREAD = 0.13
-"""Standard deviation of one object's part in a paired difference of AP[.50:.95]: about the median of those that the
-intervals of docs/real_frames.md and docs/ablation.md give on match frames with one small object each (.07 to .21)."""
+"""Standard deviation of one object's part in a paired difference of AP[.50:.95]: about the median of the values from
+the intervals in docs/real_frames.md and docs/ablation.md, on match frames with one small object each (.07 to .21)."""
 SPREADS = (0.07, 0.21)
-"""The lowest and the highest of those."""
+"""The lowest and the highest of those values."""
 _MOST_IMAGES = 10_000_000
 
 
 def over_spreads(gain: float) -> tuple[float, float]:
-    """The smallest gain for the lowest and for the highest of `SPREADS`, from that for `SPREAD`."""
+    """The smallest gains for the lowest and for the highest of `SPREADS`, from the one for `SPREAD`."""
     return gain * SPREADS[0] / SPREAD, gain * SPREADS[1] / SPREAD
 
 
@@ -44,12 +44,13 @@ class SmallestGain:
     """The smallest true gain that a verdict finds with `power`.
 
     Attributes:
-        metric: which AP.
-        gain: in its units, where the objects of one image behave alike; infinite where too few units hold one.
-        gain_at_best: where they are independent of each other; the same where each image holds one.
+        metric: name of the AP.
+        gain: in units of the metric, if the objects of one image are fully correlated; infinite where too few units
+            hold an object.
+        gain_at_best: if they are independent of each other; equal to `gain` where each image holds one object.
         confidence: of the verdict, one-sided.
         power: share of the phases with that true gain that are called improved.
-        n_objects, n_images: that the metric is about, and images that hold one.
+        n_objects, n_images: objects of the metric, and images that hold one.
         n_units: images, or clips where the verdict draws clips, that hold one.
         over: what the verdict draws, in words.
     """
@@ -66,11 +67,11 @@ class SmallestGain:
 
 
 def smallest_gain_on(truths: Sequence[Truth], units: Units, metric: str, confidence: float) -> SmallestGain | None:
-    """What a validation set can show.
+    """The smallest gain that a verdict on a validation set finds.
 
     Args:
         truths: one per image.
-        units: that the verdict draws.
+        units: what the verdict draws.
         metric: an AP averaged over the IoU thresholds .50 to .95.
         confidence: of the verdict, one-sided, in (0.5, 1).
     Returns:
@@ -93,7 +94,7 @@ def smallest_gain(n: int, n_units: int, confidence: float, spread: float = SPREA
     """The true gain that a verdict finds with `POWER`.
 
     Args:
-        n: independent parts that the metric is a mean of.
+        n: number of independent parts that the metric is a mean of.
         n_units: images, or clips, that a replicate draws and that hold one.
         confidence: of the verdict, one-sided, in (0.5, 1).
         spread: standard deviation of one part in a paired difference, in units of the metric.

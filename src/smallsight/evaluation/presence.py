@@ -1,4 +1,4 @@
-"""What can be said of frames without labels: in how many anything was found, how often, and how surely."""
+"""Statistics of detections on frames without labels: share of frames with one, number per frame, highest score."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from smallsight.records import Detections, Estimate
 
 
 def presence(detections: Sequence[Detections]) -> dict[str, Estimate]:
-    """Figures of frames whose truth is not known.
+    """Statistics of detections on frames without labels.
 
     Args:
-        detections: one per frame; of whatever class.
+        detections: one per frame; all classes count.
     Returns:
-        The names of `set_figures` as means over the frames; `n` is how many there are. No interval: frames of one video
-        resemble each other, and nobody knows how many videos there are.
+        The names of `set_figures` as means over the frames; `n` is the number of frames. No interval: frames of one
+        video resemble each other, and the number of videos is not known.
     """
     tops = [float(found.scores.max(initial=0.0)) for found in detections]
     counts = [int((found.scores >= LOW_SCORE).sum()) for found in detections]

@@ -1,7 +1,7 @@
-"""Figures on further evaluation sets: which there are, and how they are said.
+"""Figures on further evaluation sets: their names, and their wording.
 
-Frames without labels can't tell right from wrong. What can be said is in how many of them anything was found, at a low
-and at a high score.
+Without labels, nothing tells right detections from wrong ones. Reported is the share of frames with a detection, at a
+low and at a high score.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from smallsight.records import Estimate
 
 LOW_SCORE, HIGH_SCORE = 0.10, 0.40
-"""A detection that a person would look at, and one that can be acted on."""
+"""Scores of a detection that is worth a look, and of one that is fairly certain."""
 FOUND_LOW, FOUND_HIGH = "found_10", "found_40"
 """Shares of frames with a detection of such a score or more."""
 COUNT_LOW, TOP_SCORE = "detections_10", "top_score"

@@ -1,7 +1,7 @@
-"""Which score threshold to use, and whether the scores can be taken at their word.
+"""Which score threshold to use, and whether the scores are calibrated.
 
 All figures here are at IoU .5 and over all sizes, see `outcomes.judge_outcomes`; intervals come from draws of images.
-A threshold is chosen on the same images that its precision and recall are measured on, which flatters both a little.
+A threshold is chosen on the same images that its precision and recall are measured on, so both are slightly too high.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from smallsight.rng import keyed_generator
 BEST_F1 = "highest F1"
 _MOST_CANDIDATES = 500
 _PERFECT_DETECTORS = 200
-"""Simulated, to see what error chance alone gives."""
+"""Number of simulated detectors, for the calibration error that is due to chance."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Sweep:
     """Candidate thresholds, falling, (K,), and what each gives, (K, 1 + replicates), see `Draws`.
 
-    `objects` is how many there are, `held` (images,) which images hold one.
+    `objects` is the number of objects, `held` (images,) which images hold one.
     """
 
     thresholds: Doubles
@@ -49,8 +49,8 @@ def operating_points(
     Args:
         outcomes: of all sizes.
         class_names: by label.
-        draws: what the intervals come from.
-        precisions: asked for; one that no threshold reaches gives no point.
+        draws: the bootstrap draws for the intervals.
+        precisions: the wanted ones; one that no threshold reaches gives no point.
     """
     points = []
     for label, name in enumerate(class_names):
@@ -67,8 +67,8 @@ def operating_points(
 def calibrate(outcomes: Outcomes, draws: Draws, n_bins: int = 10) -> Calibration | None:
     """Compare scores with the share of hits, in bins of equal width; None where nothing was detected.
 
-    The error is above 0 by chance alone, the more the fewer detections there are; so is its interval. Beside it stands
-    what a perfectly calibrated detector would show.
+    With a finite number of detections the error is above 0 by chance, and so is its interval; the fewer detections, the
+    higher. `error_if_perfect`, the error of a perfectly calibrated detector, is given for comparison.
 
     Source: the error is ECE, the mean over detections of a bin's |mean score - hit share| (Guo et al., "On Calibration
     of Modern Neural Networks", ICML 2017, section 2).
@@ -96,7 +96,7 @@ def calibrate(outcomes: Outcomes, draws: Draws, n_bins: int = 10) -> Calibration
 
 
 def _error_if_perfect(scores: Doubles, place: Ints, n_bins: int) -> float:
-    """The mean ECE of detectors whose scores are the chances of a hit, each detection by itself.
+    """The mean ECE of simulated detectors, each of whose detections is a hit with a probability equal to its score.
 
     Args:
         scores: (D,) in [0, 1].
@@ -111,9 +111,10 @@ def _error_if_perfect(scores: Doubles, place: Ints, n_bins: int) -> float:
 
 
 def _sweep(outcomes: Outcomes, label: int, draws: Draws) -> _Sweep | None:
-    """None where the class has no object, or none that was found: no threshold is better than another then.
+    """Precision, recall and F1 of a class at each candidate threshold; None where it has no object that was found.
 
-    Only the score of a hit can be best: above it precision and recall are no higher until the next hit.
+    Only scores of hits are candidates: a threshold between two of them gives the recall of the higher one and no higher
+    precision.
     """
     found, objects = outcomes.scene.found, outcomes.scene.objects
     rows = np.flatnonzero(outcomes.counted & (found.label == label))

@@ -51,11 +51,11 @@ class Difference:
         return Estimate(self.value, self.above(0.975), self.below(0.975), self.n)
 
     def above(self, confidence: float) -> float:
-        """The value that it exceeds with this one-sided confidence; NaN where not defined."""
+        """Lower bound of the difference at this one-sided confidence; NaN where not defined."""
         return quantile(self.at_worst, 1 - confidence, self.n_units)
 
     def below(self, confidence: float) -> float:
-        """The value that it stays below with this one-sided confidence; NaN where not defined."""
+        """Upper bound of the difference at this one-sided confidence; NaN where not defined."""
         return quantile(self.at_best, confidence, self.n_units)
 
     @property
@@ -77,15 +77,15 @@ class Difference:
         return max(least, float(stdtr(self.n_units - 1, ndtri(share) / spread)))
 
     def rose(self, confidence: float) -> bool:
-        """Whether it is above 0 with this confidence."""
+        """Whether the difference is above 0 with this confidence."""
         return self.could_show(confidence) and self.above(confidence) > 0
 
     def fell(self, confidence: float) -> bool:
-        """Whether it is below 0 with this confidence."""
+        """Whether the difference is below 0 with this confidence."""
         return self.could_show(confidence) and self.below(confidence) < 0
 
     def could_show(self, confidence: float) -> bool:
-        """Whether so many units could show a change at all: that all agree by chance must be rare enough."""
+        """Whether this number of units could show a change: all agree by chance with a probability of 2^-n_units."""
         return math.pow(0.5, self.n_units) <= 1 - confidence
 
 
@@ -114,12 +114,12 @@ def difference_of(candidates: Sequence[Resampled], champions: Sequence[Resampled
 
 
 def selection_bias(epochs: Sequence[Resampled], metric: str) -> float:
-    """How far the best of these epochs lies too high by choosing it, in units of the metric; 0 for a single one."""
+    """By how much the best of these epochs is too high because it was chosen, in units of the metric; 0 for one."""
     values = np.stack([epoch.values[metric] for epoch in epochs])
     values = values[:, ~np.isnan(values).any(axis=0)]
     if len(epochs) < 2 or not values.size:
         return 0.0
-    # Around the epoch's own mean: copies of an image lift every replicate of an AP, whichever epoch is chosen.
+    # Relative to the epoch's own mean, because copies of an image raise every replicate of an AP, see `_centred`.
     gains = values - values.mean(axis=1, keepdims=True)
     winners = (gains + np.array([[epoch.points[metric].value] for epoch in epochs])).argmax(axis=0)
     return float(np.take_along_axis(gains, winners[None], axis=0).mean())
@@ -137,17 +137,17 @@ def judge(
 ) -> Verdict:
     """Compare a phase's best epoch with the champion on the same images.
 
-    Tested is whether the target metric would differ on other images like these: a one-sided paired bootstrap at
+    The test is whether the target metric would differ on other images like these: a one-sided paired bootstrap at
     `confidence`, all drawn alike, corrected for both choices as described at the top. The outcome is
 
     - `regressed` where the upper bound of the target's difference is below 0, or the guard failed: it dropped by more
       than `max_guard_drop` and the upper bound of its difference is below 0;
     - `improved` where the lower bound of the target's difference is above 0, at `rise_confidence`, and the guard did
       not fail;
-    - `no_evidence` otherwise, and always where fewer images (or clips) hold such objects than could ever show a change
-      at `confidence`: n that all agree do so by chance with probability 2^-n.
+    - `no_evidence` otherwise, and always where too few images (or clips) hold such objects to show a change at
+      `confidence`: n of them all agree by chance with probability 2^-n.
 
-    Not tested is what another training run would give.
+    The variation between training runs is not part of the test.
 
     Args:
         candidates: the epochs of the phase, the chosen one first.

@@ -17,7 +17,7 @@ _VISIBLE = 0.0005
 
 
 def recommendations(history: History, analysis: Analysis) -> tuple[str, ...]:
-    """What to do, in order: the next step, then what else stands in the way, then what to prepare."""
+    """What to do, in order: doubts about the start, the next step, open problems, and what to prepare."""
     first = _run_step(history, analysis) or _recorded_step(analysis)
     rest = []
     if analysis.guard.kept is False:
@@ -42,7 +42,7 @@ def recommendations(history: History, analysis: Analysis) -> tuple[str, ...]:
 
 
 def warnings(history: History, analysis: Analysis) -> tuple[str, ...]:
-    """What the numbers do not show, though they may seem to."""
+    """What a reader could conclude from the figures, and should not."""
     found = []
     target = history.target
     if target.unknown_metric:
@@ -54,9 +54,9 @@ def warnings(history: History, analysis: Analysis) -> tuple[str, ...]:
     # A run's verdicts and its lift are corrected for choosing; a recorded file has no such correction.
     if history.champion is None and best is not None and inflation >= _VISIBLE:
         found.append(
-            f"The best of {analysis.recorded} epochs ({best.value.value:.3f} at epoch {best.epoch}) is too high, by "
-            f"about {inflation:.3f} if the series were flat: so much the best of so many gains on average from epoch "
-            f"noise (sd {analysis.residual_sd:.4f})."
+            f"The best of {analysis.recorded} epochs ({best.value.value:.3f} at epoch {best.epoch}) is biased upwards, "
+            f"because it was chosen as the best: by about {inflation:.3f} if the epochs differ by noise alone "
+            f"(standard deviation {analysis.residual_sd:.4f})."
         )
     move = analysis.momentum
     if move.low <= 0 <= move.high:
@@ -86,7 +86,7 @@ def _run_step(history: History, analysis: Analysis) -> str:
         why = _sentence(ended_in.reason)
         if history.commands:
             return f"Go on without phase {ended_in.name}, by a command below, or give it more memory: it {why}"
-        return f"Mend what stopped phase {ended_in.name}, then run the same command again: it {why}"
+        return f"Fix what stopped phase {ended_in.name}, then run the same command again: it {why}"
     if history.stopped:
         return _continue(history, begun)
     phase = next((phase for phase in begun if phase.outcome == "running"), None)
@@ -143,7 +143,7 @@ def _recorded_step(analysis: Analysis) -> str:
     if analysis.overfitting.detected:
         return f"Stop and go back to an earlier checkpoint: {analysis.overfitting.reason}."
     if flat.by_slope:
-        return f"Change a setting, since training on brings little: {flat.reason}."
+        return f"Change a setting, since further training gains little: {flat.reason}."
     if rate.low > 0 >= analysis.momentum.value:
         return (
             f"Train on until the trend shows: {analysis.metric} rose by {rate:.4f} per epoch over all epochs, but "
@@ -169,7 +169,7 @@ def _standing(analysis: Analysis) -> str:
     value = f"{analysis.metric} is {analysis.current.value:.3f}"
     if not level.reached:
         return f"{value}, {analysis.gap_to_target:.3f} short of {level.value:.2f}"
-    doubt = "" if level.certain else ", though chance may have lifted it there"
+    doubt = "" if level.certain else ", but possibly by chance"
     return f"{value}, at the level of {level.value:.2f}{doubt}"
 
 

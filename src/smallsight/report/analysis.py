@@ -1,6 +1,6 @@
-"""From a history to what it says: how fast it improves, how sure that is, what stands in the way and what to do next.
+"""Analyse a history: how fast the target metric improves, how certain that is, what to change and what to do next.
 
-Pure: a history in, an analysis out.
+Nothing is read or written: a history goes in, an analysis comes out.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ __all__ = ["Analysis", "Guard", "Level", "Mark", "PhaseReview", "analyse", "expe
 
 
 def analyse(history: History) -> Analysis:
-    """Everything that the report says about a history, from its records alone.
+    """Compute everything that the report says about a history, except what needs the detections.
 
     An empty history gives NaN and "no epoch recorded". Where attempts repeated an epoch, the last one counts. The trend
-    spans all phases; standing, plateau and overfitting look at the last one, since a change of settings moves figures.
+    is over all phases. Standing, plateau and overfitting are of the last phase, since a change of settings moves
+    figures.
     """
     target = history.target
     records = tuple(r for r in latest_per_epoch(history.records) if not math.isnan(r.value(target.metric)))
@@ -75,7 +76,7 @@ def analyse(history: History) -> Analysis:
 
 
 def _told(history: History, figures: Analysis, start: Mark | None) -> Analysis:
-    """Add the sentences that follow from the figures."""
+    """Add sentences and tables, which are made from the figures."""
     analysis = dataclasses.replace(
         figures,
         warnings=warnings(history, figures),
@@ -103,7 +104,7 @@ def expected_maximum(n: int) -> float:
 
 
 def _untried(issues: tuple[Issue, ...], decisions: tuple[Decision, ...]) -> tuple[Issue, ...]:
-    """The issues without those whose setting a phase has changed already; the verdict of that phase answers them."""
+    """The issues without those whose setting a phase has changed already; that phase has its own verdict."""
     tried = {key for decision in decisions if decision.action == "run" for key in decision.settings}
     return tuple(i for i in issues if not any(key == i.key or key.startswith(f"{i.key}.") for key in tried))
 

@@ -1,4 +1,4 @@
-"""Epochs that another tool recorded before a run: taken over from its file, and read back for the report."""
+"""Epochs that another tool recorded before a run: copied from its file, and shown in the report before the run's."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from smallsight.run.foreign_files import is_foreign, set_aside
 
 
 def take_over(found: Path, run_folder: Path, first_epoch: int, metric: str) -> str | None:
-    """Keep a file that is not ours under another name, and let its epochs stand before the run's.
+    """Rename a file of another tool that is in the report's place, and copy its epochs for the run's report.
 
     Args:
-        found: where a report of ours is to be written.
+        found: the path at which the report will be written.
         run_folder: of the run that is reported on.
-        first_epoch: the first one that the run has trained.
-        metric: the target metric; a file without it holds no epochs of use.
+        first_epoch: the first one that the run has trained; only epochs before it are used.
+        metric: the target metric; a file without it has no epochs to use.
     Returns:
-        A line that says so; None where nothing foreign lies there.
+        A line for the user; None where `found` is no file of another tool.
     """
     if not is_foreign(found):
         return None
@@ -40,7 +40,7 @@ def take_over(found: Path, run_folder: Path, first_epoch: int, metric: str) -> s
 
 
 def recorded_before(run_folder: Path, first_epoch: int, metric: str) -> tuple[EpochRecord, ...]:
-    """The epochs that were taken over, as far as they lie before `first_epoch`; none where the file is damaged."""
+    """The copied epochs before `first_epoch`; none where the file is missing or damaged."""
     place = RunFolder(run_folder).history_before
     return _read(place, first_epoch, metric) if place.is_file() else ()
 

@@ -1,7 +1,8 @@
 """Examine a run's champion: its mistakes, thresholds and calibration, from the detections that were kept.
 
-No detector runs here, except on the second evaluation sets, in a process of its own. What can't be made out, because
-images or annotations are gone or have changed, is left out and said so; the report itself needs the journal alone.
+No detector runs here, except on the second evaluation sets, in a child process. Parts that can't be computed, because
+images or annotations are missing or have changed, are listed in `Evidence.left_out`. The rest of the report needs the
+journal alone.
 """
 
 from __future__ import annotations
@@ -45,16 +46,18 @@ from smallsight.run.state import Champion, State
 REPLICATES = 200
 """Draws for the intervals of mistakes: enough for a bar in a figure; verdicts use `evaluation.replicates`."""
 WORST = 12
-"""Misses, and false alarms, that are listed and shown."""
+"""At most so many misses, and so many false alarms, are listed and shown."""
 
 
 def examine(folder: Path, state: State, sets: Mapping[str, EvaluationSet] | None = None) -> Evidence | None:
-    """What the champion's detections say; None while there is no champion.
+    """Analyse the champion's detections: mistakes, thresholds, calibration, lift, other sets. None without a champion.
 
     Args:
-        sets: second evaluation sets by name, measured where they were not before; of those that guard the figures are
-            in the records. None takes those that the run was begun with and measures none: a detector beside a training
-            may take the memory that it needs.
+        sets: second evaluation sets by name. Those without figures yet are measured now; sets that guard have theirs in
+            the records. None: take the sets that the run began with, and measure none, since a detector that runs
+            beside a training could take the memory that the training needs.
+    Raises:
+        Interrupted: a stop was requested during a measurement.
     """
     champion = state.champion
     if champion is None:
@@ -108,12 +111,12 @@ def detections_on(valid: Dataset, path: Path) -> list[Detections]:
     """
     detections, ids = load_detections(path)
     if ids != [image.id for image in valid.images]:
-        raise RunFolderError(f"{path}: made on other validation images than today's. Use another --output-dir.")
+        raise RunFolderError(f"{path}: made on other validation images than those given now. Use another --output-dir.")
     return detections
 
 
 def judged(config: Config, dataset: Dataset, detections: list[Detections]) -> Evaluation:
-    """The detections evaluated as the configuration says."""
+    """Evaluate detections, one entry per image of the dataset, with the settings of the configuration."""
     settings = config.evaluation
     return evaluate(
         dataset.truths,
@@ -157,20 +160,24 @@ def _mistakes(evidence: Evidence, state: State, dataset: Dataset, detections: li
 
 
 def _units(state: State, dataset: Dataset) -> Units:
-    """What the intervals draw: the same as the verdicts."""
+    """The units that intervals resample, the same as for verdicts: images or clips."""
     return Units.of(len(dataset), groups_of(dataset), champion_config(state).evaluation.resample)
 
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """An epoch and those that it was chosen from by the metric `chosen_by`, drawn alike on the same images."""
+    """A chosen epoch and those that it was chosen from by the metric `chosen_by`, resampled with the same draws."""
 
     epochs: tuple[Resampled, ...]
     chosen_by: str
 
     @classmethod
     def of(cls, files: Sequence[Path], metrics: Sequence[str], chosen_by: str, state: State, dataset: Dataset) -> _Side:
-        """From files of detections, the chosen epoch's first, as the champion of `state` is evaluated."""
+        """From files of detections, the chosen epoch's first, evaluated with the settings of the champion of `state`.
+
+        Raises:
+            RunFolderError: a file can't be read, or was made on other images.
+        """
         config, units = champion_config(state), _units(state, dataset)
 
         def resampled(path: Path, names: Sequence[str]) -> Resampled:
@@ -181,13 +188,13 @@ class _Side:
         return cls((resampled(chosen, metrics), *(resampled(path, [chosen_by]) for path in others)), chosen_by)
 
     def above(self, other: _Side, metric: str) -> Estimate:
-        """How much the metric is above the other's, corrected for choosing both by it."""
+        """The metric minus the other side's; corrected for the choice of both epochs where they were chosen by it."""
         ours, theirs = (side.epochs[: None if metric == side.chosen_by else 1] for side in (self, other))
         return difference_of(ours, theirs, metric).estimate
 
     @property
     def selection_bias(self) -> float:
-        """By how much the chosen epoch's figure is too high for being the best of them."""
+        """The upward bias of the chosen epoch's figure that comes from choosing the best epoch."""
         return selection_bias(self.epochs, self.chosen_by)
 
 
@@ -222,7 +229,7 @@ def _gaps(
     for name, given in sorted(sets.items()):
         figures = champion.record.sets.get(name, {})
         if figures and not has_labels(figures):
-            continue  # in how many frames something was found stands in the record
+            continue  # no AP without labels; the record has the share of frames with a detection
         try:
             data = filled_path(f"evaluation.sets.{name}", given.path)
             there, images = _elsewhere(folder, state, champion, name, data, measures=measures)
@@ -251,7 +258,7 @@ def _elsewhere(
         _, ids = load_detections(detections_of_set(champion_detections(folder, champion), name))
         return record.sets[name][metric], len(ids)
     if not (data / ANNOTATION_FILE).is_file():
-        raise RunFolderError(f"{data}: frames without labels, on which this champion was not tried")
+        raise RunFolderError(f"{data}: frames without labels, on which this champion was not evaluated")
     key = measurement_key(champion.sha256, data)
     if not measures and not RunFolder(folder).measured(key).is_file():
         raise RunFolderError(f"{data}: not measured with this champion yet; the run does so when it ends")
@@ -262,12 +269,16 @@ def _elsewhere(
 
 
 def champions_apart(one: tuple[Path, State], other: tuple[Path, State], metrics: Sequence[str]) -> dict[str, Estimate]:
-    """How much the champion of the other run is above that of the first, on the same images, as the first evaluates.
+    """The paired difference of two champions on the same images, `other` minus `one`.
 
-    The metric by which a champion was chosen is corrected for that choice.
+    Both are evaluated with the settings of `one`. The metric by which a champion was chosen is corrected for that
+    choice.
 
     Args:
         one, other: run folder and state.
+        metrics: names of the metrics to compare.
+    Returns:
+        Differences with 95 % intervals by metric; metrics that are not known for `one` are left out.
     Raises:
         ConfigError, DatasetError: the images can't be read.
         RunFolderError: the champions were judged on different images, or a file of detections is gone.

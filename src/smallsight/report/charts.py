@@ -1,4 +1,4 @@
-"""Which figures the page shows of a history and of the evidence, and what stands beside them."""
+"""The figures of the HTML report, with their titles, captions and legends."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def curves(history: History, analysis: Analysis) -> tuple[Figure, ...]:
 
 
 def _memory(history: History, records: Sequence[EpochRecord]) -> dict[str, list[float]]:
-    """GB by epoch: what it took, what was expected of the phase before its first step, and what there may be."""
+    """GB by epoch: the peak, the peak that a probe before the phase's first step predicted, and the limit."""
     phases = {phase.name: phase.memory for phase in history.phases}
     of_epoch = [phases.get(record.phase, PhaseMemory()) for record in records]
     return {
@@ -102,7 +102,7 @@ def _memory(history: History, records: Sequence[EpochRecord]) -> dict[str, list[
 
 
 def phase_rows(history: History, analysis: Analysis) -> tuple[Markup, dict[str, Markup]]:
-    """The scale of gains, and for each phase expected against actual on it; empty where there is nothing to show."""
+    """A scale of gains, and for each phase its expected and its measured gain on it; empty for nothing to show."""
     reviews = {review.phase: review for review in analysis.phases}
     values = [0.0]
     for review in analysis.phases:
@@ -164,7 +164,7 @@ def mistake_figures(evidence: Evidence) -> tuple[Figure, ...]:
 
 
 def calibration_figure(evidence: Evidence) -> Figure | None:
-    """Share of hits over score."""
+    """The reliability diagram: share of hits over score; None where the calibration is not known."""
     found = evidence.calibration
     if found is None:
         return None
@@ -177,9 +177,9 @@ def calibration_figure(evidence: Evidence) -> Figure | None:
         for b in found.bins
     ]
     chance = found.error_if_perfect
-    perfect = "" if math.isnan(chance) else f" Perfect scores would show {chance:.3f} by chance."
-    off = f"Off by {found.error:.3f} on average (ECE), n={found.error.n}."
-    note = f"{off}{perfect} Below the dashed line scores promise too much."
+    perfect = "" if math.isnan(chance) else f" Perfectly calibrated scores would have {chance:.3f} by chance."
+    off = f"Expected calibration error (ECE): {found.error:.3f}, n={found.error.n}."
+    note = f"{off}{perfect} Below the dashed line, scores are too high (overconfident)."
     return Figure("Share of hits over score", note, reliability_chart("Share of hits over score", bins))
 
 
@@ -213,7 +213,7 @@ class _Drawing:
         return self._figure(title, note, series, ".3f", levels=levels)
 
     def estimates(self, title: str, note: str, columns: Mapping[str, Sequence[Estimate]]) -> Figure:
-        """Figures with their intervals, one for each record, by label."""
+        """A line with intervals for each label; one estimate per record."""
         labelled = enumerate(columns.items())
         series = [self._series(label, tone, values, True, ".3f") for tone, (label, values) in labelled]
         return self._figure(title, note, series, ".3f")
@@ -221,7 +221,7 @@ class _Drawing:
     def numbers(
         self, title: str, columns: Mapping[str, Sequence[float]], note: str = "", *, from_zero: bool = False
     ) -> Figure:
-        """Plain numbers, one for each record, by label."""
+        """A line without intervals for each label; one number per record."""
         series = [
             self._series(label, tone, [Estimate(value) for value in values], False, ".3g")
             for tone, (label, values) in enumerate(columns.items())

@@ -1,4 +1,4 @@
-"""Two runs side by side: their champions, what was set differently, and how their phases went."""
+"""Compare two runs: their champions, the settings in which they differ, and the outcomes of their phases."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ class Comparison:
     Attributes:
         first, second: the runs.
         metric: the first run's target metric.
-        differences: of the champions on the same images, second minus first; empty where they can't be compared so.
-        note: why they can't be.
+        differences: of the champions on the same images, second minus first, by metric; empty where they can't be
+            compared on the same images.
+        note: why they can't be compared on the same images.
     """
 
     first: History
@@ -34,11 +35,11 @@ class Comparison:
 
     @property
     def champions(self) -> tuple[EpochRecord | None, EpochRecord | None]:
-        """Of each run, or its last epoch where it has none."""
+        """The champion of each run, or its last epoch where it has no champion."""
         return standing(self.first), standing(self.second)
 
     def verdict(self) -> str:
-        """One sentence."""
+        """Which champion is better, in a sentence."""
         difference = self.differences.get(self.metric)
         if difference is None:
             return f"Which champion is better can't be told: {self.note}"
@@ -62,7 +63,7 @@ def standing(history: History) -> EpochRecord | None:
 
 
 def metrics_to_compare(first: History, second: History) -> tuple[str, ...]:
-    """The target metrics and the usual ones that both champions have a value of."""
+    """The target metrics and the usual metrics for which both champions have a value."""
     records = standing(first), standing(second)
     names = dict.fromkeys((first.target.metric, second.target.metric, *_SHOWN))
     return tuple(
@@ -96,7 +97,11 @@ def in_effect(history: History) -> dict[str, Any]:
 
 
 def tables(comparison: Comparison, first: str, second: str) -> Iterator[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
-    """Heads and rows of the champions' figures, of settings and of phases, the runs under these names."""
+    """Three tables as head and rows: the champions' figures, settings, phases.
+
+    Args:
+        first, second: the names of the runs in the heads.
+    """
     yield ("champion", first, second, "difference"), list(_figures(comparison))
     settings = settings_apart(comparison)
     yield ("setting", first, second), [(key, setting(a), setting(b)) for key, a, b in settings]
@@ -104,7 +109,7 @@ def tables(comparison: Comparison, first: str, second: str) -> Iterator[tuple[tu
 
 
 def to_comparison_markdown(comparison: Comparison) -> str:
-    """For a file or a pull request; words that come from data can't become markup."""
+    """The comparison as Markdown; markup in words that come from data is escaped."""
     parts = [[plain(comparison.verdict())]]
     for head, rows in tables(comparison, comparison.first.source, comparison.second.source):
         parts.append(table(tuple(map(plain, head)), (tuple(map(plain, row)) for row in rows)))

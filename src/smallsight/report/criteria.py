@@ -18,12 +18,12 @@ def criteria(analysis: Analysis) -> tuple[str, ...]:
 
 
 def level_in_words(level: Level) -> str:
-    """How far a level is."""
+    """Whether a level is reached; if not, how far it is, and how many more epochs it takes at the measured rate."""
     if not level.gap.known:
         return "n/a"
     if level.reached:
-        return "reached" if level.certain else "reached, though chance may have lifted it"
+        return "reached" if level.certain else "reached, but possibly by chance"
     ahead = level.epochs_to_reach
     if not math.isfinite(ahead.value):
-        return f"{written(level.gap)} to go, no rise to count epochs from"
+        return f"{written(level.gap)} to go, no rise to estimate epochs from"
     return f"{written(level.gap)} to go, {epochs_away(ahead)} at this rate"

@@ -1,4 +1,4 @@
-"""Small pictures of what is around a box."""
+"""Cut out the surroundings of a box as a small JPEG."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMW
 
 
 def crop_around(entry: ImageEntry, box: Box) -> Crop:
-    """A square around the middle of `box` (xyxy, px, image frame), moved to lie in the image as far as it fits.
+    """Cut out a square around the centre of `box`, shifted and cut to lie inside the image.
 
-    Pixels are the image's own, and shrunk to `MOST_PX` where there are more.
+    Pixels are not resampled, except that a crop with a side above `MOST_PX` is shrunk to it.
 
+    Args:
+        entry: the image.
+        box: xyxy, px, image frame.
+    Returns:
+        The JPEG and its window: xyxy, px, image frame.
     Raises:
         DatasetError: the image can't be decoded.
     """

@@ -33,11 +33,11 @@ def to_document(history: History, analysis: Analysis, evidence: Evidence | None 
     """The report as plain JSON values.
 
     Args:
-        evidence: what the champion's detections say, where it was made out.
+        evidence: the analysis of the champion's detections; None where there is none.
     Returns:
         `metrics` by epoch (`map_50_95`, `map_50`, `map_small`, `train_loss` and `val_loss` always, as bare numbers or
-        null; all else where known, with `intervals` and `n` by metric; `weights` says whose figures they are, `raw` or
-        `average`, and `other` holds the figures of the other ones), `analysis` (`rate_per_epoch`,
+        null; all else where known, with `intervals` and `n` by metric; `weights` says which weights gave the figures,
+        `raw` or `average`, and `other` has the figures of the other weights), `analysis` (`rate_per_epoch`,
         `total_improvement`, `latest`, `gap_to_target` and more), `phases`, `decisions`, `target`, `baseline`,
         `champion` and `evidence`.
     """

@@ -1,7 +1,7 @@
 """Figures as SVG: text, lines and colours are the page's own, so light, dark and print need no second picture.
 
-Nothing here knows of runs: series, bars and intervals go in, markup comes out. Every word is escaped. Colours are
-classes (`tone-0` to `tone-5` for series, `phase-0` to `phase-7` for bands), tooltips are `<title>` elements.
+This module knows nothing of runs: series, bars and intervals go in, markup comes out. Every word is escaped. Colours
+are classes (`tone-0` to `tone-5` for series, `phase-0` to `phase-7` for bands), tooltips are `<title>` elements.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class ChartLevel:
 
 @dataclass(frozen=True)
 class ChartMark:
-    """A figure to be set against levels; `kind` is `before`, `now` or `set_figures`."""
+    """A figure to be compared with levels; `kind`, its CSS class, is `before`, `now` or `elsewhere`."""
 
     name: str
     value: Estimate
@@ -85,7 +85,7 @@ class Bar:
 
 
 def tag(name: str, *content: Markup | str, **attributes: object) -> Markup:
-    """An element; `class_` and `stroke_width` become `class` and `stroke-width`, numbers get one decimal."""
+    """An SVG element; `class_` and `stroke_width` become `class` and `stroke-width`, numbers get one decimal."""
     words = Markup("").join(
         Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _safe(_short(value)))
         for key, value in attributes.items()
@@ -107,7 +107,7 @@ def line_chart(
     """Values over epochs; empty where no series has a known value.
 
     Args:
-        title: read aloud in place of the picture.
+        title: the text that a screen reader reads in place of the picture.
         from_zero: whether the y axis begins at 0 even where all values lie far above.
         log: whether the y axis is logarithmic; values of 0 or less are left out then.
     """
@@ -189,7 +189,12 @@ def bar_chart(title: str, bars: Sequence[Bar], high: float, *, width: int = 320)
 
 
 def reliability_chart(title: str, bins: Sequence[tuple[float, Estimate, str]]) -> Markup:
-    """Share of hits over mean score, with intervals, beside the line on which both agree; `bins` falls or rises."""
+    """Share of hits over mean score, with intervals, and the diagonal on which both agree.
+
+    Args:
+        title: the text that a screen reader reads in place of the picture.
+        bins: mean score, share of hits and tooltip of each bin, in the order of the scores.
+    """
     size = 300
     x, y = _linear(0, 1, 36, size - 8), _linear(0, 1, size - 26, 8)
     ticks = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -244,7 +249,7 @@ def nice_ticks(low: float, high: float, count: int = 5, *, whole: bool = False) 
 
 
 def _spec(ticks: Sequence[float]) -> str:
-    """As many decimals as tell the ticks apart."""
+    """A number format with enough decimals to write the ticks differently and exactly."""
     decimals = next(n for n in range(13) if len({f"{tick:.{n}f}" for tick in ticks}) == len(ticks))
     exact = all(abs(tick - round(tick, decimals)) < 1e-9 for tick in ticks)
     return f".{decimals if exact else decimals + 1}f"
@@ -309,7 +314,7 @@ def _level_name(at: float, names: Sequence[str]) -> Markup:
 
 
 def _apart(levels: Sequence[ChartLevel], y: Scale) -> list[tuple[float, list[str]]]:
-    """Where names of levels stand, from the top; those too near to each other stand together."""
+    """Positions for the names of levels, from the top; names too near to each other share a position."""
     places: list[tuple[float, list[str]]] = []
     for level in sorted(levels, key=lambda level: -level.value):
         at = y(level.value)

@@ -1,4 +1,4 @@
-"""What an analysis finds: values only.
+"""The values that an analysis gives.
 
 Rates are per ELAPSED epoch, intervals are 95 % intervals.
 """
@@ -23,7 +23,7 @@ StandingWord = Literal["good", "bad", "undecided", "not known"]
 
 @dataclass(frozen=True)
 class Mark:
-    """What the target metric was at one epoch."""
+    """The target metric at one epoch."""
 
     epoch: int
     value: Estimate
@@ -31,13 +31,14 @@ class Mark:
 
 @dataclass(frozen=True)
 class Level:
-    """How far one level of the target is.
+    """One level of the target, and the distance to it.
 
     Attributes:
         name, value: of the level.
-        reached: whether the current value is there; `certain` whether the whole of its interval is.
-        gap: level minus current value, 95 % interval of the current value; negative above the level.
-        epochs_to_reach: at the measured rate, infinite where that may be no rise.
+        reached: whether the current value is at the level or above it.
+        certain: whether the lower end of its interval is, too.
+        gap: level minus current value, with the 95 % interval of the current value; negative above the level.
+        epochs_to_reach: at the measured rate; infinite where the rate is not a rise.
     """
 
     name: LevelName
@@ -50,16 +51,16 @@ class Level:
 
 @dataclass(frozen=True)
 class Guard:
-    """Where the guard metric stands.
+    """The guard metric and its floors.
 
     Attributes:
         metric, value: of the same epoch as the current value of the target metric.
-        floor: the baseline's value less what it may drop; None where no baseline is known.
-        kept: whether `value` is not below it; None where that can't be told.
-        absolute_floor: the lowest value that the strategy wants of any champion; None for none.
-        above_absolute: whether `value` is not below that; None where that can't be told.
-        absolute_binds: whether a champion below it is refused: not where the baseline was below it itself, or all
-            epochs were, of which no baseline is known.
+        floor: the baseline's value minus the allowed drop; None where no baseline is known.
+        kept: whether `value` is at `floor` or above; None where one of them is not known.
+        absolute_floor: the lowest value that the strategy allows for any champion; None for none.
+        above_absolute: whether `value` is at `absolute_floor` or above; None where one of them is not known.
+        absolute_binds: whether a champion below `absolute_floor` is refused. Not so where the baseline was below it;
+            where no baseline is known, not so where all epochs were below it.
     """
 
     metric: str
@@ -157,7 +158,7 @@ class Risk:
 
 @dataclass(frozen=True)
 class KeyMetric:
-    """A figure to watch: how it stands, what is wanted, and whether it is so."""
+    """A figure to watch: its value now, the value wanted, and whether the one meets the other."""
 
     name: str
     now: str
@@ -199,7 +200,7 @@ class Opportunity:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What a history says about its target metric.
+    """The analysis of a history.
 
     Attributes:
         metric: the target metric; all values are in its unit.
@@ -212,16 +213,16 @@ class Analysis:
         residual_sd: epoch noise around that line.
         pace: whether the rate is above or below the rate that the target asks for, or neither can be shown.
         momentum: the last value minus the first among the last five recorded epochs.
-        best_inflation: how much the best of so many epochs lies too high on average, if the series is flat.
-        standing: what the latest epochs of the last phase show, and how many more would tell.
+        best_inflation: the expected upward bias of the best of the recorded epochs, if the series is flat.
+        standing: what the latest epochs of the last phase show, and how many more epochs are needed to decide.
         plateau, overfitting: over the last window of the last phase.
         guard: the guard metric, of the same epoch as `current`.
         levels: each level of the target; level_reached the highest reached by `current`.
         gap_to_target: to the minimum level, 0 where it is reached.
         phases: expected against actual.
-        issues: of the configuration, less what a phase has already changed.
+        issues: of the configuration, without settings that a phase has already changed.
         recommendations: sentences, what to do next first.
-        warnings: what not to conclude.
+        warnings: what not to conclude from the figures.
         opportunities: what the strategy would change and has not tried, in its order of preference.
         insights: what a reader should know first.
         key_metrics: figures to watch.
@@ -266,13 +267,13 @@ class Analysis:
 
     @property
     def overfits(self) -> Literal["yes", "no", "can't be told"]:
-        """Whether it overfits; too few epochs with both losses can't tell."""
+        """Whether the last phase overfits; "can't be told" where too few epochs have both losses."""
         if math.isnan(self.overfitting.val_slope.low):
             return "can't be told"
         return "yes" if self.overfitting.detected else "no"
 
     @property
     def open_issues(self) -> tuple[Issue, ...]:
-        """The issues that no opportunity speaks of already."""
+        """The issues whose setting no opportunity changes."""
         spoken_of = {key for opportunity in self.opportunities for key in opportunity.settings}
         return tuple(issue for issue in self.issues if issue.key not in spoken_of)

@@ -1,4 +1,4 @@
-"""What can be reported on: the epochs of a run or of a recorded file, and the story around them."""
+"""What a report is made from: the epochs of a run or of a recorded file, with phases, decisions and target."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ RECORDED_PHASE = "recorded"
 
 @dataclass(frozen=True)
 class TargetAndGuard:
-    """What the run is to reach.
+    """The target of a run, and the guard metric with its floors.
 
     Attributes:
-        metric: the metric that decides.
+        metric: the target metric, by which champions are chosen.
         minimum, success, optimal: its three levels.
-        guard_metric: the metric that must not suffer.
-        guard_floor: what the baseline leaves it to drop to, None where no baseline is known.
-        guard_absolute_floor: its lowest value allowed whatever the baseline was, None for no such value.
+        guard_metric: the metric that must not drop by more than the strategy allows.
+        guard_floor: the baseline's guard metric minus the allowed drop; None where no baseline is known.
+        guard_absolute_floor: its lowest allowed value whatever the baseline was; None for no such value.
         rate_per_epoch: the improvement per elapsed epoch that the strategy asks for.
-        unknown_metric: the metric that was asked for and that the file lacks, so that `metric` stands in for it; empty
-            where nothing stands in.
+        unknown_metric: the target metric that was asked for, where the file lacks it and `metric` is used instead;
+            empty otherwise.
     """
 
     metric: str = "map_small"
@@ -49,12 +49,12 @@ class TargetAndGuard:
 
 @dataclass(frozen=True)
 class PhaseMemory:
-    """What training took, MB; NaN where not known.
+    """Memory of a phase, MB; NaN where not known.
 
     Attributes:
-        probe_mb: what was expected, after a try of the hardest steps before the first one.
-        peak_mb: the highest in any epoch.
-        limit_mb: what there may be.
+        probe_mb: the peak that was predicted, by a trial of the largest steps before the first one.
+        peak_mb: the measured peak of all its epochs.
+        limit_mb: the memory that training may use.
     """
 
     probe_mb: float = math.nan
@@ -64,25 +64,26 @@ class PhaseMemory:
 
 @dataclass(frozen=True)
 class PhaseStory:
-    """One phase as it went.
+    """One phase and what happened in it.
 
     Attributes:
-        name, title: its key in the strategy, and its words.
-        start_epoch, end_epoch: first and last epoch trained in it; both 0 where it was not begun, the last before the
-            first where none is done.
-        outcome: the verdict's, or why there is none: `baseline` is what later phases are compared with, `measured` a
-            checkpoint that a phase by hand starts from, `halted` is to be tried again by whoever starts the run again,
-            `interrupted` has not ended and nobody works on it, `pending` may still be run, `skipped` was not before the
-            run ended.
+        name, title: its key and its title in the strategy.
+        start_epoch, end_epoch: first and last epoch trained in it; both 0 where it was not begun. Where no epoch is
+            done, `end_epoch` is below `start_epoch`.
+        outcome: the verdict's, or why there is none. `baseline`: later phases are compared with it. `measured`: a
+            checkpoint that a phase by hand starts from. `halted`: it failed, and is tried again when the run is started
+            again. `interrupted`: it has not ended, and no process works on it. `pending`: it may still be run.
+            `skipped`: the run ended without it.
         expected_gain: lowest and highest gain of the target metric that the strategy expects.
-        verdict: against the champion on the same images; of a phase by hand, against what it started from.
+        verdict: against the champion on the same images; for a phase by hand, against the checkpoint that it started
+            from.
         reason: one sentence or more.
         seconds: wall time, NaN where not known.
         settings: dotted keys in effect that differ from the run's configuration.
-        memory: what it took.
-        notes: what the training had to say beside its epochs.
+        memory: predicted and measured.
+        notes: messages of the training process.
         only_measures: whether it trains nothing and measures the checkpoint that a phase by hand starts from.
-        plays: the phase of the strategy that it is, where it goes by another name.
+        plays: the phase of the strategy that it corresponds to, where its name is another one.
     """
 
     name: str
@@ -102,7 +103,7 @@ class PhaseStory:
 
     @property
     def part(self) -> str:
-        """The phase of the strategy that it is."""
+        """The name of the phase of the strategy that it corresponds to."""
         return self.plays or self.name
 
     @property
@@ -112,7 +113,7 @@ class PhaseStory:
 
     @property
     def epochs(self) -> str:
-        """Its epochs in words; empty where it was not begun."""
+        """Its epochs as text, such as `3-7`, `3` or `none`; empty where it was not begun."""
         if not self.begun:
             return ""
         if self.end_epoch < self.start_epoch:
@@ -130,25 +131,25 @@ class NextCommand:
 
 @dataclass(frozen=True)
 class History:
-    """All that a report is made from.
+    """Everything that a report is made from, except the detections.
 
     Attributes:
-        source: where it was read from.
+        source: the run folder, the recorded file or the configuration.
         records: one per recorded epoch and attempt, in the order in which they were written.
         phases, decisions: in order; empty for a recorded file.
-        baseline: the checkpoint as it came; champion: the best one that was accepted.
+        baseline, champion: the record of the start, and of the best accepted checkpoint.
         config: the run's configuration, sections as in its file.
         plateau: when the strategy counts the target metric as flat.
-        plan: the strategy that leads the run, or by which recorded epochs are looked at; None for none.
+        plan: the strategy of the run, or the one by which recorded epochs are judged; None for none.
         champion_path: the champion's checkpoint file.
-        finished: whether the strategy has come to its end.
-        stopped: why nobody works on a run that is not finished; empty where somebody does.
-        commands: to go on with, where the next step is a command that is known.
+        finished: whether the strategy has ended.
+        stopped: why no process works on a run that is not finished; empty where one does.
+        commands: to continue with, where the next step is a command that is known.
         start_doubts: what seems wrong with the checkpoint that the run started from.
         record_doubts: why epochs recorded before the run can't be compared with its own.
-        by_hand: whether its phases are by hand; each is then compared with what it started from.
-        call: the command line that others to go on with are like; None where a strategy leads the run by itself.
-        start_path: the checkpoint to go on from, for such commands.
+        by_hand: whether its phases are by hand; each is then compared with the checkpoint that it started from.
+        call: the command line from which suggested commands are made; None where a strategy decides what to run.
+        start_path: the checkpoint that suggested commands start from.
         exam: the images that no decision sees, where there are such.
         exam_look: what baseline and champion reached there; None where they were not measured yet.
         exam_looks: how often the exam was looked at.

@@ -59,12 +59,12 @@ def render(
     evidence: Evidence | None = None,
     crops: Mapping[Mistake, Crop] | None = None,
 ) -> str:
-    """The page.
+    """Render the report as the text of an HTML page.
 
     Args:
         history: what is reported on.
-        evidence: what the champion's detections say; sections that need it are left out where None.
-        crops: pictures of its mistakes, as far as there are any.
+        evidence: the analysis of the champion's detections; sections that need it are left out where None.
+        crops: pictures of the listed mistakes; mistakes without one are not shown.
     """
     analysis = analyse(history)
     headline, _, why = (analysis.recommendations or ("Nothing to do.",))[0].partition(WHY_IT_ENDED)
@@ -107,7 +107,7 @@ def render(
 
 
 def _of_strategy(analysis: Analysis) -> dict[str, Any]:
-    """What the strategy wants and expects, in words; a table that says nothing is None."""
+    """The template's values that come from the strategy; a table without content is None."""
     found = analysis.timeline
     expects = found is not None and found.expects_something
     return {
@@ -138,7 +138,7 @@ def _text(name: str) -> str:
 
 
 def _printed(value: Any) -> Any:
-    """What the template prints: words made safe, markup of the page's own as it is."""
+    """Make control characters in a text visible; leave markup and other values as they are."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -169,7 +169,7 @@ def _pictures(mistakes: tuple[Mistake, ...], crops: Mapping[Mistake, Crop]) -> I
 
 
 def _moved(box: Box, window: Box) -> Box:
-    """x, y, width, height from the window's corner."""
+    """A box (xyxy, px, image frame) as x, y, width, height, px, from the window's corner."""
     return box[0] - window[0], box[1] - window[1], box[2] - box[0], box[3] - box[1]
 
 

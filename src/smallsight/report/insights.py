@@ -17,14 +17,15 @@ from smallsight.strategy.plan import BASELINE
 from smallsight.strategy.tree import decide
 
 _SHOWN = 2
-"""So many opportunities have a line each; the others share one."""
+"""Number of opportunities that get a line each; the others share one line."""
 
 
 def insights(history: History, analysis: Analysis) -> tuple[Insight, ...]:
-    """A line for each thing, from the history's figures and its configuration; what is not known is left out.
+    """One line per topic, from the history and its configuration; topics of which nothing is known are left out.
 
     Args:
-        analysis: with its opportunities.
+        history: what is reported on.
+        analysis: of that history, with its opportunities.
     """
     found = analysis.opportunities
     return tuple(itertools.chain(_figures(history, analysis), _changes(found), _conclusion(history, found)))
@@ -109,10 +110,10 @@ def _conclusion(history: History, found: Sequence[Opportunity]) -> Iterator[Insi
 
 
 def next_decision(history: History) -> Decision | None:
-    """What the strategy would do next, where it does not lead the epochs itself; None where it can't be asked.
+    """The strategy's next decision for recorded epochs or for phases by hand; None where it can't be made.
 
-    Recorded epochs count as its baseline, and phases by hand as its own as far as they are. The champion is the run's,
-    or else the latest epoch.
+    Recorded epochs count as the strategy's baseline. A phase by hand that corresponds to a phase of the strategy counts
+    as that phase. The champion is the run's, or else the latest epoch.
     """
     records, by_hand = _known(history), history.phases if history.by_hand else ()
     unfinished = any(story.outcome in ("running", "interrupted", "halted") for story in by_hand[-1:])

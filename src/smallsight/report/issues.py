@@ -1,6 +1,7 @@
-"""What in a run's configuration holds small objects back, as far as the strategy or a measurement says so.
+"""Settings of a configuration that limit the AP of small objects, according to the strategy or to measurements.
 
-A key that the configuration does not state raises no issue. Limits measured on a detector apply to it alone.
+A key that the configuration does not state raises no issue. A limit that was measured on one detector applies to it
+alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _FEWEST_IMAGES_PER_STEP = 16
 
 @dataclass(frozen=True)
 class Issue:
-    """One setting that stands in the way: `key` is dotted, `message` says why, `remedy` what to set."""
+    """One setting that limits small objects: `key` is dotted, `message` says why, `remedy` what to set."""
 
     severity: Severity
     key: str
@@ -156,7 +157,7 @@ def _enabled(value: Any) -> bool:
 
 
 def _stated(model: Mapping[str, Any]) -> DetectorKind | None:
-    """The detector of ours whose size a configuration states; None where it states none."""
+    """The detector of this package whose size a configuration states; None where it states none."""
     name = named_in(model)
     return next((kind for kind in OURS if kind.name == name and kind.size_named(model)), None)
 

@@ -1,4 +1,4 @@
-"""The figures to watch, each beside what is wanted of it; and whether a run is on its way."""
+"""The figures to watch, each with the value wanted; and whether the target metric rises fast enough."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _with_count(value: Estimate) -> str:
 
 
 def guard_metric(guard: Guard) -> KeyMetric:
-    """The guard metric against its floors: the strategy's own, and what the baseline leaves it to drop to."""
+    """The guard metric against its floors: the strategy's, and the baseline's value minus the allowed drop."""
     wanted, states = [], []
     if guard.absolute_floor is not None:
         wanted.append(f"{guard.absolute_floor:g} or more")
@@ -87,7 +87,7 @@ def _absolute(guard: Guard) -> str:
 
 
 def progress(history: History, analysis: Analysis) -> str:
-    """What was gained over which epochs, and whether that is as fast as the strategy asks; empty where unknown."""
+    """The gain, its epochs, and whether the rate is as high as the strategy asks; empty for fewer than two epochs."""
     first, latest, rate = analysis.first, analysis.latest, history.target.rate_per_epoch
     if first is None or latest is None or analysis.recorded < 2:
         return ""

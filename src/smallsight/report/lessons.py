@@ -1,4 +1,4 @@
-"""What the champion's mistakes suggest, in sentences."""
+"""Sentences about the champion's mistakes, thresholds and calibration, and about other evaluation sets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KINDS: dict[MistakeKind, str] = {
 VISIBLE = 0.005
 """A smaller loss of AP is not mentioned."""
 _WORTH_NAMING = 0.0005
-"""What is less is written as .000."""
+"""A smaller correction would be written as 0.000."""
 
 
 def lessons(evidence: Evidence) -> tuple[str, ...]:
@@ -68,8 +68,8 @@ def _lessons(evidence: Evidence) -> Iterator[str]:
             )
     if evidence.calibration is not None:
         fault, chance = evidence.calibration.error, evidence.calibration.error_if_perfect
-        perfect = "" if math.isnan(chance) else f"; perfect scores would show {chance:.3f} by chance"
-        off = f"On average a score lies {fault:.3f} from the share of hits that it stands for (ECE), n={fault.n}"
+        perfect = "" if math.isnan(chance) else f"; perfectly calibrated scores would have {chance:.3f} by chance"
+        off = f"On average a score differs by {fault:.3f} from the share of hits at that score (ECE), n={fault.n}"
         yield f"{off}{perfect}."
 
 
@@ -86,7 +86,7 @@ def _gap(gap: DomainGap, metric: str) -> str:
 
 
 def _correction(gap: DomainGap) -> str:
-    """What the best of several epochs on the validation set does to the gap, as the end of a sentence."""
+    """How the gap is corrected for choosing the champion on the validation set, as the end of a sentence."""
     if math.isnan(gap.selection_bias):
         return ", not corrected for choosing the champion on the validation set, which makes it look larger"
     if gap.selection_bias < _WORTH_NAMING:

@@ -20,7 +20,7 @@ from smallsight.report.words import Rows, filled, visible, written
 
 
 def to_markdown(history: History, evidence: Evidence | None = None) -> str:
-    """The report as Markdown; words that come from data can't become markup."""
+    """The report as Markdown; markup in words that come from data is escaped."""
     analysis = analyse(history)
     first, *others = analysis.recommendations or ("",)
     parts = [
@@ -115,5 +115,5 @@ def _bullets(lines: Iterable[str]) -> list[str]:
 
 
 def plain(words: str) -> str:
-    """Words as they are: what Markdown would take for a table, a link, code or HTML is escaped."""
+    """Escape what Markdown would take for a table, a link, code or HTML, and make control characters visible."""
     return re.sub(r"([\\`*<|]|\](?=\())", r"\\\1", visible(words))

@@ -1,4 +1,4 @@
-"""What training took of the memory that there is, in a sentence."""
+"""The peak memory of training against its limit, in a sentence."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from smallsight.report.history import History, PhaseMemory, PhaseStory
 
 
 def memory_in_words(history: History) -> str:
-    """The phase that took most, beside what was expected of it; empty where nothing is known."""
+    """The phase with the highest peak, and the peak predicted for it; empty where nothing is known."""
     known = [phase for phase in history.phases if _taken(phase.memory) > 0]
     if not known:
         return ""
     most: PhaseStory = max(known, key=lambda phase: _taken(phase.memory))
     memory = most.memory
-    limit = f" of the {_gb(memory.limit_mb)} that there may be" if math.isfinite(memory.limit_mb) else ""
+    limit = f" of the {_gb(memory.limit_mb)} that may be used" if math.isfinite(memory.limit_mb) else ""
     if math.isnan(memory.peak_mb):
         return f"Memory: phase {most.name} is expected to take {_gb(memory.probe_mb)}{limit}."
     expected = "" if math.isnan(memory.probe_mb) else f"; {_gb(memory.probe_mb)} were expected before its first step"
@@ -22,7 +22,7 @@ def memory_in_words(history: History) -> str:
 
 
 def _taken(memory: PhaseMemory) -> float:
-    """What was measured; where no epoch was, what is expected."""
+    """The measured peak, or the predicted one where no epoch was measured, MB; 0 where neither is known."""
     return next((value for value in (memory.peak_mb, memory.probe_mb) if not math.isnan(value)), 0.0)
 
 

@@ -1,6 +1,6 @@
-"""Histories that other tools write, in the shape of ours: CSV tables, and logs with a JSON object a line.
+"""Convert histories that other tools write: CSV tables, and logs with one JSON object per line.
 
-They are known by what is in them, not by their names:
+They are recognised by their content, not by their file names:
 
 - a table with a column `epoch` and columns of AP, such as `results.csv` (`metrics/mAP50-95(B)`) or the `metrics.csv` of
   a Lightning training (`val/mAP_50_95`), where the rows of one epoch are put together;
@@ -33,12 +33,12 @@ _TOTALS = {"train": ("train/loss", "train_loss"), "val": ("val/loss", "val_loss"
 
 
 def rows_of(text: str) -> dict[str, dict[str, float]] | None:
-    """The epochs in a text of another tool.
+    """Read the epochs in a file of another tool.
 
     Args:
         text: the whole file.
     Returns:
-        By the number of the epoch, figures under our names; None where the text is no such file.
+        Figures under the names of this package, by the number of the epoch as text; None where it is no such file.
     """
     rows = {
         epoch: row for epoch, row in (_lines(text) or _table(text)).items() if any(name in row for name in _METRICS)
@@ -47,7 +47,7 @@ def rows_of(text: str) -> dict[str, dict[str, float]] | None:
 
 
 def _lines(text: str) -> dict[str, dict[str, float]]:
-    """A JSON object a line; empty where any line is none."""
+    """Read one JSON object per line; empty where any line is not one."""
     found: dict[str, dict[str, float]] = {}
     for line in filter(str.strip, text.splitlines()):
         try:
@@ -65,7 +65,7 @@ def _lines(text: str) -> dict[str, dict[str, float]]:
 
 
 def _table(text: str) -> dict[str, dict[str, float]]:
-    """A table with a header; rows of one epoch complete each other. Empty where there is no column `epoch`."""
+    """Read a table with a header; rows of one epoch are merged. Empty where there is no column `epoch`."""
     reader = csv.reader(io.StringIO(text))
     found: dict[str, dict[str, float]] = {}
     try:
@@ -103,7 +103,7 @@ def _first(row: Mapping[str, Any], names: Iterable[str]) -> float:
 
 
 def _number(value: Any) -> float:
-    """A cell as a number; NaN where it is empty or none."""
+    """A cell as a number; NaN where it is empty or not a number."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -111,5 +111,5 @@ def _number(value: Any) -> float:
 
 
 def _known(row: Mapping[str, float]) -> dict[str, float]:
-    """Without what is not known, and without COCO's -1 for a size that no object has."""
+    """Drop values that are not known, and COCO's -1 for a size that no object has."""
     return {name: value for name, value in row.items() if math.isfinite(value) and value != -1}

@@ -1,7 +1,7 @@
-"""Read a recorded file of epochs, ours or another tool's.
+"""Read a recorded file of epochs, written by this package or by another tool.
 
-A recorded file is JSON: `{"metrics": {"20": {"map_50_95": 0.661, "map_small": 0.527, "train_loss": 4.2}}}`. The
-report's own document is such a file too, and what it says about epochs is read back in full.
+A recorded file is JSON: `{"metrics": {"20": {"map_50_95": 0.661, "map_small": 0.527, "train_loss": 4.2}}}`. The JSON
+report of a run is such a file, too; all that it contains about epochs is read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_history(path: Path, target: TargetAndGuard | None = None) -> History:
 
     Args:
         path: a JSON file as described at the top, or a file of another tool (`report.other_tools`).
-        target: what to measure against; the default levels where None.
+        target: target metric and levels; the default ones where None.
     Returns:
         Its epochs in order. Metrics are fractions in [0, 1]; null or -1 (no object of that size) is not known.
     Raises:
@@ -64,7 +64,7 @@ def read_history(path: Path, target: TargetAndGuard | None = None) -> History:
 
 
 def _of_what_is_known(target: TargetAndGuard, rows: Mapping[str, Mapping[str, float]]) -> TargetAndGuard:
-    """The target, of the metric that a file of another tool has where it lacks the target's."""
+    """The target; where a file of another tool lacks the target metric, with a metric that the file has."""
     if any(target.metric in row for row in rows.values()):
         return target
     known = (name for name in _USUAL_METRICS if any(name in row for row in rows.values()))
@@ -154,7 +154,7 @@ def _estimate(where: str, name: str, value: Any, interval: Any, count: Any) -> E
 
 
 def _set(where: str, sets: Mapping[str, Any], name: str) -> dict[str, Estimate]:
-    """A table of figures, such as those on a further evaluation set, each with `value`, `low`, `high` and `n`."""
+    """Read a table of figures, as of a further evaluation set, each with `value`, `low`, `high` and `n`."""
     found = {}
     for metric, figure in _table(where, sets, name).items():
         place = f"{where}.{name}.{metric}"
@@ -217,7 +217,7 @@ def _refuse_repeats(path: Path, records: tuple[EpochRecord, ...]) -> None:
 
 
 def _named(value: Any) -> str:
-    """What a wrong value is, short enough for one line."""
+    """A wrong value for an error message, short enough for one line."""
     if isinstance(value, dict):
         return "an object with " + (", ".join(list(value)[:5])[:80] or "nothing")
     if isinstance(value, list):

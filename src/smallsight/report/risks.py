@@ -1,4 +1,4 @@
-"""The risk of each phase of a strategy, what is done about it, and how the phase went."""
+"""The risk of each phase of a strategy, its mitigation, and the outcome of the phase."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures on the evaluation sets that every epoch is measured on: the champion's, and those of each epoch."""
+"""Figures on the sets that are evaluated after every epoch: the champion's in words, and each epoch's as columns."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def _sentences(history: History) -> Iterator[str]:
 
 
 def metric_by_set(records: Sequence[EpochRecord], metric: str) -> Columns:
-    """The target metric on the validation set and on each set with labels, one for each record; none without such."""
+    """The target metric on the validation set and on each set with labels, one per record; empty without such sets."""
     names = dict.fromkeys(n for r in records for n, figures in r.sets.items() if has_labels(figures))
     columns = {name: [r.sets.get(name, {}).get(metric, _UNKNOWN) for r in records] for name in names}
     return {"validation": [r.metrics.get(metric, _UNKNOWN) for r in records], **columns} if columns else {}
 
 
 def found_by_set(records: Sequence[EpochRecord]) -> Columns:
-    """The shares of frames without labels in which something is found, one for each record."""
+    """For sets without labels, the share of frames with a detection at each of two scores, one per record."""
     names = dict.fromkeys(n for r in records for n, figures in r.sets.items() if not has_labels(figures))
     scores = ((FOUND_LOW, LOW_SCORE), (FOUND_HIGH, HIGH_SCORE))
     return {
@@ -51,6 +51,6 @@ def found_by_set(records: Sequence[EpochRecord]) -> Columns:
 
 
 def frames_note(records: Sequence[EpochRecord]) -> str:
-    """How many frames `found_by_set` counts in."""
+    """The number of frames of each set in `found_by_set`, in words."""
     latest = {n: figures for r in records for n, figures in r.sets.items() if not has_labels(figures)}
     return "; ".join(f"{name}: {counted(figures[FOUND_LOW].n, 'frame')}" for name, figures in latest.items())

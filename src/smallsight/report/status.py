@@ -1,4 +1,4 @@
-"""Where a run stands: for `status.json` and for `smallsight status`. No torch here."""
+"""The status of a run, for `status.json` and `smallsight status`. No torch here."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from smallsight.run.state import PhaseRun, State
 from smallsight.strategy.outcomes import has_failed, out_of_budget
 
 LIVE_FOR_S = 60.0
-"""A step that is older says nothing about now."""
+"""An older step is not shown as the current one."""
 
 
 def summary_of(state: State) -> dict[str, Any]:
-    """Where a run stands, in a few plain values.
+    """The status of a run as JSON values, from its journal alone.
 
-    `state` is finished, failed (a person has to look), out of budget or unfinished. `epoch` is the last one that was
-    done in any phase. `phase_epoch` (None where none is done), `last_epoch` (as planned) and `ended_early` (why) are
-    the latest phase's, and `phase_state` says how it stands: running, completed, failed, interrupted (for another one),
+    `state` is finished, failed (the user has to act), out of budget or unfinished. `epoch` is the last epoch done in
+    any phase. `phase_epoch` (None where none is done), `last_epoch` (as planned) and `ended_early` (why) belong to the
+    latest phase. `phase_state` is its state: running, completed, failed, interrupted (another phase was begun instead),
     measuring or measured (a checkpoint, without training).
     """
     metric = state.plan.get("target", {}).get("metric", "map_small")
@@ -50,7 +50,7 @@ def summary_of(state: State) -> dict[str, Any]:
 
 
 def _state(state: State) -> str:
-    """In a word, as far as the journal knows: whether a process works on the run stands elsewhere."""
+    """The state in a word, from the journal, which does not know whether a process works on the run."""
     if state.done:
         return "finished"
     return "failed" if has_failed(state) else "out of budget" if out_of_budget(state) else "unfinished"
@@ -65,7 +65,7 @@ def _phase_state(run: PhaseRun) -> str:
 
 
 def _sets(state: State, metric: str) -> dict[str, Any]:
-    """By further evaluation set, the latest epoch's figures and the champion's, as values and in words."""
+    """The latest epoch's and the champion's figures on each further evaluation set, as values and in words."""
     latest = next((r for r in reversed(state.records) if r.sets), None)
     champion = state.champion.record if state.champion else None
     found: dict[str, Any] = {}
@@ -78,7 +78,7 @@ def _sets(state: State, metric: str) -> dict[str, Any]:
 
 
 def going_on(state: State) -> str:
-    """Where a run that was interrupted goes on, in a line."""
+    """A line that says at which epoch an interrupted run continues."""
     run, champion = state.open_run, summary_of(state)["champion"]
     place = "the next phase" if run is None else run.name if run.trains else "measuring the start"
     if run is not None and run.trains and run.current is not None and run.current.status == "running":
@@ -102,10 +102,10 @@ def status_of(folder: Path) -> dict[str, Any]:
 
 
 def live_message(live: Mapping[str, Any]) -> Step | Evaluating:
-    """What an attempt did last, from what its `live.json` holds.
+    """The latest step or evaluation of an attempt, from the content of its `live.json`.
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: the content is neither.
     """
     message = message_from({key: value for key, value in live.items() if key != "at"})
     if not isinstance(message, (Step, Evaluating)):

@@ -1,6 +1,6 @@
 """The summary for a terminal: what to do next, what was reached, what was decided and why.
 
-All words that come from data are printed as they are: markup in a name stays text, control characters are made visible.
+Words that come from data are printed as text: markup in a name has no effect, control characters are made visible.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def print_summary(
     Args:
         console: colours are dropped where it is no terminal.
         report: path of the written report, named at the end.
-        evidence: what the champion's detections say, where it was made out.
+        evidence: the analysis of the champion's detections, where there is one.
     """
     for number, line in enumerate(exam_lines(history, evidence)):
         console.print(Padding(_text(line), (0, 0, 0, 2)) if number else _text(line, "bold"))
@@ -89,7 +89,7 @@ def print_summary(
 
 
 def comparison_in_words(comparison: Comparison, width: int | None = None) -> str:
-    """Two runs side by side, for a terminal; as wide as it is where `width` is None."""
+    """The comparison as text for a terminal; `width` in columns, the terminal's own where None."""
     console = Console(file=io.StringIO(), width=width, highlight=False)
     with console.capture() as printed:
         _print_comparison(console, comparison)
@@ -187,7 +187,7 @@ def _phase_table(rows: Iterable[tuple[str, ...]]) -> Table:
 
 
 def _phase_line(row: tuple[str, ...]) -> str:
-    """The same in words, for terminals in which a table would break them."""
+    """A row of the table as a line, for terminals that are too narrow for a table."""
     name, epochs, expected, actual, outcome = row
     line = f"{name}{f', epochs {epochs}' if epochs else ''}: {outcome}{f', {actual}' if actual else ''}"
     return f"{line} (expected {expected})" if expected else line
@@ -256,5 +256,5 @@ def _heading(title: str) -> Text:
 
 
 def _text(words: str, style: str = "") -> Text:
-    """Words as they are: no markup, and control characters (a name may hold some) as their escapes."""
+    """Text without markup; control characters, which a name may contain, as escapes."""
     return Text(visible(words), style=style)

@@ -1,8 +1,8 @@
 """The expected timeline: epochs, target metric and gain after each phase of a strategy, beside what happened.
 
-As in the strategy document, gains add up. A phase that changes no setting completes a training, so later phases begin
-where it ends at best. Nothing is expected beyond the success level. Phases that are taken only where something went
-another way (training is flat, another phase failed or did not help) don't count.
+As in the strategy document, expected gains are added up, and stop at the success level. After a phase that changes no
+setting, which completes a training, later phases start from the upper end of what is expected so far. Conditional
+phases, which run only where training is flat or where another phase failed or did not help, are not added.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from smallsight.strategy.tree import best_epoch
 
 HEAD = ("phase", "planned", "expected", "gain so far", "epochs", "best", "gain so far", "outcome")
 DECIMALS = ".2f"
-"""Expected values are round figures; more digits would promise too much."""
+"""Expected values are rough; more digits would suggest a precision that they don't have."""
 
 
 def timeline(history: History, start: Mark | None) -> Timeline | None:
-    """What the strategy expects of each phase, from `start` on, and what came.
+    """What the strategy expects of each phase, from `start` on, and what was measured.
 
     Args:
         history: with its plan; a phase whose settings are in force from the start, and that was not run, is left out.
@@ -101,7 +101,7 @@ class _Happened(TypedDict):
 
 
 def _happened(history: History, stories: Sequence[PhaseStory], metric: str, start: float) -> _Happened:
-    """What is known of a phase, as far as it was begun, once or several times; the gain since the start at its end."""
+    """Epochs, outcome, best value and gain since the start of a phase that was begun once or several times."""
     if not stories:
         return {"epochs": "", "outcome": "", "reached": math.nan, "total": math.nan}
     last = stories[-1]
@@ -158,7 +158,7 @@ def cells(found: Timeline) -> tuple[tuple[str, ...], ...]:
 
 def _note(plan: Plan, *, rolls_back: bool, measured: bool) -> str:
     """How to read it."""
-    added = "Expected gains added up, as if every phase brought what is expected of it, up to the success level."
+    added = "Expected gains are added up, as if every phase gained what is expected, up to the success level."
     if measured:
         added += (
             " The best values and the gains so far are those of the best epoch, not corrected for choosing it; the "

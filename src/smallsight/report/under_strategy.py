@@ -1,4 +1,4 @@
-"""Recorded epochs, or none yet, looked at with a strategy and a configuration."""
+"""Combine recorded epochs, if there are any, with a strategy and a configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from smallsight.strategy.plan import Plan
 
 
 def target_of(plan: Plan, *, guard_floor: float | None = None) -> TargetAndGuard:
-    """What a plan wants to be reached; `guard_floor` is what a baseline leaves the guard metric to drop to."""
+    """The target and guard of a plan; `guard_floor` is the baseline's guard metric minus the allowed drop."""
     target = plan.target
     return TargetAndGuard(
         metric=target.metric,
@@ -26,12 +26,12 @@ def target_of(plan: Plan, *, guard_floor: float | None = None) -> TargetAndGuard
 
 
 def under_strategy(history: History, plan: Plan, config: Config, call: Call, start_path: str) -> History:
-    """The history with what the configuration and the plan say.
+    """The history with the configuration, the plan and its target.
 
     Args:
         history: read with `target_of(plan)`.
         call: the command that would train on with `config`.
-        start_path: the checkpoint to go on from.
+        start_path: the checkpoint that suggested commands start from.
     """
     read = history.target
     return replace(

@@ -1,4 +1,4 @@
-"""Figures, counts, settings and words that come from data, as people read them."""
+"""Format figures, counts, settings and texts for people."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def filled(head: tuple[str, ...], rows: Rows) -> tuple[tuple[str, ...], Rows]:
 
 
 def setting(value: Any) -> str:
-    """A value of a configuration as its file has it; what is empty in words."""
+    """A value of a configuration as its file writes it; `not set` for None, `none` for an empty list or table."""
     if value is None:
         return "not set"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Reports written and shown: the page and its short form beside the JSON, and two runs side by side."""
+"""Write all files of a report: JSON, CSV, HTML, Markdown; and compare two runs."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from smallsight.run.state import State
 
 
 def make_way(folder: Path, state: State) -> list[str]:
-    """Rename files that are not ours where a run writes its report; epochs in them are taken over.
+    """Rename files of other tools that are in the place of the run's files, and copy recorded epochs in them.
 
     Returns:
-        A line for each.
+        A line for the user about each file.
     """
     lines, taken = keep_foreign(folder), None
     if state.records:
@@ -44,17 +44,17 @@ def write_everything(folder: Path, history: History, state: State, evidence: Evi
 
 
 def write_page(path: Path, history: History, state: State | None = None, evidence: Evidence | None = None) -> Path:
-    """Write the page alone; pictures need the run's state and what was made out about its champion."""
+    """Write the HTML page alone; its pictures need the run's state and the analysis of its champion."""
     crops = crops_of(state, evidence) if state is not None and evidence is not None else {}
     write_text_atomically(path, render(history, evidence, crops))
     return path
 
 
 def comparison_of(one: tuple[History, State | None], other: tuple[History, State | None], *, as_json: bool) -> str:
-    """Two runs, or recorded files (whose state is None), side by side: as JSON, for a terminal, or else as Markdown."""
+    """Compare two runs, or recorded files (whose state is None): as JSON, as text for a terminal, or as Markdown."""
     (first, ours), (second, theirs) = one, other
     differences: dict[str, Estimate] = {}
-    note = "recorded figures alone don't tell; give two run folders."
+    note = "a comparison needs detections, which recorded figures lack; give two run folders."
     if ours is not None and theirs is not None:
         try:
             runs = (Path(first.source), ours), (Path(second.source), theirs)

@@ -106,6 +106,12 @@ class PhaseRun:
         return self.closed and self.current is not None and self.current.failure == "interrupted"
 
     @property
+    def given_up(self) -> bool:
+        """Whether it failed and is not tried again before a person has looked."""
+        failed = self.current is not None and self.current.status == "failed"
+        return failed and not self.closed and self.forgiven == len(self.failures)
+
+    @property
     def current(self) -> Attempt | None:
         """The latest attempt."""
         return self.attempts[-1] if self.attempts else None

@@ -12,7 +12,7 @@ from typing import Any
 
 from smallsight.config.load import Config
 from smallsight.errors import ConfigError, TrainingError
-from smallsight.records import Decision, Verdict, to_json
+from smallsight.records import Decision, EpochRecord, Verdict, to_json
 from smallsight.run.checkpoints import attempt_folder, contenders, kept_start
 from smallsight.run.given import Call, GivenFile, Origin, Place
 from smallsight.run.state import PhaseAttempt, PhaseRun, State
@@ -168,7 +168,7 @@ class ByHand(Runner):
             return None
         verdict = self.means.judge.phase(
             contenders(attempt_folder(self.folder, run, attempt.number), best, attempt.records),
-            self._start_contenders(start),
+            self._start_contenders(start, known),
             float(self.state.plan["verdict"]["confidence"]),
         )
         return without_burden(verdict, changes=not self._continues(run))
@@ -176,12 +176,13 @@ class ByHand(Runner):
     def _continues(self, run: PhaseRun) -> bool:
         return continues_champion(self.state, run, shipped_plan())
 
-    def _start_contenders(self, start: Place) -> list[Path]:
-        """What a start found, and what the epochs found that it was the best of: so it may have been chosen as that."""
+    def _start_contenders(self, start: Place, record: EpochRecord) -> list[Path]:
+        """Detections of the start; also those of its attempt's other epochs, where it is the best of them.
+
+        Then it may have been chosen as the best, which the comparison corrects for.
+        """
         metric = self.state.plan["target"]["metric"]
         run, attempt = run_at(self.state, start), attempt_at(self.state, start)
-        record = record_at(self.state, start)
-        assert record is not None
         chosen = best_epoch(attempt.records, metric) == record
         folder = attempt_folder(self.folder, run, attempt.number)
         first, *others = contenders(folder, record, attempt.records if chosen else [record])

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from smallsight.records import EpochRecord, Verdict
 from smallsight.run.checkpoints import attempt_folder, champion_contenders, contenders
-from smallsight.run.state import PhaseAttempt, PhaseRun, Round, State
+from smallsight.run.state import PhaseAttempt, Round, State
+from smallsight.strategy.error_rate import rise_confidence
 from smallsight.strategy.means import Judge
 from smallsight.strategy.plan import Plan
 from smallsight.strategy.rounds import winner
@@ -51,7 +52,7 @@ class Judging:
         if self.state.champion is None:
             return Judgement({}, (at, best))
         verdict = self.judge.phase(
-            self._files(at, at.attempt.records), self._champions(), self._rise_confidence(at.run, changes=changes)
+            self._files(at, at.attempt.records), self._champions(), rise_confidence(self.plan, self.state, at.run)
         )
         verdict = self._settled(verdict, best, changes=changes)
         return Judgement({at.run.number: verdict}, (at, best) if verdict.accepted else None)
@@ -67,7 +68,7 @@ class Judging:
                 {at.run.number: self._files(at, at.attempt.records) for at in treatments},
                 {at.run.number: self._as_long(control, at) for at in treatments} if control else {},
                 self._champions(),
-                self._rise_confidence(treatments[0].run, changes=True),
+                rise_confidence(self.plan, self.state, treatments[0].run),
             )
         if control is not None:
             verdicts[control.run.number] = self.judge.phase(
@@ -98,9 +99,6 @@ class Judging:
 
     def _settled(self, verdict: Verdict, best: EpochRecord, *, changes: bool) -> Verdict:
         return against_erosion(without_burden(verdict, changes=changes), best, self.state.baseline, self.plan)
-
-    def _rise_confidence(self, run: PhaseRun, *, changes: bool) -> float:
-        return self.plan.verdict.confidence
 
     def _best(self, records: Sequence[EpochRecord]) -> EpochRecord | None:
         return best_epoch(records, self.plan.target.metric)

@@ -68,10 +68,12 @@ def _champion(state: State, run: PhaseRun) -> str:
 
 def has_failed(state: State) -> bool:
     """Whether nothing goes on before a person has looked: a phase by hand failed, or a strategy was halted."""
-    run = state.runs[-1] if state.runs else None
-    if run is None or run.current is None or run.current.status != "failed" or run.interrupted:
-        return False
-    return state.kind == "train" if run.closed else run.forgiven == len(run.failures)
+    if state.kind == "train":
+        last = state.runs[-1] if state.runs else None
+        if last is None or last.current is None or not last.closed:
+            return False
+        return last.status == "failed" and not last.interrupted
+    return any(run.given_up for run in state.open_runs)
 
 
 def out_of_budget(state: State) -> bool:

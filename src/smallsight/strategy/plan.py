@@ -78,9 +78,14 @@ class PlateauRule(Section):
 
 
 class VerdictRule(Section):
-    """How sure a phase's gain must be, one-sided, by the paired bootstrap."""
+    """How sure a phase's gain must be, one-sided, by the paired bootstrap.
+
+    `confidence` is the least for each phase. `run_confidence` is for the run as a whole: that it takes no phase without
+    effect for a gain; null for no such limit.
+    """
 
     confidence: Annotated[float, Field(ge=0.6, le=0.999)] = 0.95
+    run_confidence: Annotated[float, Field(ge=0.5, le=0.999)] | None = 0.9
 
 
 _Limit = _Fraction | Limit | None

@@ -1,1 +1,1 @@
-"""Rendered soccer frames: data sets to try things on."""
+"""Rendered soccer frames: synthetic data sets for trials and tests."""

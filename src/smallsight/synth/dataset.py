@@ -52,7 +52,7 @@ def write_dataset(
     """Write OUT/train, OUT/valid and OUT/test, each with JPEG images and `_annotations.coco.json`.
 
     OUT appears whole or not at all. No clip is in two splits; each image record names its `clip`. The one category is
-    `ball`, id 1; a box is what `render_frame` says.
+    `ball`, id 1; boxes are those of `render_frame`.
 
     Args:
         out: a folder that does not exist yet, or is empty.
@@ -83,7 +83,7 @@ def write_dataset(
 
 
 def contact_sheet(frames: list[RenderedFrame], columns: int, crop_px: int = 48, zoom: int = 4) -> Image:
-    """Frames in rows, then a row of their balls enlarged.
+    """A picture with the frames in rows, and below them a row of their balls enlarged.
 
     Args:
         frames: of one size; a multiple of `columns`.

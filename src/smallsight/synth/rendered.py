@@ -13,7 +13,7 @@ from smallsight.data.json_file import load_json
 
 RENDERER = "smallsight synth"
 KEY = "rendered_by"
-"""Of each image entry, so that it outlives `split`, `convert` and `merge`."""
+"""Key of the mark in each image entry; `split`, `convert` and `merge` keep it."""
 
 
 def rendered_share(folder: Path) -> float:
@@ -21,7 +21,7 @@ def rendered_share(folder: Path) -> float:
     try:
         content = load_json(folder / ANNOTATION_FILE)
         info, images = content.get("info"), content["images"]
-        if isinstance(info, dict) and str(info.get("description")).startswith(RENDERER):  # as before there was the key
+        if isinstance(info, dict) and str(info.get("description")).startswith(RENDERER):  # sets from before the key
             return 1.0
         return float(sum(image.get(KEY) == RENDERER for image in images) / len(images))
     except (OSError, ValueError, KeyError, AttributeError, TypeError, ZeroDivisionError):

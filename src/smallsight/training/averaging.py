@@ -1,7 +1,7 @@
 """The average of the weights (EMA): how far back it looks, and how it follows the trained weights.
 
-An average that looks back over more steps than a phase has never arrives: it still holds the weights that the phase
-started from, and the phase seems to bring nothing. So the horizon is counted in epochs, not in steps.
+If its horizon is longer than a phase, the average stays close to the weights that the phase started from, and the phase
+seems to gain nothing. So the horizon is counted in epochs, not in steps.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import nn
 from smallsight.config.sections import Training
 
 MATURE = 10_000
-"""Updates of an average whose file does not say how old it is: it has left its first weights behind."""
+"""Updates assumed for an average whose file does not give their number: its first weights no longer matter."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Averaging:
 
     @property
     def horizon_steps(self) -> float:
-        """After so many steps, e^-1 of the older weights is left (about; exact for long horizons)."""
+        """Steps after which the older weights have a share of e^-1 (approximately; exact for long horizons)."""
         return 1 / (1 - self.decay)
 
     def decay_at(self, update: int) -> float:
-        """The decay of one update, counted from 1; a young average forgets faster, so that it leaves random weights."""
+        """The decay of one update, counted from 1; lower at first, so that random first weights are soon forgotten."""
         return min(self.decay, (1 + update) / (10 + update))
 
     @torch.no_grad()

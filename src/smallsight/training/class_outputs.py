@@ -1,4 +1,4 @@
-"""Which output of a foreign class head is which class, found out on labelled frames."""
+"""Which output of another trainer's class head is which class, determined on labelled frames."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from smallsight.training.doubt import NEXT_TO_NOTHING
 from smallsight.training.predict import predict
 
 FRAMES = 50
-"""Labelled frames that outputs are tried on."""
+"""Most labelled frames that the outputs are tried on."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What each output of a head finds.
+    """How well each output of a head finds each class.
 
     Attributes:
-        frames: how many were looked at.
+        frames: number of frames that it was measured on.
         ap50: (classes, outputs); NaN for a class without objects there.
     """
 
@@ -48,16 +48,16 @@ class Trial:
 def settled(
     file: ForeignFile, detector: Detector, outputs: ClassOutputs, data: Dataset, resolution: int
 ) -> ClassOutputs:
-    """The outputs of a file's head, tried on labelled frames where nobody knows them.
+    """Determine which output of a file's head is which class, by a trial on labelled frames where it is not known.
 
     Args:
         file: of the detector's network.
-        detector: whose classes are wanted, on the device to try on; it stays as it is.
-        outputs: as the file is read.
-        data: whose labelled frames are looked at; `FRAMES` at most, evenly spread.
-        resolution: px, to look at them.
+        detector: whose classes are wanted, on the device to use; it is not changed.
+        outputs: as read from the file.
+        data: its labelled frames are used; `FRAMES` at most, evenly spread.
+        resolution: px, the input size.
     Returns:
-        As given where the outputs are known; else with what the trial says, and the figures in words.
+        `outputs` where they are known; else the outputs that the trial chose, with its figures in words.
     """
     if outputs.is_known:
         return outputs
@@ -73,7 +73,7 @@ def settled(
 
 
 def _said(name: str, ap50: np.ndarray, taken: int | None) -> str:
-    """One class's figures, best first."""
+    """One class's three best outputs with their AP50, and the one taken, in words."""
     order = [int(output) for output in np.argsort(-ap50, kind="stable") if not math.isnan(ap50[output])]
     figures = ", ".join(f"output {output} has AP50 {ap50[output]:.2f}" for output in order[:3])
     if not order:
@@ -87,6 +87,8 @@ def try_outputs(file: ForeignFile, detector: Detector, count: int, data: Dataset
     Args:
         file, detector, data, resolution: as for `settled`.
         count: outputs of the head.
+    Returns:
+        The AP50 values and the number of frames.
     """
     labelled = [index for index, truth in enumerate(data.truths) if len(truth)]
     spread = np.unique(np.linspace(0, len(labelled) - 1, min(FRAMES, len(labelled))).round().astype(int))
@@ -107,7 +109,7 @@ def try_outputs(file: ForeignFile, detector: Detector, count: int, data: Dataset
 
 
 def _ap50(truths: Sequence[Truth], found: Sequence[Detections], label: int, output: int) -> float:
-    """Of one output for one class, each taken for the only one."""
+    """AP50 of one output for one class; all other outputs and classes are left out."""
     objects = [_objects(truth, truth.labels == label) for truth in truths]
     own = [_detections(item, item.labels == output) for item in found]
     return evaluate(objects, own, 1).metrics["map_50"].value

@@ -1,4 +1,4 @@
-"""Where the tensors live, and how precise they are."""
+"""The device of a training, and its numeric precision."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from smallsight.training.processes import ALONE, Processes
 def resolve_device(wanted: str, processes: Processes = ALONE) -> torch.device:
     """The device for `training.device`: `auto` is the first CUDA device where there is one, else the CPU.
 
-    Of several processes on a machine, each takes the CUDA device of its own place; on the CPU they share it.
+    Of several processes on a machine, each takes the CUDA device of its local rank; on the CPU they share it.
 
     Raises:
-        ConfigError: the device is not there.
+        ConfigError: this machine has no such device.
     """
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
@@ -52,7 +52,7 @@ def precision_of(mixed: bool, device: torch.device) -> Literal["32-true", "bf16-
 
 
 def autocast(mixed: bool, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """The same precision outside of Lightning's loop."""
+    """A context with the precision of `precision_of`, for use outside Lightning's loop."""
     kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
     kind = kinds.get(precision_of(mixed, device))
     return torch.autocast(device.type, kind) if kind else contextlib.nullcontext()

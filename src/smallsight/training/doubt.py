@@ -1,4 +1,4 @@
-"""What the first figures of a checkpoint say about it: whether it was taken up as what it is."""
+"""Whether the figures of a checkpoint before training suggest that something is wrong with the start."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ METRIC = "map_50"
 NEXT_TO_NOTHING = 0.02
 """Below this AP50 a detector finds nothing of use."""
 ONCE_USEFUL = 0.1
-"""From this AP50 on, a detector has learnt what it is to find."""
+"""A recorded AP50 below this is too low to compare with."""
 LOST = 0.5
-"""What remains of the AP50 that its file records, where something is wrong with the start."""
+"""A start is doubtful where its AP50 is below this share of the AP50 that its file records."""
 
 
 def doubt_about_start(
     record: EpochRecord, start: Mapping[str, Any], config: Config, class_names: Sequence[str]
 ) -> str | None:
-    """What seems wrong with a checkpoint that was measured as it came, with likely causes; None where nothing does.
+    """A warning about a checkpoint that was measured before training, with likely causes; None where all seems right.
 
     Args:
         record: its figures on the validation set.
-        start: what its file says of itself: `metrics` by name (as `to_json` writes an Estimate), `resolution` in px.
-        config: that it was measured with.
+        start: what its file records: `metrics` by name (as `to_json` writes an Estimate), `resolution` in px.
+        config: the configuration that it was measured with.
         class_names: of the data.
     """
     found, before = record.value(METRIC), _recorded(start)
@@ -40,7 +40,7 @@ def doubt_about_start(
     causes = "; ".join(_causes(start, config, class_names))
     return (
         f"The checkpoint has AP50 {found:.3f} on the validation images before any training; {reached}. "
-        f"Likely causes: {causes}. Make sure of it before you train on."
+        f"Likely causes: {causes}. Check them before you train."
     )
 
 

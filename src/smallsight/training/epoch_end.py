@@ -36,7 +36,7 @@ from smallsight.training.state import TrainingState
 
 
 def finish_epoch(state: TrainingState, began: float) -> bool:
-    """Evaluate and report the epoch just trained; whether to train another one.
+    """Evaluate and report the epoch just trained; returns whether to train another one.
 
     Args:
         state: after the last batch of its epoch.
@@ -50,7 +50,7 @@ def finish_epoch(state: TrainingState, began: float) -> bool:
 
 
 def evaluate_start(state: TrainingState) -> None:
-    """Evaluate the weights as they came, as the epoch before the first, and say so where that gives next to nothing."""
+    """Evaluate the weights before any training, as the epoch before the first, and warn if the figures look wrong."""
     _conclude(state, state.spec.first_epoch - 1, time.monotonic())
     own = state.start.get("trained_in", {}).get("run_id") == state.spec.run_id  # then its classes and images are known
     doubt = doubt_about_start(state.records[-1], state.start, state.config, state.detector.class_names)
@@ -60,14 +60,14 @@ def evaluate_start(state: TrainingState) -> None:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """One set of weights after an epoch, with what it found."""
+    """One set of weights after an epoch, with its detections and their evaluation."""
 
     weights: Weights
     prediction: Prediction
     evaluation: Evaluation
 
     def value(self, metric: str) -> float:
-        """The metric's value; below all others where it is not known."""
+        """The metric's value; minus infinity where it is not known."""
         value = self.evaluation.metrics[metric].value
         return -math.inf if math.isnan(value) else value
 
@@ -80,11 +80,10 @@ def _conclude(state: TrainingState, epoch: int, began: float) -> None:
     if state.spec.first_epoch <= epoch < state.spec.last_epoch:
         _look_for_hard_negatives(state, state.module.weights(judged.weights), epoch)
     elsewhere = measure_elsewhere(state, state.module.weights(judged.weights), epoch)
-    record = None
+    own = None
     if state.processes.leads:
-        record = replace(_record(state, epoch, judged, others, began, trained_s), sets=elsewhere)
-    record = state.processes.broadcast(record)
-    assert record is not None
+        own = replace(_record(state, epoch, judged, others, began, trained_s), sets=elsewhere)
+    record = state.processes.broadcast(own)
     _keep(state, record)
     if state.processes.leads:
         state.log.add(record)
@@ -94,7 +93,7 @@ def _conclude(state: TrainingState, epoch: int, began: float) -> None:
 def _candidates(state: TrainingState) -> list[_Candidate]:
     """The averaged and the raw weights, the better one by the target metric first; one where both are the same.
 
-    The average is ahead late in a training, the raw weights are ahead while much is learnt.
+    The average is usually better late in a training, the raw weights while they still change much.
     """
     module, target = state.module, state.spec.target_metric
     names: tuple[Weights, ...] = ("average",) if are_equal(module.ema, module.detector) else ("average", "raw")
@@ -119,7 +118,7 @@ def _candidate(state: TrainingState, weights: Weights) -> _Candidate:
 def _record(
     state: TrainingState, epoch: int, judged: _Candidate, others: list[_Candidate], began: float, trained_s: float
 ) -> EpochRecord:
-    """Keep the detections of all candidates; the figures are those of the judged one."""
+    """Save the detections of all candidates and return the record, whose figures are those of the judged one."""
     config, spec, means = state.config, state.spec, state.module.meter.means()
     ids = [image.id for image in state.valid.dataset.images]
     for candidate in (judged, *others):
@@ -157,7 +156,7 @@ def _with_intervals(config: Config, dataset: Dataset, evaluation: Evaluation) ->
 
 
 def _look_for_hard_negatives(state: TrainingState, detector: Detector, epoch: int) -> None:
-    """Remember the false alarms on a few training frames, chosen by the epoch."""
+    """Store the false positives on a few training frames, which are drawn anew for each epoch."""
     sampling = state.config.sampling
     count = min(sampling.hard_negative_frames, len(state.train))
     if not count or not sampling.hard_negative_share or not state.detector.trains_on_crops:
@@ -193,6 +192,6 @@ def _keep(state: TrainingState, record: EpochRecord) -> None:
 
 
 def _make_way(state: TrainingState, path: Path) -> None:
-    """Keep a file that this run did not write under another name."""
+    """Rename a file that this run did not write, so that it is not overwritten."""
     if path.exists() and not is_of_run(path, state.spec.run_id):
         state.channel.tell(Note(keep(path, "not of this run")))

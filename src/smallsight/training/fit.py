@@ -32,7 +32,7 @@ from smallsight.training.state import TrainingState
 
 
 def run_attempt(spec: AttemptSpec, channel: Channel) -> None:
-    """Train and evaluate as `spec` says, or go on where its checkpoint stands.
+    """Train and evaluate as `spec` says, or continue from its checkpoint.
 
     Raises:
         Interrupted: a stop was requested; the state is saved.
@@ -68,14 +68,14 @@ def _train(state: TrainingState) -> None:
 
 
 def _tell_sizes(state: TrainingState) -> None:
-    """How large its checkpoints will be: both kinds of weights, and the optimizer's two moments in full ones."""
+    """Report the sizes of checkpoints: all hold weights and average, full ones also the optimizer's two moments."""
     weights = sum(weight.nbytes for weight in state.detector.state_dict().values())
     moments = 2 * sum(weight.nbytes for weight in state.detector.parameters() if weight.requires_grad)
     state.channel.tell(CheckpointSizes(2 * weights, 2 * weights + moments))
 
 
 def _tell_settings(state: TrainingState) -> None:
-    """What was decided for this attempt: the horizon of the average, and the ramp of the learning rate."""
+    """Report what was decided for this attempt: the horizon of the average, and the ramp of the learning rate."""
     averaging = state.module.averaging
     horizon_steps, decay = round(averaging.horizon_steps, 1), round(averaging.decay, 6)
     state.channel.tell(AveragingHorizon(averaging.steps_per_epoch, horizon_steps, decay))
@@ -84,10 +84,10 @@ def _tell_settings(state: TrainingState) -> None:
 
 
 def _probe(state: TrainingState) -> None:
-    """Find out before the first step whether the hardest one fits, and what the attempt will take at most.
+    """Check before training that the largest step fits into memory, and report the expected peak.
 
     Raises:
-        MemoryError, RuntimeError: it does not.
+        MemoryError, RuntimeError: it does not fit.
     """
     config, device = state.config, state.device
     stores = [state.valid, *(frames for _, frames in state.further)]
@@ -123,9 +123,9 @@ def _trainer(state: TrainingState) -> pl.Trainer:
 
 
 def _places(training: Training, device: torch.device) -> dict[str, Any]:
-    """Where Lightning trains: our own processes, which have met already, or this one alone.
+    """Lightning's arguments for devices and processes: our own processes, already connected, or this one alone.
 
-    A batch norm sees the images of all processes where the device can; on the CPU each sees its own.
+    On CUDA, a batch norm sees the images of all processes; on the CPU each process sees its own.
     """
     if training.processes == 1:
         return {"devices": [device.index] if device.index is not None else 1}
@@ -139,7 +139,7 @@ def _places(training: Training, device: torch.device) -> dict[str, Any]:
 
 
 class _Conduct(pl.Callback):
-    """Ties an attempt to Lightning's loop: progress, checkpoints, stop requests, the end of an epoch."""
+    """Callback of Lightning's loop for an attempt: progress, checkpoints, stop requests, the end of an epoch."""
 
     TELL_EVERY_S = 0.25
     SAVE_EVERY_S = 240.0
@@ -163,11 +163,11 @@ class _Conduct(pl.Callback):
         self._batch = batch
 
     def on_before_backward(self, trainer: pl.Trainer, module: pl.LightningModule, loss: torch.Tensor) -> None:
-        """A step takes the most memory here, where what is kept for the backward pass is still there."""
+        """Check the memory budget here: a step takes the most memory while it holds the activations."""
         refuse_above(self.state.config.training.memory_budget_mb, self.state.device)
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        """Keep what a loss that is no number came from, so that someone can look at it."""
+        """Save the batch and the weights that gave a loss that is not finite, for inspection."""
         if isinstance(exception, NotANumber):
             state = self.state
             images, targets = self._batch
@@ -194,7 +194,7 @@ class _Conduct(pl.Callback):
             state.save(state.spec.checkpoint, batches_done=done, seconds=now - self.began)
             self.saved, self.saved_step = now, state.module.steps_done
             if stops:
-                state.processes.barrier()  # nobody leaves before the leader has saved
+                state.processes.barrier()  # no process ends before the leader has saved
                 raise Interrupted(f"stopped in epoch {state.epoch}, after batch {done}")
         if now - self.told >= self.TELL_EVERY_S:
             self.told = now

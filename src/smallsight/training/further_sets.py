@@ -1,4 +1,4 @@
-"""What an epoch's weights find on the further evaluation sets."""
+"""Evaluation of an epoch's weights on the further evaluation sets."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from smallsight.training.state import TrainingState
 
 
 def measure_elsewhere(state: TrainingState, detector: Detector, epoch: int) -> dict[str, Mapping[str, Estimate]]:
-    """Detect on each further set, keep what was found, and give the figures by set.
+    """Detect on each further set, save the detections, and compute the metrics.
 
     Args:
         state: all processes share the frames; the leader alone writes.
         detector: with the weights that are judged, in evaluation mode.
         epoch: its number.
     Returns:
-        With labels the metrics of the validation set with their intervals, without labels those of `presence`.
+        Metrics by set: for a set with labels, those of the validation set with their intervals; for one without
+        labels, those of `presence`. Empty in processes that don't lead.
     Raises:
         Interrupted: a stop was requested.
     """

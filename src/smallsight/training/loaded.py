@@ -1,4 +1,4 @@
-"""A checkpoint of ours or of another trainer as a detector that is ready to detect."""
+"""A checkpoint of smallsight or of another trainer, loaded as a detector that is ready to detect."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from smallsight.training.predict import detect_images
 from smallsight.training.start import as_checkpoint
 
 Weights = Literal["judged", "average", "raw"]
-"""`judged`: those that its figures were taken with where smallsight wrote it, else the average."""
+"""`judged`: the weights that the file's metrics belong to, where smallsight wrote it; else the average."""
 ImageSource = str | Path | Image
 """An image file, or its pixels: uint8 (H, W, 3) RGB."""
 AnyImage = TypeVar("AnyImage", bound=ImageSource)
 
 
 def legal(resolution: int, detector: Detector) -> int:
-    """`resolution` as given.
+    """Check an input size, px, and return it.
 
     Raises:
-        ConfigError: the detector does not take it.
+        ConfigError: the detector does not accept it.
     """
     step = detector.resolution_step
     if resolution < step or (resolution % step and not detector.keeps_aspect):
@@ -46,14 +46,14 @@ def legal(resolution: int, detector: Detector) -> int:
 
 @dataclass(frozen=True, eq=False)
 class LoadedDetector:
-    """A detector ready to detect, and what its file says of it.
+    """A detector ready to detect, and what its file records.
 
     Attributes:
         detector: the module, on its device, in evaluation mode.
         resolution: px, the input size it detects at.
         epoch: the last one that it was trained for; 0 where the file does not say.
         weights: which of the file's two sets was taken.
-        notes: of a foreign file, in words, what was decided and what is not used.
+        notes: for another trainer's file, sentences on what was decided and what is not used.
     """
 
     detector: Detector
@@ -64,7 +64,7 @@ class LoadedDetector:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """By class index."""
+        """Names of the classes, by class index."""
         return self.detector.class_names
 
     @overload
@@ -81,11 +81,10 @@ class LoadedDetector:
         Args:
             images: one image, or a list of them. Each is the path of a file, or an array uint8 (H, W, 3) in RGB. The
                 pixels are taken as they are stored: no rotation by EXIF.
-            batch_size: so many images of a list go through the network at once, where they follow each other and have
-                one size.
+            batch_size: most images per forward pass. Only consecutive images of the same size share one.
         Returns:
             For each image, boxes in px of that image (xyxy, edges exclusive), scores and labels, the best score first,
-            with the names of the classes. Everything that the network found is there, also what has a low score.
+            with the names of the classes. Detections with low scores are included.
         Raises:
             DatasetError: a file can't be read as an image.
             InputError: an array is no RGB image of bytes.
@@ -113,7 +112,7 @@ class LoadedDetector:
 
 
 def _pixels(image: object) -> Image:
-    """An image file's pixels, or an array as it is, after a look at its form."""
+    """An image file's pixels, or an array after a check of its type and shape; uint8 (H, W, 3) RGB."""
     if isinstance(image, (str, Path)):
         return read_image(Path(image))
     pixels = np.asarray(image)
@@ -132,20 +131,20 @@ def load_detector(
     class_outputs: Mapping[str, int] | None = None,
     resolution: int | None = None,
 ) -> LoadedDetector:
-    """Read a checkpoint; a foreign one that does not name its classes needs the data whose classes it shall find.
+    """Load a checkpoint; another trainer's file that does not name its classes needs the data with the wanted classes.
 
     Args:
         checkpoint: any file that smallsight wrote, or that training can start from.
         weights: which of the two sets in the file.
         device: as `training.device`.
-        data: reads labelled frames; for a foreign file. Without it the classes are those that the file or
-            `class_outputs` names.
-        class_outputs: of a foreign file's class head, by class name; where None, the file says so, or the outputs are
-            tried on some of the frames.
+        data: reads labelled frames; only used for another trainer's file. Without it the classes are those that the
+            file or `class_outputs` names.
+        class_outputs: outputs of another trainer's class head, by class name. Where None, the file gives them, or they
+            are determined on some of the frames.
         resolution: px; the file's own where None.
     Raises:
         CheckpointError: it can't be read or knows none of the classes.
-        ConfigError: nobody says what resolution a foreign file was trained at, or the detector does not take it.
+        ConfigError: the resolution of another trainer's file is not known, or the detector does not accept it.
     """
     if weights not in get_args(Weights):
         raise ConfigError(f"--weights: got {weights!r}, expected {', '.join(get_args(Weights))}.")
@@ -171,7 +170,7 @@ def _foreign(
     resolution: int | None,
     device: torch.device,
 ) -> tuple[dict[str, Any], Detector, tuple[str, ...]]:
-    """A file of another trainer as the content of one of ours, for those of the wanted classes that it knows."""
+    """Another trainer's file as the content of a smallsight checkpoint, with those wanted classes that it knows."""
     file = read_foreign(checkpoint)
     px = resolution or file.resolution
     description = descriptions_of(file)[0]

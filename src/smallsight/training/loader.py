@@ -31,7 +31,7 @@ class EpochSamples(Dataset[Sample]):
         training: `seed`, `batch_size` and number of processes of it.
         epoch: its number.
         order: (frame, repeat) of each position.
-        hard_xy: by frame, (K, 2) px, image frame: where the detector was wrong.
+        hard_xy: by frame, (K, 2) px, image frame: centres of the detector's false positives.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class EpochSamples(Dataset[Sample]):
 class BatchParts:
     """Positions of one process's part of each batch of an epoch, in order.
 
-    A batch is cut into parts as even as can be; where it has fewer samples than there are processes, the last one is
-    taken by those that would have none, so that all make the same steps.
+    A batch is divided as evenly as possible. Where it has fewer samples than there are processes, those without a
+    sample take its last one, so that all processes make the same number of steps.
 
     Args:
-        samples: of the epoch.
+        samples: number of samples of the epoch.
         size: of a batch, all parts together; the last one may be smaller.
-        skip: so many batches, trained on before a restart, are left out.
-        rank, processes: whose part, of how many.
+        skip: batches to leave out, because they were trained on before a restart.
+        rank, processes: the process that the parts are for, and the number of processes.
     """
 
     def __init__(self, samples: int, size: int, skip: int = 0, rank: int = 0, processes: int = 1) -> None:
@@ -99,7 +99,7 @@ def target_of(sample: Sample, sizes: SizeWeighting = EVEN) -> Target:
 def epoch_loader(
     samples: EpochSamples, config: Config, sizes: SizeWeighting, parts: Iterable[list[int]]
 ) -> DataLoader[Sample]:
-    """The batches of one epoch, each of the positions that `parts` says."""
+    """A loader of one epoch's batches; each item of `parts` gives the positions of one batch's samples."""
     training = config.training
     return DataLoader(
         samples,

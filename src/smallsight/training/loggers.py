@@ -1,7 +1,7 @@
 """Where the figures of an epoch go besides the records: TensorBoard always, MLflow where it is asked for.
 
-They are copies. What decides and what is reported comes from the journal, and a tracking server that does not answer
-ends no training.
+They are copies. Decisions and reports use the journal, and a tracking server that does not answer does not end the
+training.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class EpochLog:
     Args:
         spec: names the folders.
         settings: whether MLflow is wanted, and where.
-        next_epoch: what TensorBoard holds from this epoch on was written before a restart, and gives way.
+        next_epoch: TensorBoard's entries from this epoch on, written before a restart, are replaced.
     """
 
     def __init__(self, spec: AttemptSpec, settings: Logging, next_epoch: int) -> None:
@@ -57,7 +57,7 @@ class EpochLog:
 
         uri = settings.mlflow_tracking_uri
         if uri is None or uri.startswith("file:"):
-            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 refuses folders unless told
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 refuses folders without this
         known = run / MLFLOW_RUN_FILE
         run_id = known.read_text() if known.is_file() else None
         try:
@@ -72,7 +72,7 @@ class EpochLog:
 def figures_of(record: EpochRecord) -> dict[str, float]:
     """What is logged, by name: metrics with their intervals, those of further sets, losses, rate, speed, memory.
 
-    What is not known is left out.
+    Values that are not finite are left out.
     """
     figures = {
         "loss/train": record.train_loss,
@@ -96,7 +96,7 @@ def figures_of(record: EpochRecord) -> dict[str, float]:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What may go wrong with a copy: the disk, and MLflow where it is there."""
+    """Errors of a logger that don't end the training: of the disk, and of MLflow where it is installed."""
     try:
         from mlflow.exceptions import MlflowException
     except ModuleNotFoundError:

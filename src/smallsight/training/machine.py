@@ -1,4 +1,4 @@
-"""The machine's memory: what is left of it, and what this process takes. No torch."""
+"""The machine's memory: how much is available, and how much this process uses, in MB. No torch."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _LIMITS = {"0": ("memory.max", "memory.current"), "memory": ("memory.limit_in_by
 
 
 def available_mb() -> float:
-    """What can be taken beside what is taken; infinite where there is no telling, and nothing is refused for it."""
+    """Memory that this process could still take, MB; infinite where it can't be determined."""
     return min(_linux_mb("/proc/meminfo", "MemAvailable", math.inf), left_in_container_mb())
 
 
 def resident_mb() -> float:
-    """Memory of this process that lies in RAM now."""
+    """Memory of this process that is in RAM now, MB."""
     return _linux_mb("/proc/self/status", "VmRSS", _most_mb())
 
 
 def peak_resident_mb() -> float:
-    """The highest it has been in this process; what the system counts for it holds that of its parent as well."""
+    """Peak of `resident_mb` in this process. On Linux `getrusage` is not used: it includes the parent's peak."""
     return _linux_mb("/proc/self/status", "VmHWM", _most_mb())
 
 
@@ -34,7 +34,7 @@ def _most_mb() -> float:
 
 
 def _linux_mb(file: str, key: str, elsewhere: float) -> float:
-    """A figure that Linux tells; `elsewhere` where there is no such file."""
+    """A value, MB, from one of Linux's status files; `elsewhere` where there is no such file or key."""
     try:
         lines = Path(file).read_text().splitlines()
     except OSError:
@@ -43,11 +43,11 @@ def _linux_mb(file: str, key: str, elsewhere: float) -> float:
 
 
 def left_in_container_mb(groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> float:
-    """What the limits of a container, or of a batch system, leave; infinite where there are none.
+    """Memory left under the limits of a container or of a batch system, MB; infinite where there are none.
 
     Args:
-        groups: names this process's control groups.
-        mounted: where they are seen; in a container, its own one is the topmost.
+        groups: file that names this process's control groups.
+        mounted: where they are mounted; in a container, its own group is at the top.
     """
     try:
         lines = [line.split(":", 2) for line in groups.read_text().splitlines()]
@@ -67,7 +67,7 @@ def left_in_container_mb(groups: Path = Path("/proc/self/cgroup"), mounted: Path
 
 
 def _left_in(folder: Path, limit_file: str, use_file: str) -> float:
-    """MB; files in memory that can be dropped count as left."""
+    """Memory left in one control group, MB; cached file pages that can be reclaimed count as left."""
     try:
         limit, used = (folder / limit_file).read_text().strip(), int((folder / use_file).read_text())
         stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())

@@ -1,4 +1,4 @@
-"""Any checkpoint on any COCO folder."""
+"""Evaluation of any checkpoint on any COCO folder."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from smallsight.training.predict import predict
 
 @dataclass(frozen=True)
 class Measured:
-    """What a checkpoint reaches on labelled frames.
+    """Metrics of a checkpoint on labelled frames.
 
     Attributes:
         checkpoint, data: paths, as given.
-        images: how many.
+        images: number of images.
         resolution: px, the input size.
         epoch: the checkpoint's.
         weights: which of the two sets in the file was taken.
-        notes: on a foreign file, in words.
+        notes: on another trainer's file, see `LoadedDetector`.
         data_notes: on how the annotations were read, in whole sentences.
         metrics: by name, each with a 95 % interval and n; see `evaluation.ap.evaluate`.
     """
@@ -64,7 +64,7 @@ def measure(
     results: Path | None = None,
     keep: Callable[[Dataset, list[Detections]], object] = lambda *_: None,
 ) -> Measured:
-    """The same figures as during training.
+    """Evaluate a checkpoint on labelled frames, with the same metrics as during training.
 
     Args:
         checkpoint: any file that smallsight wrote, or that training can start from.
@@ -76,8 +76,8 @@ def measure(
         results: where to write the detections as COCO results, with the annotation file's own ids.
         keep: gets the frames and what was found on each.
     Raises:
-        CheckpointError, DatasetError: either can't be used.
-        ConfigError: the detector does not take this resolution, or nobody says which one to take.
+        CheckpointError, DatasetError: the checkpoint or the data can't be used.
+        ConfigError: the detector does not accept this resolution, or none is known.
     """
     names = None if class_outputs is None else list(class_outputs)
     loaded = load_detector(
@@ -102,9 +102,7 @@ def measure(
 
 
 def write_figures(spec: MeasureSpec) -> None:
-    """Carry out a measurement: `measure`, with detections and figures written where the specification says.
-
-    The figures are written last: where they are, everything is.
+    """Evaluate as `spec` says, and write detections and figures; the figures last, so that they say that all is there.
 
     Raises:
         CheckpointError, DatasetError, ConfigError: see `measure`.
@@ -130,12 +128,15 @@ def write_figures(spec: MeasureSpec) -> None:
 def predictor(
     checkpoint: Path, *, resolution: int | None = None, device: str = "auto"
 ) -> Callable[[Dataset], list[Detections]]:
-    """What a checkpoint finds on a dataset; labels are those of the dataset, classes are matched by name.
+    """A function that detects on a dataset with a checkpoint.
 
     Args:
         checkpoint: any file that smallsight wrote, or that training can start from.
-        resolution: px, for a foreign file that does not say its own.
+        resolution: px, for another trainer's file that does not give its own.
         device: as `training.device`.
+    Returns:
+        A function from a dataset to the detections of each of its images. Classes are matched by name, and labels are
+        those of the dataset; detections of classes that it does not have are left out.
     Raises:
         CheckpointError: the file can't be used.
     """

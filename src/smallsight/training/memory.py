@@ -1,6 +1,6 @@
-"""Memory: how much there may be, how much is taken, and whether the hardest step of a phase fits.
+"""Memory: its limit, its use, and whether the largest step of a phase fits.
 
-Without a probe, a step that is too large comes when its scale happens to be drawn, hours later.
+Without a probe, a step that is too large would fail only when its scale is drawn, perhaps hours later.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from smallsight.training.loader import Batch
 from smallsight.training.machine import available_mb, peak_resident_mb, resident_mb
 
 RESERVE = 0.1
-"""Share of the limit that a batch chosen by `largest_batch`, and frames that are kept, leave free."""
+"""Share of the limit that stays free when `largest_batch` chooses a batch and when decoded frames are kept."""
 OPTIMIZER_COPIES = 2
-"""AdamW keeps so many values for each weight."""
+"""Values that AdamW keeps for each weight."""
 CHECKPOINT_COPIES = 2 + OPTIMIZER_COPIES
-"""A checkpoint holds weights, average and what the optimizer keeps; it is put together in memory."""
+"""A checkpoint holds weights, average and the optimizer's values; it is assembled in memory."""
 STEPS = 2
-"""The gradients of the first step are there while the second one runs, as they are in a training."""
+"""Two, because in a training the gradients of one step are still in memory while the next one runs."""
 
 
 def limit_mb(device: torch.device, budget_mb: float | None) -> float:
-    """How much memory the training may take.
+    """Memory that the training may take, MB.
 
     Args:
-        device: CUDA: what the driver calls free, and what this process has taken of the rest. Else: the same of the
-            memory of the machine, or of the container.
-        budget_mb: the user's own limit, where it is lower.
+        device: on CUDA, the limit is the memory that the driver reports as free plus what this process has reserved;
+            else the memory that is available on the machine, or in the container, plus what this process uses.
+        budget_mb: the user's own limit, which counts where it is lower.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -44,12 +44,12 @@ def limit_mb(device: torch.device, budget_mb: float | None) -> float:
 
 
 def peak_mb(device: torch.device) -> float:
-    """Highest memory so far: the CUDA allocator's, else this process's resident size."""
+    """Peak memory so far, MB: of the CUDA allocator, else of this process's resident size."""
     return torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else peak_resident_mb()
 
 
 def refuse_above(budget_mb: float | None, device: torch.device) -> None:
-    """Hold a training on a CPU to its budget; a CUDA device has the allocator's own limit.
+    """Enforce the memory budget of a training on a CPU; on CUDA the allocator enforces it.
 
     Raises:
         MemoryError: the process has grown beyond `budget_mb`.
@@ -68,15 +68,19 @@ def probe(
     budget_mb: float | None,
     autocast: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Probe:
-    """Steps, a validation and a checkpoint as large as they will ever be; the detector is as before afterwards.
+    """Run the largest training steps and validation step of a phase, and measure the memory that they take.
+
+    The detector is the same afterwards.
 
     Args:
         detector: on its device.
         hardest: a batch at the largest scale with the most objects, on the CPU.
-        evaluate: the hardest validation step.
+        evaluate: runs the largest validation step.
         device: of the detector.
         budget_mb: the user's own limit.
         autocast: the precision of the training.
+    Returns:
+        The peak, which includes the assembly of a checkpoint on a CPU, and the limit, MB.
     Raises:
         MemoryError, RuntimeError: it does not fit.
     """
@@ -86,13 +90,13 @@ def probe(
         torch.cuda.set_per_process_memory_fraction(_share(device, budget_mb), device)
     images, targets = hardest
     with _untouched(detector), torch.random.fork_rng():
-        # Written to, because zeros take no memory on a CPU.
+        # Ones, because on a CPU memory of zeros is not taken until it is written to.
         moments = [torch.ones_like(p) for p in detector.parameters() for _ in range(OPTIMIZER_COPIES)]
         detector.train()
         for _ in range(STEPS):
             with autocast():
                 losses = detector.losses(images.to(device), [target.to(device) for target in targets])
-            refuse_above(budget_mb, device)  # here, because what is kept for the backward pass is still there
+            refuse_above(budget_mb, device)  # here, because the activations are still held
             losses.total.backward()  # type: ignore[no-untyped-call]
             del losses
         detector.zero_grad(set_to_none=True)
@@ -105,7 +109,7 @@ def probe(
 
 
 def _put_together_checkpoint(detector: Detector) -> int:
-    """Take as much memory as the checkpoint of a training does before it is written; its size in bytes."""
+    """Take as much memory as the assembly of a checkpoint does; returns the size in bytes."""
     size = CHECKPOINT_COPIES * sum(p.numel() * p.element_size() for p in detector.parameters())
     return len(b"\1" * size)
 
@@ -117,7 +121,7 @@ def _share(device: torch.device, budget_mb: float | None) -> float:
 
 @contextlib.contextmanager
 def _untouched(detector: Detector) -> Iterator[None]:
-    """Put back what a forward pass in training mode changes: buffers, gradients, the mode."""
+    """Restore what a forward pass in training mode changes: buffers, gradients, the mode."""
     was_training = detector.training
     buffers: dict[str, Tensor] = {name: buffer.clone() for name, buffer in detector.named_buffers()}
     try:
@@ -131,14 +135,14 @@ def _untouched(detector: Detector) -> Iterator[None]:
 
 
 def largest_batch(effective: int, try_batch: Callable[[int], Probe]) -> int:
-    """The largest batch that fits, so that a whole number of them makes the effective batch.
+    """The largest batch size that fits into memory and divides the effective batch.
 
-    Sizes are tried from 1 on. One is not tried where the two before it say that it would not fit: on a CPU there is no
-    error to catch, the system would kill the process.
+    Sizes are tried from 1 upwards. The search ends before a size that the two before it predict not to fit: on a CPU
+    the system would kill the process, with no error to catch.
 
     Args:
         effective: images per optimizer step.
-        try_batch: runs the hardest step with a batch.
+        try_batch: runs the largest step with a batch size.
     Raises:
         MemoryError, RuntimeError: not even one image fits.
     """
@@ -159,7 +163,7 @@ def largest_batch(effective: int, try_batch: Callable[[int], Probe]) -> int:
 
 
 def _predicted_mb(fits: list[Probe], size: int) -> float:
-    """By a straight line through the last two; a single one says nothing of the slope."""
+    """Peak at `size` by a straight line through the last two probes; that of the only probe where there is one."""
     if len(fits) < 2:
         return fits[-1].peak_mb
     low, high = fits[-2:]

@@ -1,4 +1,4 @@
-"""The one LightningModule: it trains any detector of the contract."""
+"""The LightningModule that trains every detector (see `detectors.base.Detector`)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def rate_factor(step: int, total_steps: int, ramp_steps: int, schedule: str) -> 
 
 
 def accumulation_share(batch: int, batches: int, accumulate: int) -> float:
-    """What a batch's loss is multiplied with, so that the epoch's last, shorter group of batches is a mean as well.
+    """Factor of a batch's loss, so that an epoch's last group of batches is averaged too where it is shorter.
 
     Args:
         batch: position in the epoch, from 0.
@@ -90,8 +90,8 @@ class TrainingModule(pl.LightningModule):
         settings: learning rate, averaging, schedule.
         total_steps: optimizer steps of the whole attempt, for schedules that decay.
         batches: batches of an epoch.
-        loader: gives the loader of the epoch that begins.
-        processes: which train together.
+        loader: returns the data loader of the epoch that begins.
+        processes: those that train together.
     """
 
     def __init__(
@@ -161,8 +161,7 @@ class TrainingModule(pl.LightningModule):
         return rate_factor(self.steps_done, self.total_steps, self.ramp_steps, self.settings.schedule)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        assert self.optimizer is not None
-        for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+        for group, rate in zip(self.trainer.optimizers[0].param_groups, self._base_rates, strict=True):
             group["lr"] = rate * self._factor()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""How large the training objects are as the detector sees them, and how much each weighs in the loss for it."""
+"""Sizes of the training objects in the model frame, and their weights in the loss."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ import numpy.typing as npt
 from smallsight.records import Floats, Truth
 
 SMALL_PX = 32.0
-"""Side under which COCO calls an object small; none above it is tiny here."""
+"""Side below which COCO calls an object small; no larger object is tiny here."""
 SMALLEST_PX = 0.01
 """An area of 0 counts as this side."""
 
 
 @dataclass(frozen=True)
 class SizeWeighting:
-    """Which objects are tiny, and what an object's part of the loss is multiplied with.
+    """Which objects are tiny, and the weight of each object in the loss.
 
-    An object of side s (root of the annotated area, px, model frame) weighs
-    `strength ** clip(log2(reference_px / s), 0, 1) / mean`: the least from the reference size on, `strength` times that
-    at half of it and below, so that a mislabelled speck gains no more than a tiny object, and a power of s between.
+    An object of side s (root of the annotated area, px, model frame) has the weight
+    `strength ** clip(log2(reference_px / s), 0, 1) / mean`. Before the division this is 1 at the reference size and
+    above, `strength` at half the reference size and below, and a power of s between. The clip keeps the weight of a
+    mislabelled speck from exceeding that of a tiny object.
 
-    Dividing by the mean over the training set keeps the scale of the loss. A batch's own mean would not do: an object
-    alone in its batch would always weigh 1, and the setting would fade with the batch size.
+    Dividing by the mean over the training set keeps the scale of the loss. The mean of each batch is not used: an
+    object alone in its batch would always have weight 1, so the effect would depend on the batch size.
 
     Attributes:
         reference_px: px, model frame; smaller objects are tiny.

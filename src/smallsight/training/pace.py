@@ -14,13 +14,13 @@ from smallsight.training.predict import detect_in_batches
 from smallsight.training.state import TrainingState
 
 BATCHES = 3
-"""So many of each kind are timed, after one that is not: the first pays for what is set up once."""
+"""Batches of each kind that are timed. One before them is not timed, because it includes the setup."""
 JUDGED_WEIGHTS = 2
 """After each epoch the trained weights and their average are both judged."""
 
 
 def pace_of(state: TrainingState) -> Pace:
-    """Time a few batches; the weights stay as they are. Intervals and checkpoints are not part of it.
+    """Time a few batches without changing the weights. Intervals and checkpoints are not included.
 
     Raises:
         Interrupted: a stop was requested.
@@ -63,7 +63,7 @@ def _seconds_per_frame(state: TrainingState) -> float:
 
 
 def _without_first(times: list[float], counts: list[int]) -> float:
-    """Seconds for each thing counted between the times; the first part is left out where there are others."""
+    """Seconds per counted item; the time of the first batch is left out where there are others."""
     first = 1 if len(counts) > 1 else 0
     return (times[-1] - times[first]) / sum(counts[first:])
 
@@ -74,7 +74,7 @@ def _end_if_asked(state: TrainingState) -> None:
 
 
 def _wait_for(device: torch.device) -> None:
-    """A GPU works on after the call that gave it its work."""
+    """Wait for a GPU, whose work goes on after the call returns."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -1,4 +1,4 @@
-"""A detector over the whole frames of a dataset."""
+"""Detection on the whole frames of a dataset."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def predict(
         frames: whole frames.
         resolution: px, the detector's input size.
         batch_size: frames at a time; frames of different sizes never share a batch.
-        with_losses: also take the validation loss, in which all objects weigh the same, so that phases compare.
-        stop_requested: asked before every batch.
-        processes: share the batches; each gets what all of them found.
+        with_losses: also compute the validation loss. All objects have the same weight in it, so that phases compare.
+        stop_requested: called before every batch.
+        processes: share the batches; each process gets the detections of all of them.
     Raises:
         Interrupted: a stop was requested.
     """
@@ -147,15 +147,15 @@ def detect_in_batches(detector: Detector, frames: FrameStore, resolution: int, b
 
 
 def hard_points(detector: Detector, frames: FrameStore, indices: Sequence[int], resolution: int) -> dict[int, Points]:
-    """Where the detector sees objects that are not there, on training frames.
+    """Hard negatives: false positives of the detector on training frames.
 
     Args:
         detector: in evaluation mode.
         frames: the training frames.
-        indices: which of them to look at.
-        resolution: px.
+        indices: of the frames to use.
+        resolution: px, the detector's input size.
     Returns:
-        By frame index, centres (K, 2) px, image frame, of its highest-scored false alarms.
+        By frame index, centres (K, 2) px, image frame, of its highest-scored false positives.
     """
     points: dict[int, Points] = {}
     with torch.inference_mode():

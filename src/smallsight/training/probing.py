@@ -1,4 +1,4 @@
-"""The hardest steps of an attempt, tried before it begins; and the batch size, where it is left to us."""
+"""The largest steps of an attempt, tried before it begins; and the batch size for `batch_size: auto`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from smallsight.training.predict import hardest_detection
 from smallsight.training.supply import Supply
 
 JUDGED_BYTES = 1800
-"""What it takes to judge an epoch, for each detection that counts: two sets of weights, with intervals."""
+"""Bytes that the evaluation of an epoch takes per detection that counts: two sets of weights, with intervals."""
 
 
 def try_hardest(
     detector: Detector, supply: Supply, valid: FrameStore, config: Config, device: torch.device, batch_size: int
 ) -> Probe:
-    """Train and validate at the largest scale, on the frames with the most objects; the judging is reckoned.
+    """Train and validate at the largest scale, on the frames with the most objects.
+
+    The memory of the evaluation is estimated, not measured.
 
     Raises:
         MemoryError, RuntimeError: see `memory.probe`.
@@ -50,16 +52,17 @@ def try_hardest(
 def kept_frames_mb(
     found: Probe, train: FrameStore, valid: FrameStore, config: Config, device: torch.device, epochs: int
 ) -> tuple[float, float]:
-    """What decoded frames will take beside the steps; no more are kept than there is room for.
+    """Memory that decoded frames will take beside the steps. Their number is limited to what fits.
 
     Args:
-        found: what the steps take.
-        train, valid: the frames; what they may keep is reduced where it would not fit.
+        found: memory that the steps take.
+        train, valid: the frames; the memory that each may keep is reduced where it would not fit.
         config: of the attempt.
-        device: frames are no concern of a CUDA device's memory.
+        device: on CUDA both figures are 0, because frames are not kept in the device's memory.
         epochs: to train.
     Returns:
-        MB in this process, and what they would take with more room. Processes that load data keep frames of their own.
+        MB in this process, and MB that would be taken with enough room. Processes that load data keep frames of their
+        own.
     """
     if device.type == "cuda":
         return 0.0, 0.0
@@ -77,7 +80,8 @@ def with_batch_size(
 ) -> Config:
     """`config` with a number for `batch_size: auto`, and as many accumulation steps as keep the effective batch.
 
-    The number is written to `folder` and read from there after a restart: another batch would be another training.
+    The number is written to `folder` and read from there after a restart, because another one would change the
+    training.
 
     Raises:
         MemoryError, RuntimeError: not even one image fits.

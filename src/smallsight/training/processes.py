@@ -1,7 +1,7 @@
-"""The processes that train one attempt together, one per device: who leads, who takes what, on what they agree.
+"""The processes that train one attempt together, one per device: their ranks, shares of the work, and communication.
 
 Each holds the whole detector and takes its part of every batch; gradients are averaged (`DistributedDataParallel`). The
-leader alone speaks with the runner, writes files and decides; the others do what it says.
+leader (rank 0) alone communicates with the runner, writes files and decides; the others follow.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 BACKEND = "cpu:gloo,cuda:nccl"
 LOOK_EVERY_S = 0.1
 PATIENCE = 2.0
-"""Processes wait so many times as long for each other as the leader may be silent: it is the runner that notices."""
+"""Timeout between processes, in multiples of `hang_timeout_s`: longer, so that the runner notices a hang first."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,20 @@ class Processes:
 
     @staticmethod
     def from_environment(environment: Mapping[str, str] = os.environ) -> Processes:
-        """The place that `child.py` gave, in the variables that torch reads as well."""
+        """The ranks that `attempts/child.py` set, in environment variables that torch reads too."""
         return Processes(*(int(environment.get(name, alone)) for name, alone in _VARIABLES))
 
     @property
     def leads(self) -> bool:
-        """Whether this process leads: it alone writes, speaks and decides."""
+        """Whether this process leads: it alone writes files, communicates with the runner and decides."""
         return self.rank == 0
 
     def join(self, hang_timeout_s: float, while_waiting: Callable[[], None]) -> None:
-        """Wait until all are there; from here on they have to do the same things in the same order.
+        """Wait until all processes have joined; afterwards all must make the same collective calls in the same order.
 
         Args:
-            hang_timeout_s: how long the leader may be silent.
-            while_waiting: called again and again; people start further machines by hand.
+            hang_timeout_s: how long the leader may send no message.
+            while_waiting: called repeatedly. The wait may be long, because people start further machines by hand.
         """
         if self.count == 1:
             return
@@ -76,7 +76,7 @@ class Processes:
         dist.init_process_group(backend, timeout=timeout, store=store, rank=self.rank, world_size=self.count)
 
     def leave(self) -> None:
-        """The end of `join`."""
+        """Leave the group of processes; a no-op for a single one."""
         if self.count > 1:
             dist.destroy_process_group()
 
@@ -84,8 +84,8 @@ class Processes:
         """The part of `items` that this process takes."""
         return list(items[self.rank :: self.count])
 
-    def broadcast(self, value: T) -> T:
-        """The leader's value, in every process."""
+    def broadcast(self, value: T | None) -> T:
+        """The leader's value, in every process; the others' values are ignored, and may be None."""
         values: list[Any] = [value]
         if self.count > 1:
             dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
@@ -127,7 +127,7 @@ class Processes:
         return Losses({name: total / self.count for name, total in zip(parts, sums, strict=True)}, share / known)
 
     def even_buffers(self, *modules: nn.Module) -> None:
-        """Give all processes the leader's buffers: a batch norm's averages come from each one's own images."""
+        """Copy the leader's buffers to all processes, whose batch norm statistics come from their own images."""
         if self.count > 1:
             for module in modules:
                 for buffer in module.buffers():
@@ -139,7 +139,7 @@ _VARIABLES = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
 
 
 class Channel(Protocol):
-    """How an attempt speaks with whoever runs it."""
+    """How an attempt communicates with its runner."""
 
     def tell(self, message: Message) -> None:
         """Report something; returns at once."""
@@ -151,13 +151,14 @@ class Channel(Protocol):
         """Whether the attempt shall save its state and end now."""
 
     def listen_to_signals(self) -> None:
-        """Take signals to stop as stop requests, whoever else had claimed them."""
+        """Turn signals to stop into stop requests, in place of any handler set before."""
 
 
 class LeadersChannel:
-    """The channel of several processes: the leader speaks for all of them, and all hear the answers.
+    """The channel of several processes: the leader communicates for all of them, and all get the answers.
 
-    A stop request is each one's own, because there is no agreeing while one of them evaluates; see `Processes.any`.
+    `stop_requested` is of this process only, because the processes can't synchronize during an evaluation; see
+    `Processes.any`.
     """
 
     def __init__(self, channel: Channel, processes: Processes) -> None:

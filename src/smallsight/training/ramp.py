@@ -1,7 +1,7 @@
-"""Whether, and how long, the learning rate ramps up at the start of an attempt.
+"""Whether, and for how long, the learning rate ramps up (warmup) at the start of an attempt.
 
-A ramp protects weights and moments from a change. Where nothing changes there is nothing to protect, and a short phase
-would spend much of its steps on it.
+A ramp protects weights and optimizer moments after a change of settings. Without a change it is not needed, and it
+would take many of the steps of a short phase.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RAMP_SHARE = 0.1
 
 
 def conditions(training: Training, learning_rate: float) -> dict[str, Any]:
-    """What a ramp depends on, as it is kept in a checkpoint.
+    """The settings that decide whether a ramp is needed, as stored in a checkpoint.
 
     Args:
         learning_rate: of the latest step, schedule included.

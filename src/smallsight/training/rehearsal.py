@@ -1,4 +1,4 @@
-"""A phase rehearsed in a child process that trains nothing: what it will take of memory and time. No torch here."""
+"""A phase rehearsed in a child process that trains nothing, to measure its memory and time. No torch here."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def _cost_of(config: Config) -> dict[str, Any]:
 
 
 def rehearse(config: Config, epochs: int, limit_s: float) -> Rehearsal:
-    """Try the hardest steps of a phase and time usual ones; nothing of it stays.
+    """Run the largest steps of a phase and time ordinary ones; no file is left.
 
     Args:
         config: as resolved for the phase.
         epochs: of the phase.
-        limit_s: then the child process is killed, and what it has not told is not known.
+        limit_s: after this time the child process is killed; what it has not reported by then is not known.
     Raises:
         InputError: the data or the device can't be used.
         Interrupted: see `ChildTrainer`.
@@ -105,7 +105,7 @@ def rehearse(config: Config, epochs: int, limit_s: float) -> Rehearsal:
 
 
 def _alone(config: Config) -> Config:
-    """The configuration as one process of the phase has it, on its own."""
+    """The configuration for a single process with the work of one of the phase's processes."""
     settings: dict[str, Any] = dict(_ALONE)
     if config.training.batch_size == "auto":
         settings["training.effective_batch"] = max(1, config.training.images_per_step // config.training.processes)

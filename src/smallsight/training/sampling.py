@@ -16,14 +16,14 @@ Oversample = Literal["none", "rare_classes", "tiny_objects"]
 ImageWeights = npt.NDArray[np.float64]
 
 TINY_FACTOR = 2.0
-"""How much more often images with tiny objects come: the mildest of the factors that the source tried.
+"""How much more often images with tiny objects are drawn: the mildest of the factors that the source tried.
 Source: Kisantal et al., "Augmentation for small object detection", 2019, section 4.1."""
 STARVED = 0.25
-"""Tiny objects are short of training below this part of the share of the loss that their number would give them.
+"""Tiny objects get too little training where their share of the loss is below this multiple of their share of objects.
 Source: Chen et al., "Stitcher: Feedback-driven Data Provider for Object Detection", 2020, take 0.1 of the loss on COCO,
 where 41 % of the objects are small. Relative to their number, it holds for sets of other sizes too."""
 LARGEST_STEP = 2.0
-"""By which factor the boost changes from one epoch to the next, at most."""
+"""Largest factor by which the boost changes from one epoch to the next."""
 LARGEST_BOOST = 4.0
 """The strongest oversampling that Kisantal et al. tried."""
 
@@ -37,8 +37,8 @@ def epoch_order(
         seed, epoch: the key of the draw.
         n_images: of the training set.
         repeats: samples per image, on average.
-        weights: (n_images,), above 0; an image comes in proportion to its own, as often as expected, rounded up or
-            down. All the same by default: each image comes `repeats` times.
+        weights: (n_images,), above 0; the number of samples of an image is proportional to its weight, rounded up or
+            down at random. Equal by default: each image comes `repeats` times.
     Source: systematic resampling; Kitagawa, "Monte Carlo Filter and Smoother", 1996.
     """
     length = n_images * repeats
@@ -46,7 +46,7 @@ def epoch_order(
     order = generator.permutation(length)
     upto = np.cumsum(np.ones(n_images) if weights is None else weights / weights.max())
     bounds = np.ceil(upto * (length / upto[-1]) - generator.random()).astype(np.int64)
-    bounds[-1] = length  # whatever the rounding
+    bounds[-1] = length  # in spite of rounding
     counts = np.diff(bounds, prepend=0)
     pairs = [(int(i), repeat) for repeat in range(int(counts.max())) for i in np.flatnonzero(counts > repeat)]
     return [pairs[i] for i in order]
@@ -55,13 +55,15 @@ def epoch_order(
 def image_weights(
     oversample: Oversample, truths: Sequence[Truth], has_tiny: npt.NDArray[np.bool_], boost: float = 1.0
 ) -> ImageWeights:
-    """How often each image shall come, relative to the others.
+    """Sampling weight of each image.
 
     Args:
-        oversample: which images to take more often.
+        oversample: which images to draw more often.
         truths: of the images.
         has_tiny: (images,), whether a tiny object that counts is on it.
-        boost: what the loss asks for, see `next_boost`.
+        boost: factor for images with tiny objects, see `next_boost`.
+    Returns:
+        (images,), above 0.
     """
     if oversample == "rare_classes":
         weights = _repeat_factors(truths)
@@ -86,11 +88,12 @@ def _repeat_factors(truths: Sequence[Truth]) -> ImageWeights:
 
 
 def next_boost(boost: float, tiny_share: float, tiny_objects: float) -> float:
-    """How much more often the next epoch shall take images with tiny objects, in [1, `LARGEST_BOOST`].
+    """Factor by which the next epoch draws images with tiny objects more often, in [1, `LARGEST_BOOST`].
 
-    The boost moves so that tiny objects take `STARVED` of the share of the loss that their number would give them: up
-    where they took less, back to 1 where more, by at most a factor of `LARGEST_STEP` per epoch. Chen et al. switch
-    between two kinds of batches instead; a factor settles, and one epoch's noise moves it little.
+    The target is that tiny objects' share of the loss is `STARVED` times their share of the objects. The boost rises
+    where their share of the loss was lower and falls back to 1 where it was higher, by at most a factor of
+    `LARGEST_STEP` per epoch. Chen et al. switch between two kinds of batches instead; a factor converges, and the noise
+    of one epoch changes it little.
 
     Args:
         boost: of the epoch that ended; 1 at first.

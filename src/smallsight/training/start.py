@@ -1,4 +1,4 @@
-"""What training starts from: a checkpoint of ours, or a file that another trainer wrote."""
+"""What training starts from: a checkpoint of smallsight, or a file that another trainer wrote."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from smallsight.training.class_outputs import settled
 
 
 def own_checkpoint(path: Path, start: Path | None) -> dict[str, Any] | None:
-    """What runs of ours have saved at `path`; None where nothing is yet, or a file that the run has a copy of.
+    """The checkpoint that smallsight saved at `path`; None where there is none, or a file that the run has a copy of.
 
     Args:
         path: `checkpoint.pth` of the run.
         start: the file that training starts from.
     Raises:
-        CheckpointError: something else lies there.
+        CheckpointError: there is a file that smallsight did not write.
     """
     if not path.is_file():
         return None
@@ -48,15 +48,15 @@ def own_checkpoint(path: Path, start: Path | None) -> dict[str, Any] | None:
 def read_start(
     path: Path, detector: Detector, train: Dataset, config: Config
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The content of a file to start from, in the shape of ours, and what is to be known of it.
+    """The content of a file to start from, in the form of a smallsight checkpoint, and notes about it.
 
     Args:
         path: the file.
-        detector: that shall go on with it, on its device.
-        train: whose classes it learns; class outputs that nobody knows are tried on some of its frames.
+        detector: the detector to train, on its device.
+        train: the training set; class outputs that are not known are determined on some of its frames.
         config: of the run.
     Returns:
-        At least what a lightweight checkpoint holds; and sentences on what was decided and what does not carry over.
+        At least the content of a lightweight checkpoint; and sentences on what was decided and what is not used.
     Raises:
         CheckpointError: it can't be read or does not fit.
     """
@@ -72,12 +72,12 @@ def read_start(
 
 
 def as_checkpoint(file: ForeignFile, start: Start, detector: Detector, resolution: int) -> dict[str, Any]:
-    """A file as the content of a lightweight checkpoint of ours.
+    """Another trainer's file as the content of a lightweight checkpoint.
 
     Args:
         file: of the detector's network.
-        start: what the detector made of it.
-        resolution: px, where the file does not say.
+        start: the weights that the detector took from it.
+        resolution: px, for a file that does not give its own.
     """
     return {
         "detector": dict(detector.description()),

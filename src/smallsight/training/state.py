@@ -42,17 +42,17 @@ class TrainingState:
     """What an attempt works on and what a restart needs.
 
     Attributes:
-        processes: this one's place among those that train together.
+        processes: this process's rank among those that train together.
         further: the further evaluation sets of every epoch, with their frames.
         epoch: the epoch in training, or the next one.
         skip_batches: how many of its batches were trained before a restart.
         seconds_before: how long it took until then.
-        boost: how much more often the epoch takes images with tiny objects.
-        memory_limit_mb: what the attempt may take, as far as it has been looked at.
-        hard_xy: by training frame, centres (K, 2) px, image frame, of the detector's false alarms.
-        ramp: of the learning rate, decided when the attempt begins; None after a restart, which only goes on with it.
-        start: what the file that it starts from says of itself (`metrics`, `resolution`, `trained_in`); empty where it
-            was not read.
+        boost: how much more often the epoch draws images with tiny objects.
+        memory_limit_mb: memory that the attempt may take; infinite until it is measured.
+        hard_xy: by training frame, centres (K, 2) px, image frame, of the detector's false positives.
+        ramp: of the learning rate, decided when the attempt begins; None after a restart, which continues the ramp.
+        start: what the file that it starts from records (`metrics`, `resolution`, `trained_in`); empty where it was
+            not read.
     """
 
     def __init__(self, spec: AttemptSpec, channel: Channel) -> None:
@@ -63,7 +63,7 @@ class TrainingState:
             torch.set_num_threads(self.config.training.threads)
         self.device = resolve_device(self.config.training.device, self.processes)
         if self.config.training.mixed_precision and precision_of(True, self.device) == "32-true":
-            self._note(f"training.mixed_precision: in float32 on {self.device}, where less makes it no faster.")
+            self._note(f"training.mixed_precision: stays in float32 on {self.device}, where float16 is no faster.")
         self.train, self.valid, self.further = _frames(self.config)
         self.detector = build_detector(
             self.config,
@@ -97,16 +97,16 @@ class TrainingState:
 
     def _wait(self) -> None:
         if self.channel.stop_requested():
-            raise Interrupted("stopped before all processes had come together")
+            raise Interrupted("stopped before all processes had joined")
 
     def _choose_batch_size(self) -> None:
-        """The leader tries, alone; the others come later and read what it chose."""
+        """The leader tries batch sizes alone; the others call this later and read what it chose."""
         self.config = with_batch_size(
             self.config, self.detector, self.train, self.valid, self.device, Path(self.spec.folder)
         )
 
     def _note(self, text: str) -> None:
-        """Say something that the user should read once."""
+        """Send the user a note."""
         self.channel.tell(Note(text))
 
     def _module(self) -> TrainingModule:
@@ -124,7 +124,7 @@ class TrainingState:
         )
 
     def _restore(self) -> None:
-        """Continue this very attempt where its checkpoint is there; else start as told."""
+        """Continue this attempt from its own checkpoint where there is one; else start as `spec.start` says."""
         spec = self.spec
         own = (spec.run_id, spec.phase, spec.attempt)
         path = Path(spec.start_path)
@@ -152,7 +152,7 @@ class TrainingState:
         self.module.ramp_steps = self.ramp.steps
 
     def _take_up(self, content: Mapping[str, Any]) -> None:
-        """Go on in the epoch where the checkpoint stands, also with another batch size than it was written with."""
+        """Continue the checkpoint's epoch at its position, also with another batch size than it was written with."""
         self.records = [epoch_record_from_json(item) for item in content["records"]]
         self.epoch, self.boost = content["next_epoch"], content["tiny_boost"]
         self.seconds_before = content["seconds_before"]
@@ -183,14 +183,14 @@ class TrainingState:
             )
 
     def save(self, path: Path, *, batches_done: int = 0, seconds: float = 0.0) -> None:
-        """Write everything needed to go on exactly; only the leader does.
+        """Write everything needed to continue exactly; only the leader writes.
 
         Args:
             path: the file.
             batches_done: of the epoch in training; 0 between two epochs.
             seconds: that it has taken so far.
         Raises:
-            NotANumber: of a weight; nothing could go on from there.
+            NotANumber: a weight is not finite, so training could not continue from the file.
         """
         if not self.processes.leads:
             return
@@ -222,7 +222,7 @@ class TrainingState:
         save_checkpoint(path, content, keep_previous=path == self.spec.checkpoint)
 
     def weights(self, epoch: int) -> dict[str, Any]:
-        """What a lightweight file holds."""
+        """The content of a lightweight checkpoint."""
         metrics = self.records[-1].metrics if self.records else {}
         return {
             "detector": dict(self.detector.description()),

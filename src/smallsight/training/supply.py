@@ -1,4 +1,4 @@
-"""What a training set supplies: how many samples an epoch has, which frames they show, and how they are made."""
+"""The training samples of an epoch: how many there are, which frames they show, and how they are made."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ class Supply:
         """This process's part of each batch of an epoch.
 
         Args:
-            epoch: its number; with the configured seed it decides everything drawn.
-            hard_xy: by frame, (K, 2) px, image frame: where the detector was wrong.
-            boost: how much more often images with tiny objects come, see `next_boost`.
-            with_mosaic: whether there may be mosaics in it.
-            skip_batches: that many, trained on before a restart, are left out.
+            epoch: its number; with the configured seed it determines every random draw.
+            hard_xy: by frame, (K, 2) px, image frame: centres of the detector's false positives.
+            boost: how much more often images with tiny objects are drawn, see `next_boost`.
+            with_mosaic: whether mosaics may be made.
+            skip_batches: batches to leave out, because they were trained on before a restart.
         """
         config, seed = self._config, self._config.training.seed
         truths = self.frames.dataset.truths

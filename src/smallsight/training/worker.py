@@ -1,7 +1,7 @@
 """The child process: one attempt, or one measurement, from its specification to an exit code.
 
-It writes messages to one pipe and reads the answers from another. It dies with its parent: an attempt that nobody
-watches would train on beside its successor.
+It writes messages to one pipe and reads the answers from another. It ends with its parent; otherwise it would go on
+training beside the attempt that follows.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class PipeChannel:
         self._told = time.monotonic()
 
     def tell(self, message: Message) -> None:
-        """Write one message; the runner's death ends this process."""
+        """Write one message; where the runner is gone, the broken pipe ends this process."""
         self._told = time.monotonic()
         self._events.write(encode(message) + "\n")
         self._events.flush()
@@ -48,13 +48,13 @@ class PipeChannel:
         return self._answers.readline().strip() == "go on"
 
     def stop_requested(self) -> bool:
-        """Whether a signal asked for it. Whatever takes long asks, so being asked is a sign of life, and is told."""
+        """Whether a signal asked for a stop. All long work calls this, so it also sends the runner a sign of life."""
         if time.monotonic() - self._told > ALIVE_EVERY_S:
             self.tell(Alive())
         return self._stop
 
     def listen_to_signals(self) -> None:
-        """Turn signals to stop into a request that the attempt honours at its next step."""
+        """Turn signals to stop into a stop request, which the attempt follows after its next step."""
 
         def request(number: int, frame: FrameType | None) -> None:
             self._stop = True
@@ -63,7 +63,7 @@ class PipeChannel:
 
 
 def main(arguments: list[str]) -> int:
-    """`worker SPEC EVENTS_FD ANSWERS_FD`."""
+    """Run `worker SPEC EVENTS_FD ANSWERS_FD`; returns the exit code."""
     _die_with_parent()
     channel = PipeChannel(int(arguments[1]), int(arguments[2]))
     channel.listen_to_signals()
@@ -92,7 +92,7 @@ def _failed(error: Exception) -> Failed:
 
 
 def _run(spec: AttemptSpec | MeasureSpec, channel: PipeChannel) -> None:
-    # The slow imports are here, so that a signal in the meantime is heard.
+    # The slow imports are here, after the signal handlers are set.
     from smallsight.training.fit import run_attempt
     from smallsight.training.measure import write_figures
 

@@ -1,8 +1,8 @@
-"""What four numbers of a box mean, and whether a whole file means something else by them.
+"""The meaning of a box's four numbers, and whether a whole file uses another meaning than its format.
 
 COCO's boxes are left, top, width and height in px. YOLO's are centre, width and height as shares of the image. Scripts
-mix them up. One wrong box is a slip. Where boxes of a file are wrong under the format's own reading, and nearly all are
-right under another one, the other reading is the cause, and it is named.
+mix them up. A single wrong box is an error of its own. Where boxes of a file are wrong under the format's own reading,
+and nearly all are right under another one, the other reading is the cause, and the message names it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ SHARES = (1.0, 1.0)
 MOST_SIDE = 1e9
 _NEARLY_ALL = 0.99
 _FEW = 3
-"""So many boxes must be wrong before a reading is suspected that fits nearly as well by chance."""
+"""This many boxes must be wrong before a reading is suspected that could fit by chance."""
 _MANY = 0.1
 _SLACK = 1e-3
-"""A share may leave 0 to 1 by as much."""
+"""A share may leave 0 to 1 by this much."""
 
 Rows = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -52,7 +52,7 @@ class BoxReading:
     frame_wh: tuple[float, float] | None = None
 
     def options(self, standard: BoxReading) -> str:
-        """The options of `smallsight convert` that ask for it where `standard` is the format's own."""
+        """The options of `smallsight convert` that set this reading, where `standard` is the format's own."""
         boxes = [f"--boxes {self.form}"] if self.form != standard.form else []
         frame = [f"--box-frame {_frame_name(self.frame_wh)}"] if self.frame_wh != standard.frame_wh else []
         return " ".join((*boxes, *frame))
@@ -84,10 +84,10 @@ def _frame_name(frame_wh: tuple[float, float] | None) -> str:
 
 
 def boxes_px(values: Rows, sizes_wh: Rows, reading: BoxReading, frames_wh: Rows | None = None) -> Rows:
-    """Boxes by left, top, width and height in px: COCO's own, to which nothing is done, or those of another reading.
+    """Convert boxes to left, top, width and height in px; COCO's own are returned as they are.
 
     Args:
-        values: (N, 4) as they stand in the file.
+        values: (N, 4) as written in the file.
         sizes_wh: (N, 2) px, of each box's image.
         reading: what the values mean.
         frames_wh: (N, 2), the frame that each box is given in, where `reading` has none.
@@ -127,10 +127,10 @@ class Suspicion:
 
 
 def suspected(values: Rows, sizes_wh: Rows, standard: BoxReading) -> Suspicion | None:
-    """The reading that the boxes of a whole file were written under, None where it is the format's own.
+    """The likely reading of the boxes of a whole file; None where it is the format's own.
 
     Args:
-        values: (N, 4) finite numbers as they stand in the file.
+        values: (N, 4) finite numbers as written in the file.
         sizes_wh: (N, 2) px, of each box's image.
         standard: the format's own reading.
     """

@@ -68,7 +68,7 @@ def _json_files(source: Path) -> list[Path]:
 
 
 def why_no_coco(source: Path) -> str:
-    """Why the first JSON file that looks like COCO annotations can't be read, as a message; '' where none looks so."""
+    """Why the first JSON file that looks like COCO annotations can't be read, as a message; '' where there is none."""
     for path in _json_files(source):
         if _looks_meant(path):
             try:
@@ -105,7 +105,7 @@ def read_coco_any(source: Path, reading: CocoReading | None = None) -> LabelledS
 
     Args:
         source: a folder, or one annotation file.
-        reading: what the user says of the files.
+        reading: what the user specifies about the files.
     Raises:
         DatasetError: nothing to read is found; a file is missing, damaged or outside of the folder; see `read_coco`.
     """
@@ -205,7 +205,7 @@ def _facts(entries: Sequence[Entry]) -> dict[int, dict[str, Any]]:
 
 
 def _base(dataset: Dataset, places: Places) -> Path:
-    """The folder that the names in the new set start at: where images lie elsewhere, the one that holds all of them."""
+    """The root of the names in the new set: the dataset's folder, or a common parent of images that are elsewhere."""
     if "elsewhere" not in places.counts:
         return dataset.root
     return Path(os.path.commonpath([image.path.parent for image in dataset.images]))

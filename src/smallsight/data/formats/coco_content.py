@@ -1,8 +1,8 @@
 """Load a COCO file, and correct what other tools write differently where its meaning is clear.
 
 Numbers that are text become numbers, annotations without an id of their own get one, two entries of one image become
-one, and a box that is missing is taken from the segmentation. Each is counted in a note. What can't be understood stays
-as it is; `data.coco_reader` says what is wrong with it.
+one, and a missing box is computed from the segmentation. A note counts each kind of correction. What can't be corrected
+is not changed; `data.coco_reader` reports it.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _WHOLE = {
 
 @dataclass(frozen=True)
 class CocoContent:
-    """The entries of a COCO file as they are meant.
+    """The entries of a COCO file, corrected to COCO's form.
 
     Attributes:
         images, annotations, categories: the entries.
-        notes: whole sentences on what was written otherwise.
+        notes: whole sentences on the corrections.
         is_whole: whether all lists of the file could be read.
     """
 
@@ -64,7 +64,7 @@ def load_coco(path: Path, report: Report | None = None) -> CocoContent:
 
     Args:
         path: the file.
-        report: takes what is wrong with the file; by default an error is raised.
+        report: called with each finding about the file; by default an error is raised.
     Raises:
         DatasetError: its folder is missing. Without a report also: it is missing, not readable as JSON, another tool's
             file, or has no lists of entries.
@@ -118,7 +118,7 @@ def _entries(part: str, value: Any, report: Report) -> list[Entry] | None:
 
 
 def image_entries(path: Path) -> dict[int, Entry]:
-    """The image entries of a COCO file by id, as they are meant.
+    """The image entries of a COCO file by id, corrected to COCO's form.
 
     Raises:
         DatasetError: see `load_coco`; an entry has no id.
@@ -202,7 +202,7 @@ def _number_notes(texts: Counter[str]) -> Iterator[str]:
 def _each_file_once(
     images: Sequence[Entry], annotations: Sequence[Entry]
 ) -> tuple[list[Entry], list[Entry], tuple[str, ...]]:
-    """One entry for each file, with the boxes of all its entries; equal boxes of such a file once."""
+    """Merge the entries of one file into one with all their boxes; equal boxes are kept once."""
     ids = Counter(item["id"] for item in images if is_number(item.get("id")))
     by_name: dict[str, int] = {}
     kept: list[Entry] = []
@@ -267,6 +267,6 @@ def _with_boxes(annotations: Sequence[Entry]) -> tuple[list[Entry], int]:
                 item = {**item, "bbox": list(box_around(item["segmentation"]))}
                 count += 1
             except ValueError:
-                pass  # the reader asks again and says why
+                pass  # the reader reports the reason
         rows.append(item)
     return rows, count

@@ -14,10 +14,10 @@ from smallsight.files import sync_folder
 
 
 def check_output(out: Path, sources: Sequence[Path]) -> None:
-    """Refuse an output folder that would touch what is there.
+    """Refuse an output folder that is in use.
 
     Raises:
-        DatasetError: `out` holds something, is no folder, or lies in a source, or a source in it.
+        DatasetError: `out` is not empty, is no folder, is inside a source, or contains a source.
     """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise DatasetError(f"{out}: the output is no folder; expected a new or an empty one. Name another.")
@@ -27,10 +27,10 @@ def check_output(out: Path, sources: Sequence[Path]) -> None:
 
 
 def refuse_overlap(out: Path, sources: Sequence[Path], what: str) -> None:
-    """Refuse a folder to write that lies in a source, or a source in it.
+    """Refuse an output folder that is inside a source or contains one.
 
     Raises:
-        DatasetError: it does; `what` names the folder in the message.
+        DatasetError: it is, or does; `what` names the folder in the message.
     """
     real = out.resolve()
     for source in sources:
@@ -41,9 +41,9 @@ def refuse_overlap(out: Path, sources: Sequence[Path], what: str) -> None:
 
 @contextlib.contextmanager
 def drafted(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that takes its name when the block ends well, and is gone otherwise.
+    """A temporary folder beside `out` that is renamed to it when the block succeeds, and is removed otherwise.
 
-    What was written is forced to the disk before the rename, in one call: file by file would take minutes.
+    All files are synced to the disk before the rename, in one call; file by file would take minutes.
 
     Raises:
         DatasetError: the disk is full, or `out` can't be written or was filled meanwhile.

@@ -11,7 +11,7 @@ from smallsight.errors import DatasetError
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".jp2"))
 MOST_LABEL_BYTES, MOST_LIST_BYTES = 8 << 20, 64 << 20
 _MOST_FOLDERS = 50
-"""That lie in each other."""
+"""Deepest nesting of folders."""
 
 
 def files_in(folder: Path, root: Path, suffixes: Iterable[str], *, recursive: bool = True) -> list[Path]:
@@ -23,8 +23,8 @@ def files_in(folder: Path, root: Path, suffixes: Iterable[str], *, recursive: bo
         suffixes: lower case, with their dot.
         recursive: look into folders below, too.
     Raises:
-        DatasetError: a name is not UTF-8; a link leads out of `root` or to a folder; a folder can't be read, or lies in
-            too many others; what has such a suffix is no file.
+        DatasetError: a name is not UTF-8; a link leads out of `root` or to a folder; a folder can't be read, or is
+            nested too deep; something with such a suffix is no file.
     """
     wanted = frozenset(suffixes)
     found = sorted(path for path in _walk(folder, root.resolve(), recursive) if path.suffix.lower() in wanted)
@@ -94,7 +94,7 @@ def within(path: Path, root: Path) -> Path:
 
 
 def name_in(root: Path, path: Path) -> str:
-    """A file's posix path relative to `root`: as it is written where that is plain, else with all links followed."""
+    """A file's posix path relative to `root`: as written where it starts with `root`, else with all links followed."""
     if path.is_relative_to(root) and ".." not in path.relative_to(root).parts:
         return path.relative_to(root).as_posix()
     return path.resolve().relative_to(root.resolve()).as_posix()
@@ -126,7 +126,7 @@ def images_in(folder: Path, root: Path, *, recursive: bool = True) -> list[Path]
 
 
 def read_label_text(path: Path, most_bytes: int = MOST_LABEL_BYTES) -> str:
-    """The text of a label file, or of a list with `MOST_LIST_BYTES`; a byte order mark taken off.
+    """The text of a label file, or of a list with `MOST_LIST_BYTES`, without a byte order mark.
 
     Raises:
         DatasetError: unreadable, not UTF-8, or far larger than such a file is.

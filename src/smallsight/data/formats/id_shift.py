@@ -13,7 +13,7 @@ _MOST = 10**9
 
 
 def parse_shift(text: str) -> tuple[ShiftKey, int]:
-    """`category_id=1`: what is added to which id of every annotation.
+    """Parse `category_id=1`: which id of every annotation is shifted, and the number that is added.
 
     Raises:
         DatasetError: it is not of this form.

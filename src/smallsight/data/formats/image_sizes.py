@@ -11,11 +11,12 @@ from smallsight.data.image_header import ImageHeader, read_header, upright_size
 from smallsight.errors import DatasetError
 
 SizeRule = Literal["check", "file", "scale"]
-"""Where a label file has another size than the image: refuse it, take the image's, or scale the boxes to the image."""
+"""If the size in a label file differs from the image's: refuse it, take the image's, or scale the boxes to the image.
+"""
 Size = tuple[int, int]
 _NEARLY_ALL = 0.99
 _FEWEST = 3
-"""Images from which on a size that is wrong in nearly all of them has one cause."""
+"""Fewest images for which sizes that are wrong in nearly all of them are taken to have one cause."""
 _SAMPLE = 24
 
 
@@ -29,9 +30,9 @@ def missing_size(path: Path, width: Any, height: Any) -> Size:
 
     Args:
         path: the image.
-        width, height: what the entry has of it.
+        width, height: as given in the entry; at least one is missing.
     Raises:
-        DatasetError: the file can't tell, is turned by its EXIF flag, or contradicts the side that is given.
+        DatasetError: the file can't be read, is turned by its EXIF flag, or contradicts the side that is given.
     """
     size_wh = upright_size(path)
     for given, side in zip((width, height), size_wh, strict=True):
@@ -41,7 +42,7 @@ def missing_size(path: Path, width: Any, height: Any) -> Size:
 
 
 def size_difference(stored_wh: Size, given_wh: Size) -> str:
-    """How the size of an image file differs from the one in its entry, in words; empty where it does not."""
+    """How the size of an image file differs from the one in its entry, in words; empty where they are equal."""
     if stored_wh == given_wh:
         return ""
     stored, given = ("{}x{}".format(*size) for size in (stored_wh, given_wh))

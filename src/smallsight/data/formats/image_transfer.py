@@ -1,4 +1,4 @@
-"""Bring an image into a new set: as a hard link, as a copy, or resized with its boxes."""
+"""Transfer an image to a new set: as a hard link, as a copy, or resized with its boxes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class ImageMode:
-    """How images come into a set; `width_px` counts for `resize` alone."""
+    """How images are transferred to a set; `width_px` is only used for `resize`."""
 
     kind: Literal["link", "copy", "resize"] = "link"
     width_px: int = 0
@@ -75,7 +75,7 @@ def _scaled(box: LabelledBox, scale_x: float, scale_y: float) -> LabelledBox:
 
 
 def place(image: LabelledImage, size_wh: tuple[int, int], target: Path, mode: ImageMode) -> None:
-    """Bring the pixels of `image` to `target`, a new file; `size_wh` px counts for `resize` alone.
+    """Transfer the pixels of `image` to `target`, a new file; `size_wh`, px, is only used for `resize`.
 
     A link that the file system does not allow becomes a copy.
 

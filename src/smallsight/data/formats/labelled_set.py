@@ -1,7 +1,7 @@
 """The common form of labelled sets of all formats, and the check of a box that their readers make.
 
-Boxes are xyxy, px, edges exclusive, in the frame of the stored pixels. They are 64-bit floats, so that converting there
-and back moves no edge.
+Boxes are xyxy, px, edges exclusive, in the frame of the stored pixels. They are 64-bit floats, so that a conversion and
+its inverse move no edge.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Corners = tuple[float, float, float, float]
 
 
 class BoxFault(DatasetError):
-    """A box does not fit its image. Many such boxes may mean that their numbers are meant in another way."""
+    """A box does not fit its image. Many such boxes may mean that their numbers have another meaning."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class LabelledImage:
 
     Attributes:
         path: the file with the pixels.
-        name: posix path that it goes by, relative to the images of its split.
+        name: its posix path relative to the images of its split.
         size_wh: px, as stored.
         boxes: its objects.
         facts: whatever else is known, as plain values (`clip`, `match`).
@@ -61,7 +61,7 @@ class LabelledImage:
 class LabelledSet:
     """Images by split (`train`, `valid`, `test`, or `NO_SPLIT` alone), and the classes in their order.
 
-    `notes` says in whole sentences what the format could not carry over.
+    `notes` are whole sentences on how the set was read, and on what was left out.
     """
 
     class_names: tuple[str, ...]

@@ -14,9 +14,9 @@ from smallsight.data.formats.numbers import decimal, whole
 
 Box = tuple[float, float, float, float]
 _MOST_PX = 1 << 32
-"""Of a mask: far more than an image may have."""
+"""Most pixels of a mask: far more than an image may have."""
 _MOST_DIGITS = 12
-"""Characters of one compressed run: 60 bits."""
+"""Most characters of one compressed run: 60 bits."""
 
 
 def box_around(segmentation: Any) -> Box:

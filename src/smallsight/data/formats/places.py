@@ -1,9 +1,9 @@
 r"""Find the image file that a name in a label file means, also where the set was moved or made on another system.
 
-A name that is a file is that file. Only where it is none, it is read as other systems write it (`images\a.png`), and
-then looked for below the source by its last parts, so that `/home/someone/set/images/a.png` or a bare `a.png` is found
-wherever it lies. Upper and lower case and the two ways to write an accent count as the same then. Nothing outside of
-the source is found.
+If a name is the path of a file, that file is meant. Otherwise backslashes are read as slashes (`images\a.png`), and
+then the source is searched for files with the same last parts, so that `/home/someone/set/images/a.png` or a bare
+`a.png` is found in any folder. In this search, upper and lower case are equal, and so are the two encodings of an
+accent. Nothing outside of the source is found.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from smallsight.errors import DatasetError, visible
 How = Literal["named", "slashes", "case", "elsewhere"]
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _MOST_FOLDERS = 50
-"""That lie in each other."""
+"""Deepest nesting of folders."""
 _MOST_FILES = 2_000_000
-"""Looked through below a source."""
+"""Most files that are searched below a source."""
 
 
 class NotThere(DatasetError):
@@ -124,9 +124,9 @@ class Places:
     Attributes:
         folder: where the names start.
         files: below the source, which no name may lead out of.
-        hints: folder names that tell files of one name apart (`train`), lower case.
-        key: what the label file calls a name.
-        counts: how many names were understood in each way, with one of them as an example.
+        hints: folder names that distinguish files of the same name (`train`), lower case.
+        key: the label file's key for a name, for messages.
+        counts: number of names that were interpreted in each way, with an example.
     """
 
     folder: Path
@@ -178,7 +178,7 @@ class Places:
             return None
         candidates = [path for path in self.files.named(wanted[-1]) if all(self._look(name, path))]
         folder = _folded(wanted[-2]) if len(wanted) > 1 else ""
-        if folder in self.files.folders:  # the name's own folder is here: a file in another one is another file
+        if folder in self.files.folders:  # the name's own folder exists, so a file in another folder is a different one
             candidates = [path for path in candidates if folder in map(_folded, path.parts[:-1])]
         for better in (self._shared(wanted, _folded), self._shared(wanted, str), self._hinted):
             scores = [better(path) for path in candidates]
@@ -230,7 +230,7 @@ _SAID: dict[How, tuple[str, str]] = {
         "images lie elsewhere than their names say and were found by name",
     ),
 }
-"""What is said of one name and of several."""
+"""Texts of the notes, for one name and for several."""
 
 
 def _shown(path: Path, root: Path) -> str:

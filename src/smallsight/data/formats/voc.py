@@ -57,12 +57,12 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 @dataclass(frozen=True)
 class VocReading:
-    """What the user says of a VOC set.
+    """What the user specifies about a VOC set.
 
     Attributes:
         corners: what the corners mean, see this file's first lines.
-        boxes: what the four numbers of a box are; None takes the format's meaning and refuses what looks like another.
-        sizes: what to do where an annotation has another size than its image.
+        boxes: what the four numbers of a box are; None takes the format's meaning and refuses what looks different.
+        sizes: what to do where the size in an annotation differs from its image's.
     """
 
     corners: VocCorners = "pixels"
@@ -72,7 +72,7 @@ class VocReading:
 
 @dataclass(frozen=True)
 class _Object:
-    """An object as its annotation has it."""
+    """An object as written in its annotation."""
 
     where: str
     name: str
@@ -102,7 +102,7 @@ def read_voc(source: Path, reading: VocReading | None = None) -> LabelledSet:
 
     Args:
         source: the folder.
-        reading: what the user says of the set.
+        reading: what the user specifies about the set.
     Raises:
         DatasetError: a file is missing, damaged or outside of the folder; a box does not fit.
     """
@@ -123,7 +123,7 @@ def read_voc(source: Path, reading: VocReading | None = None) -> LabelledSet:
 def _fitted(
     root: Path, found: Mapping[str, Sequence[_VocImage]], reading: VocReading
 ) -> tuple[dict[str, tuple[LabelledImage, ...]], tuple[str, ...]]:
-    """The images with their boxes in px; a fault that nearly all share is told by its cause."""
+    """The images with their boxes in px; a fault that nearly all share is reported by its cause."""
     every = [entry for entries in found.values() for entry in entries]
     sized = [(entry, entry.given_wh) for entry in every if entry.given_wh is not None]
     other = [entry for entry, given_wh in sized if given_wh != entry.header.size_wh]
@@ -182,10 +182,10 @@ def _flat(folder: Path, root: Path) -> tuple[list[_VocImage], tuple[str, ...]]:
 
 
 def _paired(labels: Iterable[Path], folder: Path, taken: Container[Path]) -> Iterator[tuple[Path, Path]]:
-    """The image of each annotation that has none beside it, with the annotation.
+    """Pairs of an image and its annotation, for annotations without an image beside them.
 
     Raises:
-        DatasetError: an annotation has no image, one that is taken, or several.
+        DatasetError: an annotation has no image, several, or one that has another annotation.
     """
     places = Places(folder, Files(folder), key="filename")
     seen: dict[Path, Path] = {}
@@ -297,7 +297,7 @@ def _read(path: Path, name: str, label: Path | None, root: Path) -> _VocImage:
 
 
 def _size(label: Path, tree: ElementTree.Element) -> tuple[int, int] | None:
-    """Width and height that an annotation has, None where it has none, or zeros as some tools leave them."""
+    """Width and height in an annotation; None where it has none, or zeros, as some tools write."""
     size = tree.find("size")
     if size is None:
         return None

@@ -1,8 +1,8 @@
 """YOLO folders, v5 to v11: images, a text file of labels for each, and a description (`data.yaml`) with the classes.
 
 Without a description, or with one that names no splits, the folder itself is searched: `images/` beside `labels/`, or
-text files beside their images, at the top or in `train/`, `val/`, `test/`; its classes come from `classes.txt` or the
-like, else they are called `class_0` and so on. A file without labels is a frame without objects.
+text files beside their images, at the top or in `train/`, `val/`, `test/`; its classes come from `classes.txt` or a
+similar file, else they are called `class_0` and so on. An image without labels is a frame without objects.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _MOST_CLASSES = 100_000
 
 @dataclass(frozen=True)
 class _Source:
-    """The set's folder, and what is known of its labels; `names` is empty where no file names the classes."""
+    """The set's folder, and how its labels are read; `names` is empty where no file names the classes."""
 
     root: Path
     names: Mapping[int, str]
@@ -75,7 +75,7 @@ def read_yolo(source: Path, boxes: BoxReading | None = None) -> LabelledSet:
 
     Args:
         source: a folder, or its description.
-        boxes: what the four numbers of a box are; None takes the format's meaning and refuses what looks like another.
+        boxes: what the four numbers of a box are; None takes the format's meaning and refuses what looks different.
     Raises:
         DatasetError: a file is missing, damaged or outside of the folder; a label does not fit; see `read_labels`.
     """
@@ -117,9 +117,9 @@ def _root_of(folder: Path) -> Path:
 
 
 def _listed(path: Path, source: _Source, places: Places, *, is_optional: bool) -> list[_YoloImage]:
-    """The images that a list file names, one a line, relative to the list (`./`) or to the root.
+    """The images that a list file names, one per line, relative to the list (`./`) or to the root.
 
-    Of a list that `is_optional`, all images may be missing, but not some.
+    In a list that `is_optional`, all images may be missing, but not only some.
     """
     found: list[_YoloImage] = []
     missing: list[DatasetError] = []
@@ -248,7 +248,7 @@ def _labelled(found: Mapping[str, Sequence[_YoloImage]], source: _Source, notes:
 
 
 def _suspected(items: Sequence[_YoloImage], source: _Source) -> Suspicion | None:
-    """The reading under which the boxes of all label files were written, where it is not the format's."""
+    """The likely reading of the boxes in all label files, where it is not the format's own."""
     rows: list[list[float]] = []
     sizes: list[tuple[int, int]] = []
     for item in items:
@@ -273,7 +273,7 @@ def _image(item: _YoloImage, names: Mapping[int, str], source: _Source) -> Label
 def write_yolo(folder: Path, labelled: LabelledSet) -> None:
     """Write the label files and `data.yaml` of a set whose images lie in `folder/image_folder(split)`.
 
-    Ignored regions can't be said in this format and are left out.
+    The format has no ignored regions, so they are left out.
 
     Raises:
         OSError: the disk is full or not to be written.
@@ -291,5 +291,5 @@ def write_yolo(folder: Path, labelled: LabelledSet) -> None:
 
 
 def image_folder(split: str) -> str:
-    """Where the images of a split lie, relative to the set."""
+    """The folder of a split's images, relative to the set."""
     return f"images/{'val' if split == 'valid' else split}".rstrip("/")

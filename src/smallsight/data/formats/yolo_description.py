@@ -1,9 +1,9 @@
-r"""The description of a YOLO set (`data.yaml`): its classes, and where the images of each split lie.
+r"""The description of a YOLO set (`data.yaml`): its classes, and the folders of each split's images.
 
-Descriptions travel. `path` is often a folder of another machine, Roboflow writes `../train/images` for `train/images`,
-and Windows writes `train\images`. So the description's own folder is tried as well, leading `../` are taken off,
-backslashes become slashes, and of an absolute path the longest end that is here counts. A `test` that is not here is
-left out.
+Descriptions are often made on another machine. `path` is then a folder that does not exist here, Roboflow writes
+`../train/images` for `train/images`, and Windows writes `train\images`. So the description's own folder is tried as
+well, a leading `../` is removed, backslashes become slashes, and of an absolute path the longest end that exists here
+is used. A `test` that does not exist here is left out.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class _Missing(DatasetError):
 
 @dataclass(frozen=True)
 class Description:
-    """What a description says.
+    """The content of a description.
 
     Attributes:
         names: class name by index.
         splits: the folders and list files of each key that names some, in the order of the keys.
         keypoints: whether the lines of the labels hold keypoints.
-        notes: whole sentences on what was not taken as it is written.
+        notes: whole sentences on paths that were not used as written.
     """
 
     names: Mapping[int, str]
@@ -177,7 +177,7 @@ def _place(where: str, root: Path, base: object, part: str) -> _SplitPlace:
 
 
 def _candidates(bases: Iterable[Path], root: Path, part: str) -> Iterator[tuple[Path, str]]:
-    """Where a path may lead, as it is written first, and how it was read then; '' where the place is a guess."""
+    """Candidates for a path, the one as written first, each with the path as it was read; '' for a guess."""
     plain = slashed(part)
     stripped = plain
     while stripped.startswith("../"):

@@ -20,9 +20,9 @@ from smallsight.data.formats.labelled_set import BoxFault, Corners, LabelledBox,
 from smallsight.errors import DatasetError
 
 DECIMALS = 10
-"""Of the shares that are written: a ten-thousandth of a pixel in an image of a million."""
+"""Decimals of the shares that are written: 0.0001 px in an image of a million px."""
 _SLACK = 1e-3
-"""A share may leave 0 to 1 by as much; how far a box may leave the image is checked in px."""
+"""A share may leave 0 to 1 by this much; how far a box may leave the image is checked in px."""
 
 
 def read_labels(
@@ -50,7 +50,7 @@ def read_labels(
 
 
 def numbers_of(path: Path, *, keypoints: bool = False) -> list[list[float]]:
-    """The four numbers of each box of a label file, as they stand there; what is no box is left out.
+    """The four numbers of each box of a label file, as written; lines that are no box are left out.
 
     Raises:
         DatasetError: the file can't be read.

@@ -19,11 +19,11 @@ from smallsight.detectors.foreign import (
 )
 
 BOX_OUTPUTS = 4
-"""Of the head, after the classes'."""
+"""Outputs of the head for the box; they follow those of the classes."""
 
 
 def class_outputs(file: ForeignFile, names: Sequence[str], wanted: Mapping[str, int] | None) -> ClassOutputs:
-    """Which output of the file's head each class goes on with: by name, or else by position.
+    """Which output of the file's head each class starts from: by name, or else by position.
 
     Raises:
         CheckpointError: what the user names is not there.
@@ -47,7 +47,7 @@ def start_from(file: ForeignFile, fresh: Mapping[str, Tensor], outputs: Sequence
     Args:
         file: of the same width.
         fresh: state of the detector, with fresh weights.
-        outputs: by class, which output of the file's head it goes on with; None starts anew.
+        outputs: by class, which output of the file's head it starts from; None for fresh weights.
     Raises:
         CheckpointError: weights that are missing or of another shape.
     """

@@ -1,4 +1,4 @@
-"""Makes embedded detectors, from a configuration or from what a file says."""
+"""Makes embedded detectors, from a configuration or from a file's description."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from smallsight.detectors.nano.network import NanoDetector, descriptions
 from smallsight.errors import CheckpointError
 
 MOST_WIDTH = 8
-"""As `model.width` in a configuration."""
+"""Largest width, the same as for `model.width` in a configuration."""
 
 
 class NanoMaker(Maker):

@@ -1,10 +1,10 @@
 """The embedded detector: a small fully convolutional network that learns on a CPU.
 
-A U-shaped network of plain convolutions gives a map at half of the input's size. Each cell holds, per class, how likely
-it is the centre of an object, and, shared by the classes, where that object's box lies.
+A U-shaped network of plain convolutions gives a map at stride 2. Each cell holds, per class, the probability that it is
+the centre of an object, and, shared by the classes, the box of that object.
 
 Source: Zhou et al., "Objects as Points", 2019 (centre heatmap and its focal loss). Departs from it: boxes are learnt
-in every cell near a centre, by generalised IoU; the heatmap's bump follows the box's width and height; the map is at
+in every cell near a centre, by generalised IoU; the heatmap's Gaussian has the proportions of the box; the map is at
 stride 2.
 """
 
@@ -28,24 +28,24 @@ from smallsight.records import Detections
 WIDTHS = (16, 32, 64, 96)
 """Channels at strides 2, 4, 8 and 16."""
 PRIOR = 0.01
-"""Chance of a centre that the untrained network starts from; keeps the first loss small."""
+"""Probability of a centre that the untrained network predicts; keeps the first loss small."""
 CENTRE_SHARE = 0.3
-"""A cell learns a box where the bump of the nearest object is at least this high."""
+"""A cell learns a box where the Gaussian of the nearest object is at least this high."""
 MAX_DETECTIONS = 100
 MIN_SCORE = 0.01
 
 
 _WIDTHS_TRIED = (1.0, *(hundredths / 100 for hundredths in range(5, 801, 5)))
-"""Where a file does not say its width."""
+"""Widths that are tried where a file does not name its own."""
 
 
 def _channels(width: float) -> tuple[int, ...]:
-    """At strides 2, 4, 8 and 16."""
+    """Channels at strides 2, 4, 8 and 16."""
     return tuple(max(8, round(channels * width / 8) * 8) for channels in WIDTHS)
 
 
 def descriptions(file: ForeignFile) -> list[dict[str, Any]]:
-    """The embedded detector whose network a foreign file is of, without its classes; none where it is another's."""
+    """The embedded detector that another trainer's file fits, without its classes; empty where it fits none."""
     layers = ("down2.0.weight", "down4.0.0.weight", "down8.0.0.weight", "down16.0.0.weight", "head.weight")
     found = [file.model[name] for name in layers if name in file.model]
     if len(found) < len(layers) or any(weight.ndim != 4 for weight in found):
@@ -81,7 +81,7 @@ class NanoDetector(Detector):
     Args:
         class_names: one heatmap each.
         width: multiplies the number of channels.
-        flip_average: detect on the mean of the maps of an image and of its mirror image; twice the time.
+        flip_average: average the maps of an image and of its mirror image for detection; takes twice the time.
     """
 
     kind = NANO
@@ -196,7 +196,7 @@ class _Assignment(NamedTuple):
         centre: image, class, y and x of each object's centre cell, (N,) each.
         cell: image, y and x of the cells that learn a box, (M,) each.
         owner: (M,), whose box that is.
-        height: (M,), of that object's bump there.
+        height: (M,), of that object's Gaussian there.
     """
 
     heat: Tensor
@@ -209,7 +209,7 @@ class _Assignment(NamedTuple):
 def _losses(logits: Tensor, boxes: Tensor, targets: Sequence[Target], stride: int) -> Losses:
     """Focal loss of the heatmap and generalised IoU of the boxes.
 
-    An object's weight acts where there is something to find: on its centre cell and on the cells that learn its box.
+    An object's weight applies to its centre cell and to the cells that learn its box.
     """
     keep = torch.ones_like(logits)
     for index, target in enumerate(targets):
@@ -241,7 +241,7 @@ def _losses(logits: Tensor, boxes: Tensor, targets: Sequence[Target], stride: in
 
 
 def _assign(logits: Tensor, targets: Sequence[Target], stride: int) -> _Assignment:
-    """Lay the objects of `targets`, at least one and all of them counting, onto maps like `logits`."""
+    """Assign the objects of `targets` to cells of maps like `logits`; at least one object, and all of them count."""
     heat = torch.zeros_like(logits)
     centres, cells, owners, heights = [], [], [], []
     first = 0
@@ -271,7 +271,7 @@ def _centre_cells(boxes: Tensor, size_hw: torch.Size) -> tuple[Tensor, Tensor]:
 
 
 def _bumps(boxes: Tensor, x: Tensor, y: Tensor, size_hw: torch.Size) -> Tensor:
-    """A bump of height 1 at each box's centre cell, (N, H, W); its width follows the box."""
+    """A Gaussian of height 1 at each box's centre cell, (N, H, W), with the proportions of the box."""
     height, width = size_hw
     sigma = ((boxes[:, 2:] - boxes[:, :2]) / 5).clamp(min=0.6)
     dx = torch.arange(width, device=boxes.device) - x[:, None]
@@ -285,7 +285,7 @@ def _at_centres(logits: Tensor, centre: tuple[Tensor, ...], weights: Tensor) -> 
     """Each object's weight at its centre cell, the highest where several share one; 0 elsewhere.
 
     Args:
-        logits: (B, classes, H, W); the map is like it, in memory too: a sum must not take the cells in another order.
+        logits: (B, classes, H, W). The result has its shape and memory layout, so that sums keep the order of cells.
         centre: image, class, y and x, (N,) each.
         weights: (N,).
     """

@@ -1,4 +1,4 @@
-"""The library's criterion with what our targets add: a weight for each object, and boxes in which nothing is judged."""
+"""The library's criterion, extended by object weights and by ignored boxes, in which no loss is computed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from smallsight.detectors.base import Losses, Target, over_processes
 
 IGNORED_SHARE = 0.5
-"""A prediction is not judged where at least this share of its box lies in an ignored one, as COCO's evaluation does."""
+"""A prediction has no loss where at least this share of its box lies in an ignored one, as in COCO's evaluation."""
 NO_CHANCE = -50.0
 """A logit whose focal loss and gradient are zero in float32."""
 LEAST_SIDE = 1e-4
@@ -46,10 +46,10 @@ def library_targets(targets: Sequence[Target], size_wh: tuple[int, int]) -> list
 
 
 class ObjectCriterion(SetCriterion):
-    """`SetCriterion` where each object counts `weights` times and nothing is lost in ignored boxes of a class.
+    """`SetCriterion` with object weights, and without a loss in ignored boxes of a class.
 
-    With all weights 1 and no ignored box it gives what the library's gives. Its last class, the spare one that is never
-    an object's, is ignored where all classes are.
+    With all weights 1 and no ignored box it equals the library's. Its last class, the spare one that no object has, is
+    ignored where all classes are.
     """
 
     def __init__(self, stock: SetCriterion) -> None:
@@ -67,7 +67,7 @@ class ObjectCriterion(SetCriterion):
             raise ValueError("the weights of objects are built for the library's IoU-aware classification loss only")
 
     def judge(self, outputs: Mapping[str, Any], targets: Sequence[Target], size_wh: tuple[int, int]) -> Losses:
-        """What the network's `outputs` cost; computed in float32 whatever the precision around it."""
+        """Losses of the network's `outputs`, computed in float32 whatever the surrounding precision."""
         with torch.autocast(outputs["pred_boxes"].device.type, enabled=False):
             found = self(in_float32(outputs), library_targets(targets, size_wh))
         parts = {ours: self._over_layers(found, theirs) for ours, theirs in PARTS.items()}
@@ -83,7 +83,7 @@ class ObjectCriterion(SetCriterion):
         return torch.stack([found[key] * self.weight_dict[key] for key in keys]).sum()
 
     def num_boxes_for_targets(self, outputs: Mapping[str, Any], targets: Sequence[Mapping[str, Tensor]]) -> Tensor:
-        """What the losses are divided by: the library's number of objects, over all processes that train together."""
+        """The divisor of the losses: the library's number of objects, over all processes that train together."""
         objects = sum(len(target["labels"]) for target in targets)
         groups = self.group_detr if self.training and not self.sum_group_losses else 1
         total, processes = over_processes(outputs["pred_boxes"].new_tensor([float(objects * groups)]))
@@ -138,7 +138,7 @@ class ObjectCriterion(SetCriterion):
 
 
 def _of_matched(targets: list[dict[str, Tensor]], indices: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Weight and tininess of the object that each matched prediction (M,) is matched with."""
+    """Weight of the object that each matched prediction is matched with, and whether it is tiny; (M,) each."""
     weights, tiny = (
         torch.cat([target[key][matched] for target, (_, matched) in zip(targets, indices, strict=True)])
         for key in ("weights", "tiny")
@@ -154,7 +154,7 @@ def _shares(name: str, each: Tensor, tiny: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _ignored(boxes: Tensor, targets: list[dict[str, Tensor]], classes: int) -> Tensor | None:
-    """Which predictions of which class are not judged, (B, Q, classes); None where no box is ignored.
+    """Which predictions of which class have no loss, (B, Q, classes); None where no box is ignored.
 
     Args:
         boxes: (B, Q, 4) predicted, centre and size, as shares of the model frame.

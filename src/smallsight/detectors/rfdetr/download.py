@@ -32,7 +32,8 @@ def published_weights(size_name: str, source: str) -> Path:
         return path
     try:
         asset = ModelWeights.from_filename(str(name))
-        assert asset is not None, f"{name} is not among the library's published weights"
+        if asset is None:
+            raise ConfigError(f"{source}: model.pretrained: the library publishes no {name}. Set it to false.")
         _ask(asset.url)
         path.parent.mkdir(parents=True, exist_ok=True)
         download_pretrain_weights(str(path))
@@ -46,10 +47,10 @@ def published_weights(size_name: str, source: str) -> Path:
 
 
 def _ask(url: str) -> None:
-    """Whether the address answers at all, before a download that would wait long for it.
+    """Make sure that the address answers, because the download itself would wait long.
 
     Raises:
-        OSError: it does not.
+        OSError: it does not answer.
     """
     request = urllib.request.Request(url, method="HEAD")
     with urllib.request.urlopen(request, timeout=ANSWER_WITHIN_S):

@@ -1,4 +1,4 @@
-"""What a file of weights says of the RF-DETR that it was trained as: its size, and how its class head is numbered.
+"""The size of the RF-DETR in a file of weights, and the numbering of its class head.
 
 RF-DETR up to 1.5 wrote `checkpoint.pth` (`model`, `ema_model`, `optimizer`, `lr_scheduler`, `epoch`, `args` as an
 `argparse.Namespace`) and `checkpoint_best_*.pth` (without the average; `_total` also without the epoch); since 1.6
@@ -30,10 +30,10 @@ def is_rfdetr(file: ForeignFile) -> bool:
 
 
 def numbering(file: ForeignFile) -> Numbering:
-    """How the outputs of the class head stand for categories.
+    """How the outputs of the class head are numbered.
 
-    An output stands for the category of that id (up to 1.4), or for the category of that position in the order of the
-    ids (since 1.5, which has `aug_config` among its settings). A stripped file does not say which of the two.
+    An output's number is a category id (up to 1.4), or the position of a category in the order of the ids (since 1.5,
+    which has `aug_config` among its settings). A stripped file does not tell which of the two.
     """
     if "aug_config" in (file.settings or {}) or file.by_lightning:
         return "position"

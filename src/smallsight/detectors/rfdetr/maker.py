@@ -1,4 +1,4 @@
-"""Makes RF-DETRs, from a configuration or from what a file says; the library is loaded when one is made."""
+"""Makes RF-DETRs, from a configuration or from a file's description; the library is loaded when one is made."""
 
 from __future__ import annotations
 

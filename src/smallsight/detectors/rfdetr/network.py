@@ -1,4 +1,4 @@
-"""RF-DETR behind the contract: the library's network, matching, losses and postprocessing; the training is ours.
+"""RF-DETR as a `Detector`: the library's network, matching, losses and postprocessing, without its trainer.
 
 Importing this file loads the library, which takes seconds. Everything that the library would do on its own (fetching
 weights, reading data, logging, its trainer) is left out.
@@ -34,15 +34,15 @@ from smallsight.detectors.rfdetr import weights
 from smallsight.records import Detections
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of the images that the backbone was trained on, in units of white."""
+"""Mean and standard deviation of the images that the backbone was trained on, as shares of white."""
 _TINY = {"hidden_dim": 32, "sa_nheads": 2, "ca_nheads": 4, "group_detr": 2}
 _TINY_FEED_FORWARD, _TINY_FEATURES = 64, [1, 2, 3]
 _NOT_FETCHED = "weights/are_put_in_by_ours.pth"
-"""Named to the library as the file that weights come from; without one it asks the network for the backbone's."""
+"""Given to the library as the file of weights; without one it downloads the backbone's."""
 
 
 class RFDetrDetector(Detector):
-    """RF-DETR with fresh weights; builds offline.
+    """RF-DETR with fresh weights; built without network access.
 
     Args:
         class_names: the head has one output for each and a spare one, as the library's.
@@ -85,7 +85,7 @@ class RFDetrDetector(Detector):
         return cast("Any", self.model.backbone)[0]
 
     def _trim(self) -> None:
-        """Drop what is never used: the backbone's layers above its last output, and a token of its pretraining."""
+        """Drop unused weights: the backbone's layers above its last output, and a token of its pretraining."""
         backbone = self._backbone.encoder.encoder
         backbone.encoder.layer = backbone.encoder.layer[: self.size.backbone_layers]
         backbone.embeddings.mask_token.requires_grad_(False)
@@ -164,7 +164,7 @@ class RFDetrDetector(Detector):
 def library_settings(
     size: RFDetrSize, classes: int, activation_checkpointing: bool
 ) -> tuple[library.ModelConfig, library.TrainConfig, ModelDefaults]:
-    """What the library builds a network and its criterion from."""
+    """The settings from which the library builds a network and its criterion."""
     changes: dict[str, Any] = {}
     defaults = ModelDefaults()
     if size.name == "tiny":
@@ -184,7 +184,7 @@ def library_settings(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the library's warnings that the backbone's own weights are not fetched: no weights are."""
+    """Silence the library's warnings that the backbone's weights are not fetched; that is intended."""
     logger = logging.getLogger("rf-detr")
     before = logger.level
     logger.setLevel(logging.ERROR)

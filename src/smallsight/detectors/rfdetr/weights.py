@@ -1,4 +1,4 @@
-"""Weights from elsewhere in an RF-DETR of ours: which output of a foreign head is which class, what else differs."""
+"""Weights of another trainer's file for an `RFDetrDetector`: which output is which class, and what else differs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _POSITIONS = "embeddings.position_embeddings"
 _MADE_ANEW = ("_kp_active_mask",)
 """Entries that later versions added and that hold nothing for boxes."""
 _LARGEST_SIDE = 256
-"""Of a grid of positions, patches."""
+"""Largest side of a grid of learnt positions, in patches."""
 _PRIOR_BIAS = math.log(0.01 / 0.99)
-"""Of every output before training. Objects raise the bias of their class's output; background lowers the others'."""
+"""Bias of every output before training. Objects raise the bias of their class's output; background lowers the others'.
+"""
 _RULES = {
     "category_id": "category id, as files up to RF-DETR 1.4 are numbered",
     "position": "position among the categories, as files since RF-DETR 1.5 are numbered",
@@ -42,7 +43,7 @@ def class_outputs(
     category_ids: Sequence[int] | None,
     wanted: Mapping[str, int] | None,
 ) -> ClassOutputs:
-    """Which output of the file's head each class goes on with.
+    """Which output of the file's head each class starts from.
 
     Args:
         names: of the detector's classes.
@@ -116,7 +117,7 @@ def start_from(file: ForeignFile, fresh: Mapping[str, Tensor], outputs: Sequence
     Args:
         file: of the same size.
         fresh: state of the detector, with fresh weights.
-        outputs: by class, which output of the file's head it goes on with; None starts anew.
+        outputs: by class, which output of the file's head it starts from; None for fresh weights.
     Raises:
         CheckpointError: weights that are missing or of another shape.
     """
@@ -144,14 +145,14 @@ def _prefixed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _head(found: Tensor, own: Tensor, outputs: Sequence[int | None]) -> Tensor:
-    """A class head (outputs, ...) in our order; the spare output goes on with one that no class has taken."""
+    """A class head (outputs, ...) in the detector's order; the spare output starts from one that no class has taken."""
     spare = next((at for at in reversed(range(len(found))) if at not in outputs), None)
     rows = [own[at] if taken is None else found[taken] for at, taken in enumerate([*outputs, spare])]
     return torch.stack(rows)
 
 
 def _is_grid(found: Tensor, own: Tensor) -> bool:
-    """Whether they are learnt positions of a square grid, as wide as ours."""
+    """Whether both are learnt positions of a square grid, with the same number of channels."""
     if found.ndim != 3 or found.shape[::2] != own.shape[::2]:
         return False
     side = math.isqrt(max(found.shape[1] - 1, 0))
@@ -159,7 +160,7 @@ def _is_grid(found: Tensor, own: Tensor) -> bool:
 
 
 def _resampled(found: Tensor, own: Tensor) -> Tensor:
-    """Learnt positions (1, 1 + side^2, width) on our grid; the first one, the class token's, stays."""
+    """Learnt positions (1, 1 + side^2, width) resampled to the detector's grid; the first, the class token's, stays."""
     if found.shape == own.shape:
         return found
     old, new = (int((grid.shape[1] - 1) ** 0.5) for grid in (found, own))

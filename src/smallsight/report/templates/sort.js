@@ -1,5 +1,5 @@
 "use strict";
-// Tables: a click on a column's head sorts by it, another click turns the order round.
+// Tables: a click on a column's head sorts by that column, another click reverses the order.
 for (const head of document.querySelectorAll("table.sortable th button")) {
   head.addEventListener("click", () => {
     const cell = head.closest("th");

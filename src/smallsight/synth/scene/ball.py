@@ -18,7 +18,7 @@ _FloatMap = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class BallTrace:
-    """The ball's way over the image while the shutter is open.
+    """The ball's path in the image while the shutter is open.
 
     Attributes:
         start_xy, end_xy: px, image frame, its centre when the shutter opens and closes.
@@ -39,7 +39,7 @@ class BallImage:
     """The ball as drawn, not yet cut by the frame or by players.
 
     Attributes:
-        sprite: what to lay over the frame, before the lens; its corner may lie outside the frame.
+        sprite: the drawing to blend over the frame, before lens blur; its corner may lie outside the frame.
         alpha: (h, w) float32 coverage in [0, 1] after the lens, at the frame's resolution, from the sprite's corner.
         box_xyxy: px, image frame: where the coverage after the lens reaches half of its peak. The whole ball, hidden
             parts too.
@@ -51,9 +51,9 @@ class BallImage:
 
 
 def ball_coverage(trace: BallTrace, xs: Array, ys: Array, edge_px: float) -> Array:
-    """Share of the shutter's time that points lie inside the disc.
+    """Share of the exposure time during which points lie inside the disc.
 
-    The points of the way that lie within the radius of a point form a chord; its part of the whole way is the share.
+    The disc covers a point along a part of its path, a chord; its share of the path's length is the result.
 
     Args:
         xs, ys: arrays that broadcast, px, image frame.

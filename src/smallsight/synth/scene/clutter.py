@@ -16,7 +16,7 @@ from smallsight.synth.scene.viewpoint import Array, Camera
 
 @dataclass(frozen=True, eq=False)
 class Clutter:
-    """What lies about in a clip.
+    """The clutter of a clip.
 
     Attributes:
         scraps: (N, 5) x, y, m, length and width, m, and turn, rad, of each scrap.

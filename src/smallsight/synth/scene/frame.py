@@ -51,7 +51,7 @@ class RenderedFrame:
         objects: what is annotated.
         ball_alpha: (H, W) float32 coverage of the ball in [0, 1] after motion and lens blur, parts that players hide
             too; all 0 where no ball is annotated.
-        trace: the ball's way over the image, or None where no ball is annotated.
+        trace: the ball's path in the image, or None where no ball is annotated.
         seen: share of the ball that is in the frame and not hidden; 0 where no ball is annotated.
         ball_world: (3,) m, where the ball of the match is, drawn or not.
         camera: what the frame was seen with.
@@ -126,7 +126,7 @@ def _aim(
     focal_px: float,
     size_wh: tuple[int, int],
 ) -> Array:
-    """How far right of and below the middle the operator keeps what he follows, (2,) px; the ball is in frame 0."""
+    """Offset, (2,) px, from the image centre at which the operator keeps the followed point; the ball is in frame 0."""
     spot = rng.normal(size=2) * (0.2, 0.17) * size_wh
     edge, side, share = rng.random() < 0.06, int(rng.integers(4)), rng.uniform(0.1, 0.9)
     shown = aimed_at(stand, path.followed(0.0), focal_px, size_wh, _pair(spot)).project(path.at(0.0))

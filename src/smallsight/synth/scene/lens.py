@@ -1,4 +1,4 @@
-"""From light to file: the lens' softness, the camera's sharpening, exposure, colour, noise and JPEG quality."""
+"""The camera's effects on the image: lens blur, sharpening, exposure, colour, noise and JPEG quality."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Lens:
 
     Attributes:
         blur_px: standard deviation of the point spread.
-        sharpening: how much of the blur the camera takes back, with halos.
+        sharpening: strength of the camera's sharpening, which causes halos.
         exposure_s: how long the shutter is open.
-        tones: (1, 256, 3) uint8, what each level of R, G and B becomes.
+        tones: (1, 256, 3) uint8, tone curve: the output for each level of R, G and B.
         vignette: how much darker the corners are.
         noise: standard deviation, levels.
         jpeg_quality: 0 to 100.
@@ -56,12 +56,12 @@ def draw_lens(rng: np.random.Generator, size_wh: tuple[int, int]) -> Lens:
 
 
 def spread_point(image: npt.NDArray[np.float32], blur_px: float) -> npt.NDArray[np.float32]:
-    """What the lens makes of a (h, w) map: a Gaussian point spread of standard deviation `blur_px`."""
+    """A (h, w) map after lens blur: a Gaussian point spread of standard deviation `blur_px`."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), blur_px, borderType=cv2.BORDER_CONSTANT), dtype=np.float32)
 
 
 def smear(image: Image, motion_xy: tuple[float, float]) -> Image:
-    """The picture smeared along a straight motion of the camera, px, while the shutter is open."""
+    """The picture with motion blur of a straight camera motion, px, during the exposure."""
     length = float(np.hypot(*motion_xy))
     if length < 0.7:
         return image
@@ -77,7 +77,7 @@ def smear(image: Image, motion_xy: tuple[float, float]) -> Image:
 
 
 def expose(canvas: Image, lens: Lens, rng: np.random.Generator) -> Image:
-    """The picture that the camera hands out, (H, W, 3) uint8."""
+    """The picture that the camera outputs, (H, W, 3) uint8."""
     size = round(lens.blur_px * 6) | 1
     image = np.asarray(cv2.GaussianBlur(canvas, (size, size), lens.blur_px))
     if lens.sharpening:

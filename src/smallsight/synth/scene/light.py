@@ -1,4 +1,4 @@
-"""Sun, overcast sky or floodlights: how bright things are, and the shadows that they throw."""
+"""Sun, overcast sky or floodlights: how bright things are, and the shadows that they cast."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from smallsight.records import Image
 from smallsight.synth.scene.sprite import filled
 from smallsight.synth.scene.viewpoint import Array, Camera
 
-# Bones by joint (see players.py) that throw a shadow, with their widths, m.
+# Bones by joint (see players.py) that cast a shadow, with their widths, m.
 _CASTING = ((0, 1, 0.22), (1, 8, 0.34), (1, 9, 0.34), (8, 10, 0.17), (9, 11, 0.17), (10, 12, 0.12), (11, 13, 0.12),
             (2, 4, 0.11), (3, 5, 0.11), (4, 6, 0.09), (5, 7, 0.09))  # fmt: skip
 
-# The grass, which alone lies so flat that a stand's shadow has a straight edge on it.
+# The grass: only there is the ground flat, so that a stand's shadow has a straight edge.
 _SHADE_HALF_M = (58.0, 39.0)
 
 
@@ -26,7 +26,7 @@ class Light:
 
     Attributes:
         kind: sun, overcast or flood.
-        throws: (K, 2) m on the ground per m of height, one row per light that throws a shadow.
+        throws: (K, 2) shadow offset, m on the ground per m of height, one row per light that casts a shadow.
         strength: share of light that each shadow takes away.
         shade: (4, 3) world polygon of the pitch in the shadow of a stand; (0, 3) for none.
         shade_level: brightness inside that shadow.
@@ -71,7 +71,7 @@ def draw_light(rng: np.random.Generator) -> Light:
 
 
 def darken_shade(canvas: Image, camera: Camera, light: Light) -> None:
-    """Lay the stand's shadow over the ground, in place; what it leaves is bluer, as skylight is."""
+    """Darken the ground in the stand's shadow, in place; its light is bluer, as skylight is."""
     if not len(light.shade):
         return
     mask = filled(camera.outline(light.shade), camera.size_wh)

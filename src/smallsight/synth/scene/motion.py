@@ -81,8 +81,8 @@ class Crowd:
 
     Attributes:
         homes: (N, 2) m, where each one is when the ball is at `origin`.
-        pulls: (N,) how much of the ball's way each one follows.
-        sways: (N, 3) amplitude, m, angular speed, rad/s, and phase, rad, of each one's own running about.
+        pulls: (N,) share of the ball's displacement that each one follows.
+        sways: (N, 3) amplitude, m, angular speed, rad/s, and phase, rad, of each one's own movement.
         kits: (N,) which outfit each one wears.
         heights: (N,) m.
         origin: (2,) m.

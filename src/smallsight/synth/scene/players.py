@@ -22,7 +22,7 @@ def skeletons(ground: Array, velocity: Array, facing: Array, phases: Array, heig
     Args:
         ground: (N, 2) m, where they stand.
         velocity: (N, 2) m/s.
-        facing: (N,) rad, where those look who stand still.
+        facing: (N,) rad, direction that those who stand still look in.
         phases: (N,) rad, of the running cycle.
         heights: (N,) m.
     Returns:
@@ -71,7 +71,7 @@ def _local(ahead: Array, left: float | Array, up: float | Array) -> Array:
 
 @dataclass(frozen=True)
 class Kit:
-    """What one wears; `sash` is the second colour of a striped shirt, or None."""
+    """A person's clothes; `sash` is the second colour of a striped shirt, or None."""
 
     shirt: Colour
     sash: Colour | None

@@ -1,4 +1,4 @@
-"""Small antialiased drawings with their coverage, and how they are laid over a frame."""
+"""Small antialiased drawings with their coverage, and how they are blended over a frame."""
 
 from __future__ import annotations
 
