@@ -93,37 +93,42 @@ def _lines(history: History, lifts: Lifts) -> Iterator[str]:
         if history.exam is not None:
             yield f"The champion is the baseline, so there is no lift; the exam ({history.exam.path}) stays unseen."
         return
-    if history.exam_look is not None:
-        yield from _of_look(history, lifts)
-    elif history.exam is not None:
-        end = "The same command measures it." if history.finished or history.stopped else "That is done at the end."
-        yield f"The lift on the exam ({history.exam.path}) is not measured yet. {end}"
-    else:
-        yield NO_EXAM
+    yield _first(history, lifts)
     if lifts.validation is not None:
         decided = ", on the images that also decided" if lifts.exam is not None else ""
         yield f"Lift on the validation set: {_figure(lifts.metric, lifts.validation)}{decided}."
     if lifts.optimism is not None:
         yield f"Optimism, validation minus exam: {written(lifts.optimism, '+.3f')}. {_meaning(lifts.optimism)}"
+    yield from _about_the_exam(history, lifts)
+
+
+def _first(history: History, lifts: Lifts) -> str:
+    """The line that stands first."""
+    look = history.exam_look
+    if look is not None and lifts.exam is not None:
+        nothing = Estimate(math.nan)
+        before, now = (each.metrics.get(lifts.metric, nothing) for each in (look.baseline, look.champion))
+        return (
+            f"Lift on the exam: {_figure(lifts.metric, lifts.exam)}, from {written(before.value)} to "
+            f"{written(now.value)} over {look.over} that no decision has seen."
+        )
+    if history.exam is not None:
+        end = "The same command measures it." if history.finished or history.stopped else "That is done at the end."
+        return f"The lift on the exam ({history.exam.path}) is not measured yet. {end}"
+    return NO_EXAM
+
+
+def _about_the_exam(history: History, lifts: Lifts) -> Iterator[str]:
+    """What else is known of it."""
+    look = history.exam_look
+    if lifts.guard is not None and history.target.guard_metric != lifts.metric:
+        yield f"Guard on the exam: {_figure(history.target.guard_metric, lifts.guard)}."
+    if look is not None and look.exam.rendered > 0:
+        share = "All" if look.exam.rendered == 1 else f"{look.exam.rendered:.0%}"
+        yield f"{share} of the exam's frames were rendered, which says little about real frames."
     if history.exam_looks:
         times = "once" if history.exam_looks == 1 else f"{history.exam_looks} times"
         yield f"The exam was looked at {times}; from the second look on it is not unseen any more."
-
-
-def _of_look(history: History, lifts: Lifts) -> Iterator[str]:
-    look = history.exam_look
-    if look is None or lifts.exam is None:
-        return
-    before, now = (each.metrics.get(lifts.metric, Estimate(float("nan"))) for each in (look.baseline, look.champion))
-    yield (
-        f"Lift on the exam: {_figure(lifts.metric, lifts.exam)}, from {written(before.value)} to {written(now.value)} "
-        f"over {look.over} that no decision has seen."
-    )
-    if lifts.guard is not None and history.target.guard_metric != lifts.metric:
-        yield f"Guard on the exam: {_figure(history.target.guard_metric, lifts.guard)}."
-    if look.exam.rendered > 0:
-        share = "All" if look.exam.rendered == 1 else f"{look.exam.rendered:.0%}"
-        yield f"{share} of the exam's frames were rendered, which says little about real frames."
 
 
 def _figure(metric: str, lift: Estimate) -> str:
