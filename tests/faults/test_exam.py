@@ -110,8 +110,10 @@ def _journal_without_exam(source: Path, target: Path) -> None:
 
 def measuring(run: Path, done: int) -> bool:
     """Whether the process that measures has begun, after so many measurements were done."""
-    files = RunFolder(run).measurements
-    return len(list(files.glob("*[0-9a-f].json"))) == done and bool(list(files.glob("*_job.json")))
+    files = [path.name for path in RunFolder(run).measurements.glob("*.json")]
+    jobs = [name.removesuffix("_job.json") for name in files if name.endswith("_job.json")]
+    begun = [key for key in jobs if f"{key}.json" not in files]
+    return bool(begun) and len(files) - len(jobs) == done
 
 
 @pytest.mark.parametrize("done", [0, 1])

@@ -41,7 +41,7 @@ def figures_on(
             the order of their labels.
     Raises:
         RunFolderError: the checkpoint is gone, or could not be measured there.
-        OSError: the figures can't be kept.
+        OSError: the figures can't be written.
         Interrupted: a stop was requested.
     """
     kept, detections = folder.measured(key), folder.measured_detections(key)
@@ -57,6 +57,8 @@ def figures_on(
             tuple(class_names or ()),
         )
         _measure(folder, key, spec)
+    for path in (folder.measuring_job(key), folder.measuring_log(key)):  # also those of a process that was killed
+        path.unlink(missing_ok=True)
     content: Mapping[str, Any] = json.loads(kept.read_text())
     return content
 
@@ -70,5 +72,3 @@ def _measure(folder: RunFolder, key: str, spec: MeasureSpec) -> None:
         raise RunFolderError(f"{spec.data}: can't be evaluated; {error}") from error
     if result.failure:
         raise RunFolderError(f"{spec.data}: can't be evaluated ({result.failure}); {result.message}")
-    job.unlink(missing_ok=True)
-    log.unlink(missing_ok=True)
