@@ -398,7 +398,7 @@ def test_the_end_says_what_the_run_has_taken(project: Path, cli: Cli) -> None:
     shown = cli(*optimize())
     (line,) = (line for line in shown.out.splitlines() if line.startswith("Disk: the run takes "))
     assert line in (project / "out" / "run.log").read_text()
-    assert "in 2 full ones" in line, "the best of one attempt, and the champion"
+    assert "in 3 full ones" in line, "the best of the baseline and of one attempt, and the champion"
     assert "Disk: the run takes" in cli(*optimize("--json")).err
 
 

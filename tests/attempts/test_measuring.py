@@ -9,7 +9,9 @@ import pytest
 
 from smallsight.attempts.measuring import measure_in_child
 from smallsight.attempts.spec import AttemptSpec, MeasureSpec, load_spec
+from smallsight.data.coco import read_coco
 from smallsight.errors import CheckpointError, DatasetError
+from smallsight.evaluation.detections_file import load_detections
 from smallsight.training.fit import run_attempt
 from training.frames import attempt_spec, tiny_settings, write_data
 from training.test_fit import Recorder
@@ -39,6 +41,29 @@ def measured(checkpoint: Path, data: Path, folder: Path) -> dict[str, object]:
 def test_the_figures_are_in_the_file(checkpoint: Path, data: Path, tmp_path: Path) -> None:
     figures = measured(checkpoint, data / "valid", tmp_path)
     assert figures["checkpoint"] == str(checkpoint) and "map_50" in figures["metrics"]  # type: ignore[operator]
+
+
+def test_detections_are_kept_under_the_labels_that_are_asked_for(checkpoint: Path, data: Path, tmp_path: Path) -> None:
+    found, kept = {}, tmp_path / "d.npz"
+    for names in (("ball",), ("goal", "ball"), ("goal",)):
+        spec = MeasureSpec(
+            str(checkpoint),
+            str(data / "valid"),
+            str(tmp_path / "figures.json"),
+            100,
+            4.0,
+            "cpu",
+            str(kept),
+            names,
+        )
+        assert measure_in_child(spec, tmp_path / "job.json", tmp_path / "log").failure == ""
+        detections, ids = load_detections(kept)
+        assert ids == [image.id for image in read_coco(data / "valid").images]
+        found[names] = [(each.boxes.tolist(), set(each.labels.tolist())) for each in detections]
+    plain, second = found[("ball",)], found[("goal", "ball")]
+    assert [boxes for boxes, _ in plain] == [boxes for boxes, _ in second] and any(boxes for boxes, _ in plain)
+    assert all(labels <= {0} for _, labels in plain) and all(labels <= {1} for _, labels in second)
+    assert all(not boxes for boxes, _ in found[("goal",)])
 
 
 def test_what_can_not_be_used_is_the_callers_error(checkpoint: Path, data: Path, tmp_path: Path) -> None:

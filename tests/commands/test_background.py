@@ -90,7 +90,7 @@ def test_a_run_goes_on_where_nobody_reads_it(project: Path, start: Start) -> Non
     """As with `| head -1`."""
     process = start(*OPTIMIZE)
     assert process.stdout is not None and process.stderr is not None
-    assert process.stdout.readline().startswith("Next: No checkpoint was given")
+    assert process.stdout.readline().startswith("No exam: the lift will be measured on the images that also decide")
     process.stdout.close()
     (project / "go_on").touch()
     assert process.wait(timeout=HANGS_S) == 0
@@ -148,8 +148,8 @@ def test_a_hang_up_is_ignored_where_it_was_asked_to_be(project: Path, start: Sta
 def test_a_detached_run_goes_on_alone(project: Path, start: Start) -> None:
     code, out, err = finish(start(*OPTIMIZE, "--detach"))
     assert (code, err) == (0, "")
-    first, *said = out.splitlines()
-    assert first.startswith("Next: No checkpoint was given"), "the start is seen"
+    first, second, *said = out.splitlines()
+    assert first.startswith("No exam: ") and second.startswith("Next: No checkpoint was given"), "the start is seen"
     pid = int(said[0].removeprefix("The run goes on in the background, process ").removesuffix("."))
     assert said[1:] == [
         "Run folder: out",

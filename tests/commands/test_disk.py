@@ -66,7 +66,7 @@ def test_the_start_says_what_the_run_will_take(tmp_path: Path, free: Callable[[f
     bench.attempt()
     bench.attempt()
     assert bench.lines == [
-        "Disk: the whole run takes up to 2.1 GB (9 lightweight checkpoints of 100 MB, 6 full ones of 200 MB) with "
+        "Disk: the whole run takes up to 2.3 GB (9 lightweight checkpoints of 100 MB, 7 full ones of 200 MB) with "
         "checkpoint.keep 3; 70 GB are free."
     ]
     assert bench.facts == [Note("hello"), SIZES] * 2, "what the training tells goes on to the journal"

@@ -25,6 +25,7 @@ from smallsight.evaluation.evidence import Evidence
 from smallsight.files import sha256_of
 from smallsight.records import Decision, Detections, EpochRecord, Estimate, Verdict
 from smallsight.report import champion as module
+from smallsight.report import measured
 from smallsight.report.champion import champion_config, champions_apart, crops_of, examine
 from smallsight.report.story import tell
 from smallsight.report.write import comparison_of, write_everything
@@ -176,7 +177,7 @@ def test_a_second_set_is_measured_once(lab: Lab, monkeypatch: pytest.MonkeyPatch
         Path(spec.result).write_text(json.dumps({"images": 33, "metrics": metrics}))
         return AttemptResult()
 
-    monkeypatch.setattr(module, "measure_in_child", measure)
+    monkeypatch.setattr(measured, "measure_in_child", measure)
     state = lab.with_sets(real=str(lab.valid))
     gap = made_out(lab, state).gaps[0]
     assert (gap.name, gap.images, gap.value.n) == ("real", 33, 30)
@@ -219,7 +220,7 @@ def test_a_gap_is_corrected_for_choosing_the_champion(lab: Lab, monkeypatch: pyt
 
 def test_the_figures_of_a_set_that_guards_are_in_the_record(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """No detector is started, and frames without labels are no gap."""
-    monkeypatch.setattr(module, "measure_in_child", lambda *_: pytest.fail("a detector was started"))
+    monkeypatch.setattr(measured, "measure_in_child", lambda *_: pytest.fail("a detector was started"))
     assert lab.state.champion is not None
     there = {"map_small": Estimate(0.5, 0.4, 0.6, 30)}
     video = {name: Estimate(0.5, n=20) for name in ("found_10", "found_40", "detections_10", "top_score")}
@@ -256,16 +257,16 @@ def test_a_set_that_can_not_be_measured_is_said_so(lab: Lab, monkeypatch: pytest
         raise CheckpointError("checkpoint_best.pth: is no checkpoint.")
 
     where = f"The evaluation set real: {lab.valid}: can't be evaluated"
-    monkeypatch.setattr(module, "measure_in_child", refuse)
+    monkeypatch.setattr(measured, "measure_in_child", refuse)
     assert made_out(lab, lab.with_sets(real=str(lab.valid))).left_out == (
         f"{where}; checkpoint_best.pth: is no checkpoint.",
     )
-    monkeypatch.setattr(module, "measure_in_child", lambda *_: AttemptResult("out_of_memory", "no memory left"))
+    monkeypatch.setattr(measured, "measure_in_child", lambda *_: AttemptResult("out_of_memory", "no memory left"))
     assert made_out(lab, lab.with_sets(real=str(lab.valid))).left_out == (f"{where} (out_of_memory); no memory left",)
 
 
 def test_a_report_starts_no_detector_beside_a_training(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "measure_in_child", lambda *_: pytest.fail("a detector was started"))
+    monkeypatch.setattr(measured, "measure_in_child", lambda *_: pytest.fail("a detector was started"))
     evidence = made_out(lab, lab.with_sets(real=str(lab.valid)), measures=False)
     assert evidence.gaps == () and "the run does so when it ends" in evidence.left_out[0]
 

@@ -24,7 +24,7 @@ from smallsight.report.summary import comparison_in_words
 
 def test_the_short_form_says_what_matters(run: History) -> None:
     text = to_markdown(run, evidence())
-    assert text.startswith("**Next:** ")
+    assert text.startswith("- The lift was measured on the images that also decided") and "\n\n**Next:** " in text
     assert "| champion, epoch 6 | 0.560 [0.460, 0.700] | 80 |" in text
     assert "| lift, same images | +0.060 [+0.020, +0.100] | 40 |" in text
     assert (

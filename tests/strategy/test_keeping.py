@@ -77,6 +77,15 @@ def test_the_best_states_of_phases_that_nothing_needs() -> None:
     assert attempts(superfluous(state_of(A, B), "all")) == []
 
 
+def test_the_baselines_state_stays_for_the_exam() -> None:
+    first = state_of(A).champion
+    assert attempts(superfluous(state_of(A, B, champion=2, first=first), 3)) == []
+    third = phase(3, "c", 15, [0.9])
+    assert attempts(superfluous(state_of(A, B, third, champion=3, first=first), 3)) == [
+        "phases/02_b/attempt_1/best.pth"
+    ]
+
+
 def test_a_phase_that_is_not_judged_keeps_its_best_state() -> None:
     still = phase(2, "b", 9, [0.1, 0.2], closed=False)
     assert attempts(superfluous(state_of(A, still, champion=1), 3)) == []
@@ -126,6 +135,7 @@ PLAN = Plan.model_validate(
 )
 LEFT = [
     *(f"checkpoints/checkpoint_epoch_{epoch}_lightweight.pth" for epoch in (10, 12, 13, 2, 5, 8)),
+    "phases/01_baseline/attempt_1/best.pth",
     "phases/02_better/attempt_1/best.pth",
 ]
 

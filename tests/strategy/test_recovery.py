@@ -104,7 +104,9 @@ def cuts_of(places: int) -> Iterator[tuple[int, ...]]:
 def test_the_outcome_does_not_depend_on_interruptions(
     run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smallsight.strategy.runner.to_yaml", lambda content: "")  # this and fsync take half the time
+    monkeypatch.setattr(
+        "smallsight.strategy.recording.to_yaml", lambda content: ""
+    )  # this and fsync take half the time
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
     lab, act = run(tmp_path / "undisturbed", Fuse())
     expected, places = _rebased(outcome(lab, act()), lab.folder), lab.fuse.passed

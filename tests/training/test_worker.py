@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from smallsight.attempts.messages import Done, Failed, Message, Stopped
-from smallsight.attempts.spec import AttemptSpec
+from smallsight.attempts.spec import AttemptSpec, MeasureSpec
 from smallsight.errors import DatasetError, Interrupted
 from smallsight.training import worker
 
@@ -30,6 +32,22 @@ def run(error: Exception | None, monkeypatch: pytest.MonkeyPatch, folder: Path) 
     monkeypatch.setattr(worker, "_run", instead)
     spec = AttemptSpec("r", str(folder), str(folder / "attempt_1"), "demo", 1, {}, 1, 1, "scratch").save()
     return worker.main([str(spec), "0", "0"]), told
+
+
+def test_a_measurement_ends_at_once_when_it_is_asked_to_stop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It has nothing to save, so nothing asks whether to stop."""
+    went_on: list[int] = []
+
+    def measure(spec: MeasureSpec) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        went_on.append(1)
+
+    monkeypatch.setattr("smallsight.training.measure.write_figures", measure)
+    spec = MeasureSpec("a.pth", "data", str(tmp_path / "figures.json"), 100, 4.0, "cpu")
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted, match="stopped by the system"):
+        worker._run(spec, SimpleNamespace(stop_requested=lambda: False))  # type: ignore[arg-type]
+    assert went_on == [] and signal.getsignal(signal.SIGTERM) == before
 
 
 FULL = OSError(28, "No space left on device", "/run/checkpoint.pth")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -108,6 +108,8 @@ class MeasureSpec:
         data: folder with images and annotations.
         result: path of the JSON file for the figures.
         max_dets, centre_hit_px, device: as in a configuration's `evaluation` and `training`.
+        detections: path of a file for the detections; empty for none.
+        class_names: in the order of the labels in that file.
     """
 
     checkpoint: str
@@ -116,6 +118,8 @@ class MeasureSpec:
     max_dets: int
     centre_hit_px: float
     device: str
+    detections: str = ""
+    class_names: Sequence[str] = ()
 
 
 def load_spec(path: Path) -> AttemptSpec | MeasureSpec:

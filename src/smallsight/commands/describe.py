@@ -25,6 +25,8 @@ from smallsight.commands.forecast_rounds import forecasts_of, rounds_as_rows, ro
 from smallsight.commands.inputs import strategy_inputs
 from smallsight.commands.train import show_warnings
 from smallsight.config.sections import Training
+from smallsight.records import to_json
+from smallsight.report.exam import NO_EXAM_YET
 from smallsight.strategy.describe import plan_as_rows, plan_as_text
 
 
@@ -38,9 +40,9 @@ def describe_plan(
     *,
     as_json: bool,
 ) -> str:
-    """The plan as text or JSON: phases, changes, conditions, risks, expected gains and shares of the budget; time and
-    memory of each phase, measured in child processes; rounds, their arms and their cost beside the same changes one at
-    a time; the smallest gain that the validation set can show.
+    """The plan as text or JSON: phases, changes, conditions, risks, expected gains and shares of the budget; the exam;
+    time and memory of each phase, measured in child processes; rounds, their arms and their cost beside the same
+    changes one at a time; the smallest gain that the validation set can show.
 
     Nothing is written into the run folder.
 
@@ -59,12 +61,14 @@ def describe_plan(
     costs, gain = costs_of(inputs), smallest_gain_of(inputs)
     rounds = forecasts_of(plan, costs, lambda confidence: smallest_gain_of(inputs, confidence))
     if not as_json:
-        parts = [plan_as_text(plan, rows, inputs.config), *risks_as_text(plan), *costs_as_text(costs)]
+        exam = inputs.exam.in_words() if inputs.exam else NO_EXAM_YET
+        parts = [plan_as_text(plan, rows, inputs.config), exam, *risks_as_text(plan), *costs_as_text(costs)]
         parts += rounds_as_text(rounds, plan.target.metric)
         parts += [gain_as_text(gain, plan)] if plan.phases else []
         return "\n".join(parts)
     by_phase = {cost.name: cost.as_row() for cost in costs}
     content = {
+        "exam": None if inputs.exam is None else {**to_json(inputs.exam.images), "found": inputs.exam.found},
         "plan": plan.to_dict(),
         "phases": [{**row, "cost": by_phase.get(row["name"])} for row in rows],
         "rounds": rounds_as_rows(rounds),

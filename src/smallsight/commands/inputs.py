@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from smallsight.commands.exam import ChosenExam, as_known, choose_exam
 from smallsight.commands.sets import FurtherSets, further_sets
 from smallsight.config.load import Config, LoadedConfig, load_config, refuse_unavailable, start_file
 from smallsight.config.overrides import parse_overrides, split_overrides
@@ -56,6 +57,7 @@ class Inputs:
     warnings: tuple[str, ...]
     unseen: tuple[Dataset, ...]
     further: tuple[FurtherSet, ...]
+    exam: ChosenExam | None = None
 
 
 def read_plan(path: Path | None, overrides: Sequence[str] = ()) -> Plan:
@@ -107,6 +109,10 @@ def read_inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resum
     train, valid = _datasets(config, plan)
     further = further_sets(config, plan, train, valid)
     annotations, unseen = _annotations(folder, state, train, valid, further)
+    exam, seen_last, about_exam = choose_exam(config, plan, train, valid, further, annotations)
+    exam = as_known(exam, state)
+    if exam is not None:
+        exam.refuse_leaks(images=False)
     if state.champion and not state.finished:
         # Raises where the validation images have changed: phases are compared on the same images.
         detections_on(valid, champion_detections(folder, state.champion))
@@ -114,15 +120,17 @@ def read_inputs(loaded: LoadedConfig, plan: Plan, output_dir: Path | None, resum
     if start is not None and not (state.created and kind == "optimize"):
         given = look_at(start, train, config)
     origin = Origin(given, annotations)
-    read = (train, valid, *(each.dataset for each in further.sets))
+    read = (train, valid, *(each.dataset for each in further.sets), *([seen_last] if seen_last else []))
     notes = dict.fromkeys(note for dataset in read for note in dataset.notes)  # one folder may be several of them
     warnings = (
         *keys_without_effect(loaded, len(train.class_names)),
         *notes,
         *further.warnings,
+        *about_exam,
         *_doubts(config, origin, train, valid),
     )
-    return Inputs(config, source, plan, valid, folder, origin, warnings, unseen, further.sets)
+    new = (seen_last,) if seen_last is not None and exam is not None and exam.is_new else ()
+    return Inputs(config, source, plan, valid, folder, origin, warnings, (*unseen, *new), further.sets, exam)
 
 
 def _doubts(config: Config, origin: Origin, train: Dataset, valid: Dataset) -> Iterator[str]:

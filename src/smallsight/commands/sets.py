@@ -68,7 +68,7 @@ def further_sets(config: Config, plan: Plan, train: Dataset, valid: Dataset) -> 
     _refuse_names(list(config.evaluation.sets))
     sets = sets_of_every_epoch(config, train.class_names)
     for each in sets:
-        if each.labelled and not _holds(each.dataset, plan.target.metric, config):
+        if each.labelled and not holds(each.dataset, plan.target.metric, config):
             raise DatasetError(
                 f"evaluation.sets.{each.name}: {each.dataset.root}: no object there is of a size that "
                 f"{plan.target.metric} is about, so it can't guard. Add such frames, or set target.metric."
@@ -91,7 +91,7 @@ def _refuse_names(names: Sequence[str]) -> None:
         )
 
 
-def _holds(dataset: Dataset, metric: str, config: Config) -> bool:
+def holds(dataset: Dataset, metric: str, config: Config) -> bool:
     """Whether a set has an object of the sizes that a metric counts."""
     size_bin = metric_definitions(config.evaluation.max_dets)[metric].size_bin
     low, high = AREA_RANGES.get(size_bin, AREA_RANGES["all"])

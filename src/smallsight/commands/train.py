@@ -17,6 +17,7 @@ from smallsight.attempts.messages import SignOfLife
 from smallsight.attempts.spec import AttemptSpec
 from smallsight.commands.background import Background
 from smallsight.commands.disk import Disk, taken
+from smallsight.commands.exam import is_due, name_exam, sit_exam
 from smallsight.commands.inputs import Inputs, read_inputs, strategy_inputs
 from smallsight.commands.judging import DetectionsJudge
 from smallsight.commands.live import live_removed, live_writer
@@ -33,6 +34,7 @@ from smallsight.report.analysis import analyse
 from smallsight.report.by_hand import next_commands
 from smallsight.report.champion import examine
 from smallsight.report.document import to_document, write_report
+from smallsight.report.exam import NO_EXAM_YET
 from smallsight.report.status import going_on, summary_of
 from smallsight.report.story import tell
 from smallsight.report.summary import print_summary
@@ -79,12 +81,13 @@ def optimize(
     inputs = strategy_inputs(config_path, strategy_path, overrides, output_dir, resume)
     with _session(inputs, Runner, places, quiet=quiet, background=background, words=words) as (run, terminal):
         run.begin(inputs.config, inputs.plan, "optimize", inputs.origin)
+        _tell_exam(inputs, run, terminal)
         if run.state.finished:
-            terminal.note("Nothing is left to do in this run.")
+            terminal.note(f"Nothing is left to {'train' if is_due(run.state, inputs.exam) else 'do'} in this run.")
         elif run.state.runs:
             run.means.watcher.note(going_on(run.state))
-        state = run.optimize(inputs.config, inputs.plan, budget_s)
-        return _conclude(inputs, state, terminal, quiet=quiet)
+        run.optimize(inputs.config, inputs.plan, budget_s)
+        return _conclude(inputs, run, terminal, quiet=quiet)
 
 
 def train_one_phase(
@@ -112,11 +115,12 @@ def train_one_phase(
     name = "".join(c if c.isalnum() else "_" for c in config_path.stem.lower())
     with _session(inputs, ByHand, places, quiet=quiet, background=background) as (run, terminal):
         run.begin(inputs.config, plan, "train", Origin(), inputs.origin.resume)
+        _tell_exam(inputs, run, terminal)
         if run.state.open_run is not None and run.state.open_run.name in (name, START):
             run.means.watcher.note(going_on(run.state))
         call = Call(_program(), str(config_path), str(inputs.folder), tuple(overrides))
-        state = run.train_as_configured(name, inputs.config, plan, inputs.origin, call)
-        return _conclude(inputs, state, terminal, quiet=quiet)
+        run.train_as_configured(name, inputs.config, plan, inputs.origin, call)
+        return _conclude(inputs, run, terminal, quiet=quiet)
 
 
 def _program() -> tuple[str, ...]:
@@ -140,8 +144,7 @@ def _session(
     """Lock the run folder, open its journal and log, show the run on a terminal. Yields the runner and the terminal."""
     console = Console(stderr=quiet, highlight=False, force_terminal=False if background else None)
     show_warnings(inputs.warnings)
-    for dataset in inputs.unseen:
-        _decode_all(dataset)
+    _look_into(inputs)
     with (
         hold(inputs.folder),
         run_log(inputs.folder, words or ["smallsight", *sys.argv[1:]]) as log,
@@ -180,6 +183,12 @@ def _session(
             raise
 
 
+def _tell_exam(inputs: Inputs, run: Runner, terminal: Terminal) -> None:
+    """Write down which images the lift will be measured on; said where a run begins, or the exam is another one."""
+    if name_exam(run, inputs.exam) or not run.state.runs:
+        terminal.note(inputs.exam.in_words() if inputs.exam else NO_EXAM_YET)
+
+
 def _break_off(folder: Path, run: Runner, terminal: Terminal, error: Interrupted | TrainingError) -> None:
     """Bring the files of a run up to date when it ends before its strategy does."""
     if isinstance(error, Interrupted):
@@ -188,6 +197,18 @@ def _break_off(folder: Path, run: Runner, terminal: Terminal, error: Interrupted
     if isinstance(error, TrainingError):
         for command in next_commands(folder, run.state, running=False):
             terminal.command(command.title, command.line)
+
+
+def _look_into(inputs: Inputs) -> None:
+    """Read all images that are new to the run folder.
+
+    Raises:
+        DatasetError: one can't be read; the exam shares frames with the other sets.
+    """
+    for dataset in inputs.unseen:
+        _decode_all(dataset)
+    if inputs.exam is not None:
+        inputs.exam.refuse_leaks(images=True)
 
 
 def _decode_all(dataset: Dataset) -> None:
@@ -227,8 +248,10 @@ def publish(folder: Path, state: State, *, running: bool = True, say: Callable[[
         write_text_atomically(RunFolder(folder).report_error, traceback.format_exc())
 
 
-def _conclude(inputs: Inputs, state: State, terminal: Terminal, *, quiet: bool) -> dict[str, Any]:
-    folder = inputs.folder
+def _conclude(inputs: Inputs, run: Runner, terminal: Terminal, *, quiet: bool) -> dict[str, Any]:
+    """Measure the exam, write everything, and say what was reached."""
+    sit_exam(run, inputs.exam, inputs.config, terminal.note)
+    folder, state = inputs.folder, run.state
     history, evidence = tell(folder, state, running=False), examine(folder, state, inputs.config.evaluation.sets)
     analysis, page = analyse(history), write_everything(folder, history, state, evidence)
     for console in terminal.consoles[quiet:]:

@@ -54,6 +54,12 @@ class Config(Section):
         """Plain values, every key present."""
         return self.model_dump(mode="json")
 
+    def for_training(self) -> dict[str, Any]:
+        """`to_dict` for a process that trains: it is not told where the exam is."""
+        content = self.to_dict()
+        content["dataset"]["exam_path"] = None
+        return content
+
 
 @dataclass(frozen=True)
 class LoadedConfig:

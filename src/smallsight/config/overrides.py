@@ -72,6 +72,11 @@ def as_set(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
 
 
+def as_exam(value: object) -> object:
+    """`none` is no exam, and neither is an empty text."""
+    return None if value in ("none", "") else value
+
+
 def unwrap_train(augmentation: Any) -> Any:
     """`augmentation.train.X` as `augmentation.X`; what stands under `val` or `valid` beside it is dropped.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from smallsight.config.detectors import ADVICE, NANO, OUR_NAMES, RFDETR, detector_names, named_in
-from smallsight.config.overrides import as_set, as_switch, unwrap_train
+from smallsight.config.overrides import as_exam, as_set, as_switch, unwrap_train
 from smallsight.config.section import OneOf, Section
 
 _Probability = Annotated[float, Field(ge=0, le=1)]
@@ -23,7 +23,10 @@ _OUTPUTS = "names of classes with output numbers, such as {ball: 1}"
 _INTERFACE = "the name of a network interface, for example eth0"
 _DEVICES = "auto, cpu, cuda, cuda:0 (or another number) or mps"
 _SETS = "names with folders, such as {night: data/night}, or as an override evaluation.sets.night=data/night"
+_EXAM = "a folder, auto, or none"
 _SET = "a folder, or keys such as {path: data/night, guards: true}"
+AUTO = "auto"
+"""`dataset.exam_path`: the exam is looked for."""
 LEAST_PX, LARGEST_PX = 32, 8192
 """The resolutions that a configuration takes."""
 _Pair = TypeVar("_Pair", tuple[int, int], tuple[float, float])
@@ -289,7 +292,12 @@ class Sampling(Section):
 
 
 class DatasetPaths(Section):
-    """Where the images are. Paths may hold environment variables; a relative one starts at the working directory."""
+    """Where the images are. Paths may hold environment variables; a relative one starts at the working directory.
+
+    `exam_path` is a folder of any of the three formats whose images no decision sees: baseline and champion are
+    measured there at the end of a run. `auto` takes `test/` beside `train/`, or what a YOLO or VOC set has as its test
+    split; `none` switches it off.
+    """
 
     coco_train_path: str | None = None
     coco_val_path: str | None = None
@@ -297,6 +305,7 @@ class DatasetPaths(Section):
     yolo_val_path: str | None = None
     voc_train_path: str | None = None
     voc_val_path: str | None = None
+    exam_path: Annotated[str | None, BeforeValidator(as_exam), Field(description=_EXAM)] = AUTO
     category_name: str | None = None
     category_id: int | None = None
     ball_class_id: int | None = None

@@ -44,6 +44,20 @@ def _split(config: Config, which: Which) -> CachedSet:
         ConfigError: the configuration names no folder or several, or an environment variable is not set.
         DatasetError: a YOLO or VOC folder can't be converted.
     """
+    key = given_key(config, which)
+    folder = filled_path(f"dataset.{key}", getattr(config.dataset, key))
+    if key.startswith("coco"):
+        return CachedSet(folder, ())
+    kind: Literal["yolo", "voc"] = "yolo" if key.startswith("yolo") else "voc"
+    return cached_conversion(folder, kind, cache_folder() / "converted", split=_SPLITS[which])
+
+
+def given_key(config: Config, which: Which) -> str:
+    """The key of `dataset` that names a split.
+
+    Raises:
+        ConfigError: none is given, or several are.
+    """
     keys = [f"{kind}_{which}_path" for kind in ("coco", "yolo", "voc")]
     given = [key for key in keys if getattr(config.dataset, key)]
     if not given:
@@ -52,11 +66,7 @@ def _split(config: Config, which: Which) -> CachedSet:
         )
     if len(given) > 1:
         raise ConfigError(f"dataset.{given[1]}: beside dataset.{given[0]}; expected one of them. Leave one out.")
-    folder = filled_path(f"dataset.{given[0]}", getattr(config.dataset, given[0]))
-    if given[0].startswith("coco"):
-        return CachedSet(folder, ())
-    kind: Literal["yolo", "voc"] = "yolo" if given[0].startswith("yolo") else "voc"
-    return cached_conversion(folder, kind, cache_folder() / "converted", split=_SPLITS[which])
+    return given[0]
 
 
 def cache_folder() -> Path:

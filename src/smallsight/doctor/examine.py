@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,16 @@ from typing import Any
 from smallsight.config.load import Config
 from smallsight.data.coco import ANNOTATION_FILE, read_coco
 from smallsight.data.data_findings import DataFinding, Where
-from smallsight.data.groups import group_images
+from smallsight.data.exam import exam_folder
 from smallsight.doctor.annotations import read_leniently
 from smallsight.doctor.balance import TRAIN, balance_findings, class_counts, empty_frames
 from smallsight.doctor.domain import domain_findings, measures
 from smallsight.doctor.duplicates import Photo, duplicate_findings, group_findings, photos
 from smallsight.doctor.examined_split import ExaminedSplit
-from smallsight.doctor.images import ImageFacts, common_size_fault, image_findings, in_order, look_at, unlisted
+from smallsight.doctor.images import ImageFacts, common_size_fault, image_findings, unlisted
 from smallsight.doctor.kinds import count_of, grouped, line_of
 from smallsight.doctor.labels import Predict, box_findings, extent_findings, missing_labels
+from smallsight.doctor.leaks import Progress, look_at_all, with_groups
 from smallsight.doctor.network_sizes import Sight, SizeRow, border_findings, sight_of, size_findings, size_rows
 from smallsight.doctor.pixel_facts import PixelFacts, sample_pixels
 from smallsight.doctor.recommend import Recommendation, recommend
@@ -27,13 +28,13 @@ from smallsight.errors import DatasetError, visible
 from smallsight.records import to_json
 
 SPLITS = (TRAIN, "valid", "val", "test")
+EXAM = "exam"
+"""The split of an exam that lies elsewhere."""
 NOT_SEEN = (
     "damage inside compressed image data that the decoder repairs in silence",
     "brightness, sharpness, noise and the fit of boxes to their objects beyond a sample of 200 images a split",
 )
 """What no examination checks."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Options:
     """How to examine.
 
     Attributes:
-        config: names the detector, its resolution, and possibly a class.
+        config: names the detector, its resolution, and possibly a class and an exam.
         resolution: px, instead of the configured one.
         near_duplicates: whether to search for nearly equal images.
         pattern: regular expression for the clip or match in file names, see `data.groups.clip_of`.
@@ -125,6 +126,13 @@ def split_folders(root: Path) -> dict[str, Path]:
     return {name: found[name] for name in (*SPLITS, *found) if name in found}
 
 
+def _exam_elsewhere(config: Config, root: Path) -> dict[str, Path]:
+    """The folder of the exam that the configuration names, where it does not lie in `root`."""
+    folder = exam_folder(config)
+    inside = folder is None or folder.resolve() == root.resolve() or folder.resolve().parent == root.resolve()
+    return {} if folder is None or inside else {EXAM: folder}
+
+
 def examine(root: Path, options: Options | None = None, progress: Progress | None = None) -> Examination:
     """Examine a dataset; nothing in it is changed.
 
@@ -133,16 +141,17 @@ def examine(root: Path, options: Options | None = None, progress: Progress | Non
         options: how to examine.
         progress: called with (images examined, images in all).
     Raises:
-        DatasetError: there is no split; the pattern is wrong. Everything else becomes a finding.
+        ConfigError, DatasetError: there is no split; the pattern is wrong; the exam that the configuration names is not
+            there, or is in another format and can't be read. Everything else becomes a finding.
     """
     options = options or Options()
     sight = sight_of(options.config, options.resolution)
-    folders = split_folders(root)
+    folders = {**split_folders(root), **_exam_elsewhere(options.config, root)}
     read = [read_leniently(folder, name) for name, folder in folders.items()]
-    splits, how = _grouped([split for split, _ in read], options.pattern)
+    splits, how = with_groups([split for split, _ in read], options.pattern)
     findings = [item for _, found in read for item in found]
     findings += (item for split in splits for item in unlisted(split))
-    seen = _look_at_all(splits, options.workers or os.cpu_count() or 1, progress)
+    seen = look_at_all(splits, options.workers, progress)
     pictures: list[Photo] = []
     for split, facts in zip(splits, seen, strict=True):
         findings += _of_images(split, facts)
@@ -176,29 +185,6 @@ def _of_images(split: ExaminedSplit, facts: Sequence[ImageFacts]) -> Iterator[Da
         yield from (
             item for item in image_findings(split, index, fact) if common is None or item.kind != "image_size_wrong"
         )
-
-
-def _grouped(splits: Sequence[ExaminedSplit], pattern: str | None) -> tuple[list[ExaminedSplit], str]:
-    """Add the clip or match of each image, found by the same method in all splits; also returns the method in words."""
-    records = [record for split in splits for record in split.images]
-    names = [record.file_name for record in records]
-    found = group_images(names, [record.entry for record in records], pattern)
-    # without clips, images of one name in two splits are not a group, but exported copies of one original are
-    single = found.source.kind == "image"
-    groups = iter("" if single and group in names else group for group in found.groups)
-    known = [split.with_groups([next(groups) for _ in split.images]) for split in splits]
-    return known, "the copies of one original" if single else str(found.source)
-
-
-def _look_at_all(splits: Sequence[ExaminedSplit], workers: int, progress: Progress | None) -> list[list[ImageFacts]]:
-    paths = [record.path for split in splits for record in split.images]
-    facts: list[ImageFacts] = []
-    for fact in in_order(look_at, paths, workers):
-        facts.append(fact)
-        if progress is not None:
-            progress(len(facts), len(paths))
-    rest = iter(facts)
-    return [[next(rest) for _ in split.images] for split in splits]
 
 
 def _pixel_findings(splits: Sequence[ExaminedSplit], workers: int) -> Iterator[DataFinding]:

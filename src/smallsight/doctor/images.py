@@ -109,7 +109,7 @@ def look_at(path: Path | None) -> ImageFacts:
 
 
 def _grey_rows(grey: npt.NDArray[np.uint8]) -> float:
-    """Share of rows, from the lowest up, in the decoder's grey; 0 where the first row is grey too (a frame with bars)."""
+    """Share of rows, from the lowest up, in the decoder's grey; 0 where the first row is too (a frame with bars)."""
     flat = np.all(grey == DAMAGED_GREY, axis=1)
     if not flat[-1] or flat[0]:
         return 0.0

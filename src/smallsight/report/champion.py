@@ -7,22 +7,18 @@ journal alone.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from smallsight.attempts.measuring import measure_in_child
-from smallsight.attempts.spec import MeasureSpec
 from smallsight.config.load import Config, build_config, filled_path, with_settings
 from smallsight.config.sections import EvaluationSet
 from smallsight.data.coco import ANNOTATION_FILE, Dataset
 from smallsight.data.configured_sets import read_splits
 from smallsight.data.groups import groups_of
-from smallsight.errors import BoxError, ConfigError, DatasetError, InputError, RunFolderError
+from smallsight.errors import BoxError, ConfigError, DatasetError, RunFolderError
 from smallsight.evaluation.ap import AREA_RANGES, Evaluation, evaluate
 from smallsight.evaluation.bootstrap import Draws, Resampled, Units, resample
 from smallsight.evaluation.detections_file import load_detections
@@ -36,6 +32,7 @@ from smallsight.evaluation.verdict import difference_of, selection_bias
 from smallsight.files import sha256_of
 from smallsight.records import Detections, Estimate, estimate_from_json
 from smallsight.report.crops import crop_around
+from smallsight.report.measured import figures_on, measurement_key
 from smallsight.run.checkpoints import (
     attempt_folder,
     champion_checkpoint,
@@ -262,44 +259,13 @@ def _elsewhere(
         return record.sets[name][metric], len(ids)
     if not (data / ANNOTATION_FILE).is_file():
         raise RunFolderError(f"{data}: frames without labels, on which this champion was not evaluated")
-    measured = _measured(RunFolder(folder), state, champion, data, measures=measures)
+    key = measurement_key(champion.sha256, data)
+    if not measures and not RunFolder(folder).measured(key).is_file():
+        raise RunFolderError(f"{data}: not measured with this champion yet; the run does so when it ends")
+    measured = figures_on(
+        RunFolder(folder), key, lambda: champion_checkpoint(folder, champion), data, champion_config(state)
+    )
     return estimate_from_json(measured["metrics"][metric]), measured["images"]
-
-
-def _measured(folder: RunFolder, state: State, champion: Champion, data: Path, *, measures: bool) -> Mapping[str, Any]:
-    """Figures of the champion on a set; measured once per champion and annotation file, in a child process.
-
-    Raises:
-        RunFolderError: the champion's file is missing, or it was not or could not be measured on the set.
-        OSError: the annotations can't be read, or the figures can't be written.
-        Interrupted: a stop was requested.
-    """
-    key = f"{champion.sha256[:16]}_{sha256_of(data / ANNOTATION_FILE)[:16]}"
-    kept = folder.measured(key)
-    if not kept.is_file():
-        if not measures:
-            raise RunFolderError(f"{data}: not measured with this champion yet; the run does so when it ends")
-        checkpoint, config = champion_checkpoint(folder.path, champion), champion_config(state)
-        spec = MeasureSpec(
-            str(checkpoint),
-            str(data),
-            str(kept),
-            config.evaluation.max_dets,
-            config.evaluation.centre_hit_px,
-            config.training.device,
-        )
-        job, log = folder.measuring_job(key), folder.measuring_log(key)
-        log.parent.mkdir(exist_ok=True)
-        try:
-            result = measure_in_child(spec, job, log)
-        except InputError as error:
-            raise RunFolderError(f"{data}: can't be evaluated; {error}") from error
-        if result.failure:
-            raise RunFolderError(f"{data}: can't be evaluated ({result.failure}); {result.message}")
-        job.unlink(missing_ok=True)
-        log.unlink(missing_ok=True)
-    content: Mapping[str, Any] = json.loads(kept.read_text())
-    return content
 
 
 def champions_apart(one: tuple[Path, State], other: tuple[Path, State], metrics: Sequence[str]) -> dict[str, Estimate]:

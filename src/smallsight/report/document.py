@@ -19,6 +19,7 @@ from smallsight.evaluation.evidence import Evidence
 from smallsight.files import write_text_atomically
 from smallsight.records import EpochRecord, Estimate, to_json
 from smallsight.report.analysis import analyse
+from smallsight.report.exam import exam_document
 from smallsight.report.findings import Analysis, Mark
 from smallsight.report.history import History, PhaseStory, RoundStory, latest_per_epoch
 from smallsight.report.rounds import in_words
@@ -50,6 +51,7 @@ def to_document(history: History, analysis: Analysis, evidence: Evidence | None 
         baseline = {"epoch": history.baseline.epoch, **_row(history.baseline)}
     document = {
         "written_by": "smallsight",
+        "exam": exam_document(history, evidence),
         "source": history.source,
         "finished": history.finished,
         "target": to_json(history.target),

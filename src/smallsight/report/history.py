@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from smallsight.records import Decision, EpochRecord, Estimate, Verdict
+from smallsight.run.exam import ExamLook, ExamSet
 from smallsight.run.given import Call
 from smallsight.strategy.plan import Plan, PlateauRule
 
@@ -222,6 +223,9 @@ class History:
         call: the command line from which suggested commands are made; None where a strategy decides what to run.
         start_path: the checkpoint that suggested commands start from.
         error_rate: how likely the run is to have taken a phase without effect for a gain, in a sentence.
+        exam: the images that no decision sees, where there are such.
+        exam_look: what baseline and champion reached there; None where they were not measured yet.
+        exam_looks: how often the exam was looked at.
     """
 
     source: str
@@ -245,6 +249,9 @@ class History:
     start_path: str = ""
     rounds: tuple[RoundStory, ...] = ()
     error_rate: str = ""
+    exam: ExamSet | None = None
+    exam_look: ExamLook | None = None
+    exam_looks: int = 0
 
     def phase(self, name: str) -> PhaseStory:
         """The phase of that name; raises StopIteration where there is none."""

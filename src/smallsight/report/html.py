@@ -31,6 +31,7 @@ from smallsight.report.charts import (
     target_figure,
 )
 from smallsight.report.criteria import criteria
+from smallsight.report.exam import exam_lines, lifts_of
 from smallsight.report.findings import Analysis
 from smallsight.report.history import History, latest_per_epoch
 from smallsight.report.lessons import KINDS, gap_warnings, lessons
@@ -82,6 +83,7 @@ def render(
             kinds=KINDS,
             **_of_strategy(analysis),
             **_of_phases(history, analysis),
+            **_of_exam(history, evidence),
             target=target_figure(history, analysis, evidence),
             curves=curves(history, analysis),
             errors=mistake_figures(evidence) if evidence else (),
@@ -123,6 +125,11 @@ def _of_strategy(analysis: Analysis) -> dict[str, Any]:
         "planned": filled(timeline.HEAD, timeline.cells(found)) if found is not None and expects else None,
         "risks": filled(risks.HEAD, risks.cells(analysis.risks)) if analysis.risks else None,
     }
+
+
+def _of_exam(history: History, evidence: Evidence | None) -> dict[str, Any]:
+    """What stands first: the lift on images that no decision has seen, and beside it the one on the others."""
+    return {"exam_lines": exam_lines(history, evidence), "lifts": lifts_of(history, evidence)}
 
 
 def _environment() -> Environment:

@@ -11,6 +11,7 @@ from smallsight.report import key_metrics, risks, rounds, timeline
 from smallsight.report.analysis import analyse
 from smallsight.report.cause import cause_cells
 from smallsight.report.criteria import criteria
+from smallsight.report.exam import exam_lines
 from smallsight.report.findings import Analysis, Insight, Mark
 from smallsight.report.history import History
 from smallsight.report.lessons import SIZES, VISIBLE, costliest, gap_warnings, lessons, sizes_apart
@@ -25,6 +26,7 @@ def to_markdown(history: History, evidence: Evidence | None = None) -> str:
     analysis = analyse(history)
     first, *others = analysis.recommendations or ("",)
     parts = [
+        _bullets(exam_lines(history, evidence)),
         [f"**Next:** {plain(first)}"],
         *([plain(f"{command.title}:"), "```bash", visible(command.line), "```"] for command in history.commands),
         _bullets(others),

@@ -19,6 +19,7 @@ from smallsight.report.under_strategy import target_of
 from smallsight.run.folder import RunFolder
 from smallsight.run.given import Call
 from smallsight.run.state import Attempt, PhaseRun, State
+from smallsight.strategy.error_rate import bound_in_words
 from smallsight.strategy.outcomes import arm_in_words, has_failed, out_of_budget, outcome_in_words
 from smallsight.strategy.plan import Plan, build_plan
 from smallsight.strategy.relief import in_words
@@ -64,6 +65,10 @@ def tell(folder: Path, state: State, *, running: bool = True) -> History:
         call=_call(state),
         start_path=str(files.champion if state.champion else files.checkpoint),
         rounds=rounds_of(state, plan, names),
+        error_rate=bound_in_words(plan, state) if state.kind == "optimize" else "",
+        exam=state.exam,
+        exam_look=state.exam_look,
+        exam_looks=len(state.exams),
     )
 
 

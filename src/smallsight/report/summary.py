@@ -20,6 +20,7 @@ from smallsight.report import key_metrics, risks, rounds, timeline
 from smallsight.report.cause import cause_cells
 from smallsight.report.comparison import Comparison, tables
 from smallsight.report.criteria import level_in_words
+from smallsight.report.exam import exam_lines
 from smallsight.report.findings import Analysis, Mark
 from smallsight.report.history import History
 from smallsight.report.lessons import gap_warnings, lessons
@@ -53,6 +54,8 @@ def print_summary(
         report: path of the written report, named at the end.
         evidence: the analysis of the champion's detections, where there is one.
     """
+    for number, line in enumerate(exam_lines(history, evidence)):
+        console.print(Padding(_text(line), (0, 0, 0, 2)) if number else _text(line, "bold"))
     first, *others = analysis.recommendations or ("",)
     console.print(_text(f"Next: {first}", "bold"))
     for command in history.commands:

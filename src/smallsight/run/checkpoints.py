@@ -64,6 +64,23 @@ def champion_checkpoint(run_folder: Path, champion: Champion) -> Path:
     )
 
 
+def baseline_checkpoint(run_folder: Path, first: Champion) -> Path:
+    """The baseline's file, checked by its hash.
+
+    Args:
+        run_folder: of the run.
+        first: its first champion.
+    Raises:
+        RunFolderError: it is gone or damaged. Versions before the exam did not keep it.
+    """
+    path = folder_of_champion(run_folder, first).best
+    if not path.is_file():
+        raise RunFolderError(f"{path}: the baseline's checkpoint is gone, so no lift over it can be measured anew.")
+    if sha256_of(path) != first.sha256:
+        raise RunFolderError(f"{path}: is not the file that the run wrote. Put the baseline's checkpoint back.")
+    return path
+
+
 def kept_start(run_folder: Path, state: State, run: PhaseRun) -> Path | None:
     """The copy of the checkpoint that a phase by hand starts from, its own or that of a phase from the same file."""
     if run.given is None:

@@ -14,6 +14,7 @@ from typing import Any
 from smallsight.errors import RunFolderError
 from smallsight.records import Decision, decision_from_json, epoch_record_from_json, verdict_from_json
 from smallsight.run.events import Event
+from smallsight.run.exam import exam_look_from_json, exam_set_from_json
 from smallsight.run.folder import RunFolder
 from smallsight.run.given import call_from_json, given_from_json, place_from_json
 from smallsight.run.journal import Journal
@@ -245,7 +246,15 @@ def _phase_closed(state: State, content: Mapping[str, Any]) -> State:
 def _crowned(state: State, at: PhaseAttempt, crowned: Mapping[str, Any]) -> State:
     record = next(r for r in at.attempt.records if r.epoch == crowned["epoch"])
     champion = Champion(at.run.name, at.run.number, at.attempt.number, record, at.attempt.settings, crowned["sha256"])
-    return replace(state, champion=champion, baseline=state.baseline or record)
+    return replace(state, champion=champion, baseline=state.baseline or record, first=state.first or champion)
+
+
+def _exam_named(state: State, content: Mapping[str, Any]) -> State:
+    return replace(state, exam=exam_set_from_json(content["exam"]))
+
+
+def _exam(state: State, content: Mapping[str, Any]) -> State:
+    return replace(state, exams=(*state.exams, exam_look_from_json(content)))
 
 
 _CHANGES = {
@@ -264,6 +273,8 @@ _CHANGES = {
     "round_closed": _round_closed,
     "halted": _halted,
     "phase_closed": _phase_closed,
+    "exam_named": _exam_named,
+    "exam": _exam,
 }
 
 

@@ -148,8 +148,12 @@ class RunFolder:
         return self.path / "history_before.json"
 
     def measured(self, key: str) -> Path:
-        """Figures of a champion on another set; `key` names both."""
+        """Figures of a checkpoint on another set; `key` names both."""
         return self.measurements / f"{key}.json"
+
+    def measured_detections(self, key: str) -> Path:
+        """What a checkpoint found on another set; `key` names both."""
+        return self.measurements / f"{key}.npz"
 
     def measuring_job(self, key: str) -> Path:
         """What the process that measures is told; it goes once the figures are there."""

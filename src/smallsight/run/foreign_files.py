@@ -25,7 +25,10 @@ _OURS = {
     _FILES.live.name: rb'\A\{"event": "(?:step|evaluating)"',
     _FILES.table.name: rb"\Aepoch,phase,attempt,",
     _FILES.page.name: rb"<span>smallsight report</span>",
-    _FILES.short_report.name: rb"\A\*\*Next:\*\*",
+    _FILES.short_report.name: (
+        rb"\A(?:- (?:Lift on the exam|The lift was measured|The lift on the exam|The champion is the baseline)"
+        rb"[^\n]*\n(?:- [^\n]*\n)*\n)?\*\*Next:\*\*"
+    ),
     _FILES.report_error.name: rb"\ATraceback",
 }
 """By name, how a file of ours begins, or what stands in its head."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from smallsight.records import Decision, EpochRecord, Verdict
+from smallsight.run.exam import ExamLook, ExamSet
 from smallsight.run.given import Call, GivenFile, Place
 
 Status = Literal["running", "paused", "completed", "failed"]
@@ -223,7 +224,11 @@ class Champion:
 
 @dataclass(frozen=True)
 class State:
-    """Everything that is known of a run."""
+    """Everything that is known of a run.
+
+    `baseline` is the record of `first`, the first champion. `exam` is the one that the latest start named, None for
+    none; `exams` are the looks at exams, in order.
+    """
 
     config: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
@@ -240,6 +245,9 @@ class State:
     finished: str = ""
     elapsed_s: float = 0.0
     budget_s: float | None = None
+    first: Champion | None = None
+    exam: ExamSet | None = None
+    exams: tuple[ExamLook, ...] = ()
 
     @property
     def created(self) -> bool:
@@ -339,6 +347,13 @@ class State:
     def run(self, name: str) -> PhaseRun | None:
         """The phase of that name, if it was begun."""
         return next((run for run in self.runs if run.name == name), None)
+
+    @property
+    def exam_look(self) -> ExamLook | None:
+        """The latest look at an exam with today's champion and baseline; None where they were not measured there."""
+        files = [each.sha256 for each in (self.first, self.champion) if each is not None]
+        same = (look for look in reversed(self.exams) if [look.baseline.sha256, look.champion.sha256] == files)
+        return next(same, None)
 
     def target_value(self, metric: str) -> float:
         """The champion's value, NaN while there is none."""

@@ -31,8 +31,9 @@ def superfluous(state: State, keep: Keep) -> tuple[Path, ...]:
 
     Of the lightweight files stay the last `keep`, the best and the last epoch of each attempt, and every file that a
     phase was told to start from. Of the attempts' `best.pth` stay that of the champion, from which
-    `checkpoint_best.pth` is put back where it is damaged, and those of a phase that is not judged yet. Arms of a round
-    have a `checkpoint.pth` of their own, which goes with the round.
+    `checkpoint_best.pth` is put back where it is damaged, that of the baseline, which is measured on the exam at the
+    end of the run, and those of a phase that is not judged yet. Arms of a round have a `checkpoint.pth` of their own,
+    which goes with the round.
 
     Args:
         state: of the run.
@@ -64,16 +65,12 @@ def _beyond(attempts: Sequence[Attempt], keep: int, metric: str, files: RunFolde
 
 
 def _full(state: State) -> Iterator[Path]:
-    """The full checkpoints of closed phases: `best.pth` where it is not the champion's, and those to go on from."""
-    champion = state.champion
+    """The full checkpoints of closed phases: `best.pth` without the champion's and the baseline's, and arms' own."""
+    kept = [(each.phase_number, each.attempt) for each in (state.champion, state.first) if each is not None]
     for run in state.runs:
         for attempt in run.attempts:
-            is_champion = champion is not None and (champion.phase_number, champion.attempt) == (
-                run.number,
-                attempt.number,
-            )
             folder = attempt_folder(Path(), run, attempt.number)
-            if run.closed and not is_champion:
+            if run.closed and (run.number, attempt.number) not in kept:
                 yield folder.best
             if run.closed and run.round:
                 files = RunFolder(folder.path)

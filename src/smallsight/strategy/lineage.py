@@ -14,7 +14,9 @@ GUARDING = "set "
 START = "start"
 """Name of what only measures a checkpoint before a phase by hand goes on with it."""
 _MEASURED_WITH = ("model.", "dataset.", "evaluation.", "training.resolution")
-_WITHOUT_INFLUENCE = ("dataset.cache_", "evaluation.batch_size", "evaluation.sets", "evaluation.replicates")
+_WITHOUT_INFLUENCE = (
+    *("dataset.cache_", "dataset.exam_path", "evaluation.batch_size", "evaluation.sets", "evaluation.replicates"),
+)
 
 
 def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

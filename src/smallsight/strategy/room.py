@@ -68,8 +68,8 @@ def need_of_run(epochs: Sequence[int], keep: Keep) -> Need:
     if keep == "all":
         return Need(sum(epochs), RUN_FILES + 1 + len(epochs), sum(epochs))
     kept = keep + sum(min(KEPT_OF_A_PHASE, count) for count in epochs)
-    # The champion's, that of the phase in training, and one while it is written.
-    return Need(min(sum(epochs), kept), RUN_FILES + 3, sum(epochs))
+    # The champion's, that of the phase in training, one while it is written, and after the first phase the baseline's.
+    return Need(min(sum(epochs), kept), RUN_FILES + 3 + (len(epochs) > 1), sum(epochs))
 
 
 def in_bytes(count: float) -> str:

@@ -223,7 +223,7 @@ class Runner(Recording):
             folder=str(attempt_folder(self.folder, run, attempt.number).path),
             phase=run.name,
             attempt=attempt.number,
-            config=resolved.to_dict(),
+            config=resolved.for_training(),
             first_epoch=attempt.first_epoch,
             last_epoch=attempt.last_epoch,
             start="warm" if start else "scratch",

@@ -16,7 +16,7 @@ from smallsight.strategy.plan import Plan, build_plan
 from smallsight.strategy.treatment import flatten
 
 NOT_COMPARED = (
-    *("output.", "logging.", "checkpoint.", "dataset.cache_"),
+    *("output.", "logging.", "checkpoint.", "dataset.cache_", "dataset.exam_path"),
     *("training.num_workers", "training.threads", "training.device", "training.hang_timeout_s"),
     *("training.memory_budget_mb", "training.interface", "training.resources", "evaluation.sets"),
 )

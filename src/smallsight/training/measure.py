@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from smallsight.data.groups import groups_of
 from smallsight.detectors.checkpoint import is_ours, refuse_missing
 from smallsight.evaluation.ap import evaluate
 from smallsight.evaluation.bootstrap import Units, with_intervals
+from smallsight.evaluation.detections_file import save_detections
 from smallsight.files import write_text_atomically
 from smallsight.records import Detections, Estimate, to_json
 from smallsight.training.loaded import Weights, load_detector
@@ -61,6 +62,7 @@ def measure(
     class_outputs: Mapping[str, int] | None = None,
     device: str = "auto",
     results: Path | None = None,
+    keep: Callable[[Dataset, list[Detections]], object] = lambda *_: None,
 ) -> Measured:
     """Evaluate a checkpoint on labelled frames, with the same metrics as during training.
 
@@ -72,6 +74,7 @@ def measure(
         centre_hit_px: how far from an object's centre a detection's may lie to hit it.
         weights, class_outputs, device: see `load_detector`.
         results: where to write the detections as COCO results, with the annotation file's own ids.
+        keep: gets the frames and what was found on each.
     Raises:
         CheckpointError, DatasetError: the checkpoint or the data can't be used.
         ConfigError: the detector does not accept this resolution, or none is known.
@@ -89,6 +92,7 @@ def measure(
     found = predict(loaded.detector, FrameStore(dataset), loaded.resolution).detections
     if results is not None:
         write_text_atomically(results, json.dumps(detections_to_coco(dataset, found)))
+    keep(dataset, found)
     evaluation = evaluate(
         dataset.truths, found, len(dataset.class_names), max_dets=max_dets, centre_hit_px=centre_hit_px
     )
@@ -98,11 +102,17 @@ def measure(
 
 
 def write_figures(spec: MeasureSpec) -> None:
-    """Evaluate as `spec` says, and write the figures as JSON to `spec.result`.
+    """Evaluate as `spec` says, and write detections and figures; the figures last, so that they say that all is there.
 
     Raises:
         CheckpointError, DatasetError, ConfigError: see `measure`.
     """
+
+    def keep(dataset: Dataset, found: list[Detections]) -> None:
+        if spec.detections:
+            own = [_relabelled(item, dataset.class_names, spec.class_names) for item in found]
+            save_detections(Path(spec.detections), own, [image.id for image in dataset.images])
+
     figures = measure(
         Path(spec.checkpoint),
         Path(spec.data),
@@ -110,6 +120,7 @@ def write_figures(spec: MeasureSpec) -> None:
         max_dets=spec.max_dets,
         centre_hit_px=spec.centre_hit_px,
         device=spec.device,
+        keep=keep,
     )
     write_text_atomically(Path(spec.result), json.dumps(to_json(figures), indent=1))
 
@@ -135,10 +146,16 @@ def predictor(
     def run(dataset: Dataset) -> list[Detections]:
         nonlocal loaded
         loaded = loaded or load_detector(checkpoint, device=device, data=lambda: dataset, resolution=resolution)
-        detector, index = loaded.detector, {name: number for number, name in enumerate(dataset.class_names)}
-        to_own = np.array([index.get(name, -1) for name in detector.class_names], dtype=np.int64)
-        found = predict(detector, FrameStore(dataset), loaded.resolution).detections
-        own = [(item, to_own[item.labels]) for item in found]
-        return [Detections(d.boxes[n >= 0], d.scores[n >= 0], n[n >= 0]) for d, n in own]
+        found = predict(loaded.detector, FrameStore(dataset), loaded.resolution).detections
+        return [_relabelled(item, loaded.detector.class_names, dataset.class_names) for item in found]
 
     return run
+
+
+def _relabelled(found: Detections, names: Sequence[str], own: Sequence[str]) -> Detections:
+    """Detections whose labels number the classes `names`, with the numbers of `own`; classes that it lacks are out."""
+    if tuple(names) == tuple(own):
+        return found
+    index = {name: number for number, name in enumerate(own)}
+    labels = np.array([index.get(name, -1) for name in names], dtype=np.int64)[found.labels]
+    return Detections(found.boxes[labels >= 0], found.scores[labels >= 0], labels[labels >= 0])

@@ -78,7 +78,7 @@ def rehearse(config: Config, epochs: int, limit_s: float) -> Rehearsal:
             folder=str(Path(folder) / "attempt"),
             phase="rehearsal",
             attempt=1,
-            config=_alone(config).to_dict(),
+            config=_alone(config).for_training(),
             first_epoch=1,
             last_epoch=max(1, epochs),
             start="scratch",

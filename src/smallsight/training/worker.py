@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from smallsight.attempts.messages import Alive, AsksToGoOn, Done, Failed, Message, Stopped, encode
-from smallsight.attempts.signals import handle_stops
+from smallsight.attempts.signals import handle_stops, stops_interrupt
 from smallsight.attempts.spec import AttemptSpec, MeasureSpec, load_spec
 from smallsight.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Interrupted, SmallsightError
 
@@ -99,7 +99,8 @@ def _run(spec: AttemptSpec | MeasureSpec, channel: PipeChannel) -> None:
     if channel.stop_requested():
         raise Interrupted("stopped before the training began")
     if isinstance(spec, MeasureSpec):
-        write_figures(spec)
+        with stops_interrupt():  # there is nothing to save
+            write_figures(spec)
     else:
         run_attempt(spec, channel)
 
