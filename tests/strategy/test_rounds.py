@@ -134,6 +134,17 @@ def test_two_rounds_without_a_gain_end_the_race(tmp_path: Path) -> None:
     assert len(state.rounds) == 2 and "The last 2 rounds gave no champion with a gain" in state.finished
 
 
+def test_phases_beside_a_control_are_not_counted_as_rounds_without_a_gain(tmp_path: Path) -> None:
+    phases = [
+        {"name": name, "epochs": 1, "set": {"training.weight_decay": decay}, "control": True}
+        for name, decay in (("one", 0.2), ("two", 0.3))
+    ]
+    same: Script = {name: [[0.5]] for name in ("control", "one", "two", "helps")}
+    plan = plan_of({"arms": ["helps"], "epochs": 1}, phases=phases)
+    state = Lab(tmp_path / "run", {**same, "baseline": [[0.5, 0.5]]}, plan).optimize()
+    assert [begun.name for begun in state.rounds] == ["one", "two", "round_1"]
+
+
 def test_an_arm_that_fails_leaves_the_others_their_round(tmp_path: Path) -> None:
     script = {**SCRIPT, "nothing": [["not_a_number"]], "harms": [["crashed"]]}
     state = Lab(tmp_path / "run", script, plan_of(ROUND, end_after_rounds_without_gain=1)).optimize()

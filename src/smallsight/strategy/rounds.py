@@ -41,7 +41,7 @@ def next_round(state: State, plan: Plan, config: Config) -> Decision | None:
         plan: the strategy.
         config: as the champion was trained.
     """
-    if _without_gain(state) >= plan.end_after_rounds_without_gain:
+    if _without_gain(state, plan) >= plan.end_after_rounds_without_gain:
         return None
     for index, each in enumerate(plan.rounds):
         name = name_of_round(index)
@@ -64,16 +64,17 @@ def next_round(state: State, plan: Plan, config: Config) -> Decision | None:
 
 def rounds_ended(state: State, plan: Plan) -> str | None:
     """Why no further round is begun, as half a sentence, where it is for want of gains."""
-    count = _without_gain(state)
+    count = _without_gain(state, plan)
     if not plan.rounds or count < plan.end_after_rounds_without_gain:
         return None
     return f"The last {count} rounds gave no champion with a gain" if count > 1 else "The last round gave no gain"
 
 
-def _without_gain(state: State) -> int:
-    """How many rounds in a row, up to the latest, showed no gain."""
+def _without_gain(state: State, plan: Plan) -> int:
+    """How many rounds of the plan in a row, up to the latest, showed no gain."""
     count = 0
-    for begun in reversed(state.rounds):
+    of_tree = {phase.name for phase in plan.phases}
+    for begun in reversed([each for each in state.rounds if each.name not in of_tree]):
         if any(arm.crowned and arm.verdict and arm.verdict.outcome == "improved" for arm in state.arms(begun)):
             break
         count += 1
