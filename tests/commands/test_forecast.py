@@ -153,19 +153,16 @@ def test_time_in_words(seconds: float | None, words: str) -> None:
 
 def test_what_the_validation_set_can_show(inputs: Inputs) -> None:
     found = smallest_gain_of(inputs)
-    assert found is not None and (found.n_objects, found.n_images) == (9, 9)
-    assert found.confidence == pytest.approx(1 - 0.1 / 3), "three phases change a setting"
-    gain = smallest_gain(9, 9, found.confidence)
+    assert found is not None and (found.n_objects, found.n_images, found.confidence) == (9, 9, 0.9)
+    gain = smallest_gain(9, 9, 0.9)
     plan = expecting(inputs, 0.02)
     assert gain_as_text(found, plan) == (
-        "Smallest gain of map_small that the validation set shows in 80% of the cases at 96.7% confidence: about "
-        "+0.13 (+0.072 to +0.22); the set holds 9 such objects in 9 images. The range covers the lowest and the "
+        "Smallest gain of map_small that the validation set shows in 80% of the cases at 90% confidence: about "
+        "+0.10 (+0.054 to +0.16); the set holds 9 such objects in 9 images. The range covers the lowest and the "
         "highest spread per object that was measured on match frames. Expected to gain less than can be shown: scales. "
-        "To show +0.02, about 300 images with such objects are needed (90 to 790)."
+        "To show +0.02, about 190 images with such objects are needed (57 to 500)."
     )
-    assert [images_for(0.02, found.confidence, spread) for spread in (0.13, 0.07, 0.21)] == pytest.approx(
-        [305, 90, 792], rel=0.03
-    )
+    assert [images_for(0.02, 0.9, spread) for spread in (0.13, 0.07, 0.21)] == pytest.approx([190, 56, 500], rel=0.03)
     row = gain_as_row(found, plan)
     assert (row["gain"], row["phases_expecting_less"]) == (gain, ["scales"])
     assert row["gain_range"] == pytest.approx((gain * 7 / 13, gain * 21 / 13))

@@ -20,9 +20,9 @@ from smallsight.commands.live import LIVE_EVERY_S, live_removed, live_writer
 from smallsight.commands.status import as_lines, watch
 from smallsight.config.load import Config
 from smallsight.errors import RunFolderError
-from smallsight.records import Decision, EpochRecord, Estimate
+from smallsight.records import Decision, EpochRecord, Estimate, to_json
 from smallsight.report.status import LIVE_FOR_S, going_on, status_of, summary_of
-from smallsight.run.folder import hold
+from smallsight.run.folder import RunFolder, hold
 from smallsight.run.journal import Journal
 from smallsight.run.state import Attempt, Champion, PhaseRun, Round, Rung, State
 from smallsight.strategy.plan import Plan
@@ -97,7 +97,12 @@ def test_an_attempt_beside_others_keeps_its_own_step(held: Path, clock: SimpleNa
 
 def test_all_attempts_that_go_on_are_shown(held: Path, clock: SimpleNamespace) -> None:
     """One that has ended is not, and the step of an earlier process neither."""
-    folders = [held / "phases" / f"0{number}_arm" / "attempt_1" for number in (1, 2, 3)]
+    arms = [Decision("run", "", f"arm_{index}", {}, 9) for index in range(3)]
+    with Journal(held / JOURNAL) as journal:
+        journal.append("decided", phase=1, decision=to_json(Decision("round", "", "round_1", arms=tuple(arms))))
+        for number in (1, 2, 3):
+            journal.append("attempt_started", phase=number, attempt=1, settings={}, first_epoch=1, last_epoch=9)
+    folders = [RunFolder(held).attempt(number, f"arm_{number - 1}", 1).path for number in (1, 2, 3)]
     first, second, third = (
         replace(attempt_spec(held, Config()), phase=f"arm_{index}", folder=str(folder), beside_others=True)
         for index, folder in enumerate(folders)

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 import yaml
 
 from faults.kinds import FaultPlan
-from faults.process import TESTS, Forked, load_everything, run_command, start
+from faults.process import TESTS, run_command, start
 from smallsight.errors import EXIT_DONE, EXIT_INTERRUPTED
 from smallsight.records import to_json
 from smallsight.run.fold import read_state
@@ -41,12 +43,14 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_discs(write_data(folder / "data") / "test", 10, seed=3)
     (folder / "run.yaml").write_text(yaml.safe_dump(tiny_settings(folder / "data")))
     (folder / "strategy.yaml").write_text(yaml.safe_dump(STRATEGY))
-    load_everything()  # processes that measure are real ones: a fork of what has evaluated already can hang
-    plan, log = FaultPlan(folder / "faults", ()), folder / "output.txt"
-    plan.folder.mkdir()
-    with log.open("wb") as output:
-        process = Forked(lambda: _without_exam(plan, folder), output)
-        assert process.wait(timeout=HANGS_S) == EXIT_DONE, log.read_text()
+    (folder / "faults").mkdir()
+    # A process of its own, not a fork of this one: a fork of what has evaluated already can hang.
+    words = [sys.executable, "-c", "from faults.test_exam import without_exam; without_exam()", str(folder)]
+    paths = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        words, env={**os.environ, "PYTHONPATH": paths}, timeout=HANGS_S, capture_output=True, text=True
+    )
+    assert done.returncode == EXIT_DONE, done.stdout + done.stderr
     return folder
 
 
@@ -55,8 +59,9 @@ def command(ground: Path, run: Path) -> list[str]:
     return ["optimize", *options, "--output-dir", str(run), "--json"]
 
 
-def _without_exam(plan: FaultPlan, ground: Path) -> int:
+def without_exam() -> None:
     """The command, in this process; while it trains, judges and decides, the folder of the exam is away."""
+    ground = Path(sys.argv[1])
     exam, hidden, trained = ground / "data/test", ground / "hidden", Runner.optimize
 
     def out_of_reach(self: Runner, *args: Any) -> State:
@@ -66,9 +71,8 @@ def _without_exam(plan: FaultPlan, ground: Path) -> int:
         finally:
             hidden.rename(exam)
 
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
     Runner.optimize = out_of_reach  # type: ignore[method-assign]
-    return run_command(plan, command(ground, ground / "run"), warm=False)
+    run_command(FaultPlan(ground / "faults", ()), command(ground, ground / "run"), warm=False)
 
 
 def looks(run: Path) -> list[Any]:
